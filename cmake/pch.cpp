@@ -1,0 +1,1 @@
+// The one source of diffract_pch: the header in pch.h is what it is for.

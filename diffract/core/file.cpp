@@ -1,0 +1,91 @@
+#include "diffract/core/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "diffract/core/error.h"
+
+namespace diffract {
+namespace fs = std::filesystem;
+
+std::string load_text(const fs::path& file, uint64_t max_bytes) {
+  struct Descriptor {
+    int number;
+    ~Descriptor() {
+      if (number >= 0) ::close(number);
+    }
+  };
+  // O_NONBLOCK: opening a named pipe must not hang.
+  const Descriptor descriptor{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (descriptor.number < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) throw CheckpointError("{}: no such file", file.string());
+    throw IoError("{}: cannot be opened: {}", file.string(), std::strerror(errno));
+  }
+  struct stat info {};
+  if (::fstat(descriptor.number, &info) != 0 || !S_ISREG(info.st_mode))
+    throw CheckpointError("{}: not a regular file", file.string());
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (size > max_bytes)
+    throw CheckpointError("{}: {} bytes; a file of this kind has at most {}", file.string(), size, max_bytes);
+  std::string text(size, '\0');
+  size_t filled = 0;
+  while (filled < text.size()) {
+    const ssize_t got = ::read(descriptor.number, text.data() + filled, text.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw IoError("{}: cannot be read: {}", file.string(), std::strerror(errno));
+    if (got == 0) break;
+    filled += static_cast<size_t>(got);
+  }
+  text.resize(filled);
+  return text;
+}
+
+AtomicFile::AtomicFile(fs::path destination) : destination_(std::move(destination)) {
+  // Unique among the threads of this process and the processes of this host.
+  static std::atomic<unsigned> counter{0};
+  const fs::path folder = destination_.has_parent_path() ? destination_.parent_path() : fs::path(".");
+  temporary_ = folder / fmt::format(".{}.{}.{}.part", destination_.filename().string(), ::getpid(), counter++);
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail("cannot be created");
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(descriptor_, bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) fail("cannot be written");
+    bytes = bytes.subspan(static_cast<size_t>(wrote));
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(descriptor_) != 0) fail("cannot be written");
+  if (::rename(temporary_.c_str(), destination_.c_str()) != 0) fail("cannot be put in place");
+  ::close(descriptor_);
+  descriptor_ = -1;
+  // The rename itself must survive a power cut too; a folder that cannot be synced is not an error.
+  const fs::path folder = destination_.has_parent_path() ? destination_.parent_path() : fs::path(".");
+  if (const int folder_descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      folder_descriptor >= 0) {
+    ::fsync(folder_descriptor);
+    ::close(folder_descriptor);
+  }
+}
+
+void AtomicFile::fail(const char* doing) const {
+  const int reason = errno;
+  throw IoError("{}: {}: {}", destination_.string(), doing, std::strerror(reason));
+}
+
+}  // namespace diffract

@@ -1,0 +1,35 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace diffract {
+
+/// The whole of a regular file of at most `max_bytes`. Throws CheckpointError when it is missing or too large and
+/// IoError when it cannot be read.
+std::string load_text(const std::filesystem::path& file, uint64_t max_bytes);
+
+/// Writes a file that appears whole or not at all: a temporary file in the same folder, fsync, rename. Without
+/// `commit` the destructor removes the temporary file. All members throw IoError naming the file and the reason.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path destination);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* doing) const;
+
+  std::filesystem::path destination_, temporary_;
+  int descriptor_ = -1;
+};
+
+}  // namespace diffract

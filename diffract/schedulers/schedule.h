@@ -1,0 +1,58 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diffract/core/json.h"
+
+namespace diffract::schedulers {
+
+using at::Tensor;
+
+/// Standard normal noise of the latents' shape, each image of the batch from its own generator.
+using NoiseSource = std::function<Tensor()>;
+
+/// What a request asks of a scheduler.
+struct ScheduleRequest {
+  int64_t num_inference_steps = 50;  // 1 to 10,000
+  double eta = 0.0;                  // DDIM's noise share in [0, 1]; other schedulers ignore it, as in diffusers
+};
+
+/// One request's walk from noise to image. It belongs to that request alone: multistep methods keep their history
+/// here. Calls of step() go through the indices in order, once each.
+class Schedule {
+ public:
+  virtual ~Schedule() = default;
+
+  /// What the model is told, one entry an evaluation of the model; a fraction where the method has one.
+  const std::vector<double>& timesteps() const { return timesteps_; }
+  /// Standard deviation of the noise that the walk begins with.
+  virtual double init_noise_sigma() const { return 1.0; }
+  /// The model's input for `sample` at evaluation `index`.
+  virtual Tensor scale_model_input(const Tensor& sample, size_t index) const {
+    static_cast<void>(index);
+    return sample;
+  }
+  /// The sample after evaluation `index`, given what the model made of it. All float32 [B, C, H, W].
+  virtual Tensor step(const Tensor& model_output, size_t index, const Tensor& sample, const NoiseSource& noise) = 0;
+
+ protected:
+  std::vector<double> timesteps_;
+};
+
+/// Builds the schedule of a diffusers scheduler class, e.g. "PNDMScheduler". `config` holds the keys of
+/// scheduler_config.json; keys that the class does not know are ignored, as diffusers' from_config does, and missing
+/// ones get the class's default. Throws UsageError for an unknown class or request, CheckpointError for a bad config
+/// (`source` names it in messages).
+std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config, const std::string& source,
+                                        const ScheduleRequest& request);
+
+/// The class names that make_schedule knows, in alphabetical order.
+const std::vector<std::string>& scheduler_names();
+
+}  // namespace diffract::schedulers
