@@ -6,6 +6,11 @@ if(DIFFRACT_WERROR)
 endif()
 target_include_directories(diffract_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 
+# The same for libraries and programs, or they could not share a precompiled header.
+add_compile_options(-fPIC)
+# The heavy arithmetic is libtorch's; -O3 would cost compile time and gain nothing here.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
 if(DIFFRACT_SANITIZE)
   # vptr needs type information that the torch wheel does not export.
   add_compile_options(-fsanitize=${DIFFRACT_SANITIZE} -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -1,1 +1,1 @@
-// The one source of diffract_pch: the header in pch.h is what it is for.
+// The one source of each precompiled header; the header is what it is for.

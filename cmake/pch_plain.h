@@ -1,11 +1,11 @@
-// Compiled once for all folders that use tensors. ATen's headers only: torch/torch.h costs 10 s more a file.
+// Compiled once for the folders that know no tensors.
 #pragma once
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>

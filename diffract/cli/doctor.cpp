@@ -1,0 +1,102 @@
+#include <ATen/Parallel.h>
+#include <ATen/cpu/Utils.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "diffract/cli/arguments.h"
+#include "diffract/cli/command.h"
+#include "diffract/cli/version.h"
+#include "diffract/core/json.h"
+#include "diffract/io/hub_cache.h"
+#include "diffract/pipelines/builtin_models.h"
+#include "diffract/schedulers/schedule.h"
+#include "diffract/tensor/dtype.h"
+
+namespace diffract::cli {
+namespace {
+
+// Billions of operations a second of a matrix product: the best of a few tries, half a second in all.
+double matmul_gflops(at::ScalarType dtype) {
+  constexpr int64_t kSize = 512;
+  constexpr double kSeconds = 0.5;
+  using Clock = std::chrono::steady_clock;
+  const at::Tensor a = at::rand({kSize, kSize}).to(dtype), b = at::rand({kSize, kSize}).to(dtype);
+  at::mm(a, b);  // starts the threads and chooses the kernel
+  double best = 1e9, total = 0;
+  while (total < kSeconds) {
+    const auto begin = Clock::now();
+    at::mm(a, b);
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    best = std::min(best, seconds);
+    total += seconds;
+  }
+  return 2.0 * kSize * kSize * kSize / best / 1e9;
+}
+
+std::string cpu_name() {
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  const auto found = capabilities.find("cpu_name");
+  return found != capabilities.end() && found->second.isString() ? found->second.toStringRef() : "unknown";
+}
+
+Json examine() {
+  Json features = Json::array();
+  for (const char* name : {"avx2", "f16c", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16"})
+    if (tensor::cpu_has(name)) features.push_back(name);
+  Json speed = Json::object();
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf})
+    speed[tensor::dtype_name(dtype)] = std::round(matmul_gflops(dtype) * 10) / 10;
+  const auto memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  return {{"version", kVersion},
+          {"libtorch", DIFFRACT_TORCH_VERSION},
+          {"cpu", cpu_name()},
+          {"cpu_features", features},
+          {"threads", at::get_num_threads()},
+          {"memory_bytes", memory},
+          {"matmul_gflops", speed},
+          {"cuda", "not in this build"},
+          {"models", pipelines::builtin_models()},
+          {"hub_cache", io::hub_cache_folder().string()},
+          {"schedulers", schedulers::scheduler_names()}};
+}
+
+void print(const Json& report) {
+  for (const auto& [key, value] : report.items()) {
+    std::string text;
+    if (value.is_string()) {
+      text = value.get<std::string>();
+    } else if (value.is_array()) {
+      for (const Json& item : value) text += (text.empty() ? "" : ", ") + item.get<std::string>();
+    } else if (value.is_object()) {
+      for (const auto& [name, number] : value.items())
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, number.dump());
+    } else {
+      text = value.dump();
+    }
+    fmt::print("{:<16} {}\n", key, text);
+  }
+}
+
+}  // namespace
+
+Command doctor_command() {
+  return {.name = "doctor",
+          .summary = "reports what this machine has and how fast it computes",
+          .declare = [](CLI::App& app) -> std::function<void()> {
+            auto json = std::make_shared<bool>(false);
+            app.add_flag("--json", *json, "One JSON object on stdout");
+            app.footer("Example:\n  diffract doctor");
+            return [json] {
+              const Json report = examine();
+              if (*json)
+                fmt::print("{}\n", report.dump(2));
+              else
+                print(report);
+            };
+          }};
+}
+
+}  // namespace diffract::cli

@@ -1,0 +1,43 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diffract/pipelines/job.h"
+#include "diffract/pipelines/pipeline.h"
+
+namespace CLI {
+class App;
+}
+
+namespace diffract::cli {
+
+/// What the options of `diffract generate` say, before any of it is checked against a model.
+struct GenerateOptions {
+  std::string model = pipelines::kDefaultModel;
+  std::string variant, dtype, compute_dtype, device = "cpu";
+  std::string scheduler, scheduler_config;
+  std::vector<std::string> prompts, prompts_2, negative_prompts;
+  std::string prompts_file;
+  pipelines::Request settings;  // the options that hold for every picture
+  uint64_t seed = 0;
+  int64_t batch_size = 1;
+  std::string output_type = "png";
+  std::string output;  // pattern; empty: the default of the output type
+  std::string save_steps;
+  int64_t threads = 0;  // 0: libtorch's choice
+  bool resume = false, json = false;
+
+  bool latent() const { return output_type == "latent"; }
+};
+
+void declare_generate_options(CLI::App& app, GenerateOptions& options);
+
+/// The job's prompts: those of --prompt, then those of --prompts-file. Throws UsageError naming the option, or the
+/// line of the file and its key.
+std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& options);
+
+/// How the model is to be loaded.
+pipelines::LoadOptions load_options(const GenerateOptions& options);
+
+}  // namespace diffract::cli

@@ -1,0 +1,136 @@
+#include <cstdio>
+#include <map>
+
+#include "diffract/cli/arguments.h"
+#include "diffract/cli/command.h"
+#include "diffract/core/error.h"
+#include "diffract/core/json.h"
+#include "diffract/io/model_folder.h"
+#include "diffract/io/png.h"
+#include "diffract/io/safetensors.h"
+#include "diffract/pipelines/pipeline.h"
+
+namespace diffract::cli {
+namespace fs = std::filesystem;
+namespace {
+
+struct InfoOptions {
+  std::string target, variant;
+  bool json = false;
+};
+
+std::string size_text(uint64_t bytes) {
+  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
+  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+  return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
+}
+
+Json shape_of(const io::TensorInfo& tensor) { return Json(tensor.shape); }
+
+Json describe_safetensors(const fs::path& path) {
+  const auto file = io::SafetensorsFile::open(path);
+  Json tensors = Json::array();
+  for (const auto& tensor : file->tensors())
+    tensors.push_back({{"name", tensor.name}, {"dtype", io::dtype_name(tensor.dtype)}, {"shape", shape_of(tensor)}});
+  return {{"file", path.string()}, {"metadata", file->metadata()}, {"tensors", tensors}};
+}
+
+void print_safetensors(const Json& info) {
+  for (const auto& [key, value] : info["metadata"].items()) fmt::print("{}: {}\n", key, value.get<std::string>());
+  for (const Json& tensor : info["tensors"])
+    fmt::print("{:<6} {:<24} {}\n", tensor["dtype"].get<std::string>(), tensor["shape"].dump(),
+               tensor["name"].get<std::string>());
+}
+
+Json describe_png(const fs::path& path) {
+  const auto png = io::load_png(path);
+  Json texts = Json::object();
+  for (const auto& text : png.texts) texts[text.key] = text.value;
+  return {{"file", path.string()}, {"width", png.image.width}, {"height", png.image.height}, {"text", texts}};
+}
+
+void print_png(const Json& info) {
+  fmt::print("{}x{}\n", info["width"].get<int64_t>(), info["height"].get<int64_t>());
+  for (const auto& [key, value] : info["text"].items()) fmt::print("{}:\n{}\n", key, value.get<std::string>());
+}
+
+// Parameters, bytes and types of a component's weights; null for a part without weights, such as a scheduler.
+Json describe_weights(const io::WeightFiles& files) {
+  uint64_t parameters = 0, bytes = 0;
+  std::map<std::string, uint64_t> by_dtype;
+  for (const auto& path : files.files) {
+    const auto file = io::SafetensorsFile::open(path);
+    for (const auto& tensor : file->tensors()) {
+      const uint64_t size = tensor.end - tensor.begin;
+      const uint64_t elements = size * 8 / io::dtype_bits(tensor.dtype);
+      parameters += elements;
+      bytes += size;
+      by_dtype[std::string(io::dtype_name(tensor.dtype))] += elements;
+    }
+  }
+  return {{"parameters", parameters}, {"bytes", bytes}, {"files", files.files.size()}, {"dtypes", by_dtype}};
+}
+
+Json describe_folder(const fs::path& path, const std::string& variant) {
+  const auto folder = io::ModelFolder::open(path);
+  Json components = Json::object();
+  for (const std::string& name : folder.component_names()) {
+    Json part = {{"class", folder.component_class(name)}};
+    const bool has_weights = name.starts_with("text_encoder") || name == "unet" || name == "vae" ||
+                             name == "transformer" || name == "safety_checker" || name == "image_encoder";
+    if (has_weights) part.update(describe_weights(folder.component_weights(name, variant)));
+    components[name] = part;
+  }
+  return {{"folder", path.string()}, {"class", folder.class_name()}, {"components", components}};
+}
+
+void print_folder(const Json& info) {
+  fmt::print("{}\n{}\n\n", info["folder"].get<std::string>(), info["class"].get<std::string>());
+  for (const auto& [name, part] : info["components"].items()) {
+    fmt::print("  {:<18} {:<30}", name, part["class"].get<std::string>());
+    if (part.contains("bytes")) {
+      std::string dtypes;
+      for (const auto& [dtype, count] : part["dtypes"].items()) dtypes += " " + dtype;
+      fmt::print(" {:>10.2f} M parameters {:>10} {} files:{}", part["parameters"].get<double>() / 1e6,
+                 size_text(part["bytes"].get<uint64_t>()), part["files"].get<int>(), dtypes);
+    }
+    fmt::print("\n");
+  }
+}
+
+void info(const InfoOptions& options) {
+  const fs::path target = options.target;
+  Json result;
+  void (*print)(const Json&) = nullptr;
+  if (fs::is_regular_file(target) && target.extension() == ".png") {
+    result = describe_png(target);
+    print = print_png;
+  } else if (fs::is_regular_file(target)) {
+    result = describe_safetensors(target);
+    print = print_safetensors;
+  } else {
+    result = describe_folder(pipelines::find_model(options.target), options.variant);
+    print = print_folder;
+  }
+  if (options.json)
+    fmt::print("{}\n", result.dump(2, ' ', false, Json::error_handler_t::replace));
+  else
+    print(result);
+}
+
+}  // namespace
+
+Command info_command() {
+  return {.name = "info",
+          .summary = "describes a model folder, a safetensors file, or a picture that diffract made",
+          .declare = [](CLI::App& app) -> std::function<void()> {
+            auto options = std::make_shared<InfoOptions>();
+            app.add_option("target", options->target, "Folder, model name, FILE.safetensors or FILE.png")->required();
+            app.add_option("--variant", options->variant, "Weight files' variant, e.g. fp16");
+            app.add_flag("--json", options->json, "One JSON object on stdout");
+            app.footer("Example:\n  diffract info emoji-sd");
+            return [options] { info(*options); };
+          }};
+}
+
+}  // namespace diffract::cli

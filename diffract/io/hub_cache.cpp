@@ -1,0 +1,120 @@
+#include "diffract/io/hub_cache.h"
+
+#include <algorithm>
+#include <fmt/ranges.h>
+
+#include <cctype>
+#include <cstdlib>
+
+#include "diffract/core/error.h"
+#include "diffract/core/file.h"
+#include "diffract/io/model_folder.h"
+
+namespace diffract::io {
+namespace fs = std::filesystem;
+namespace {
+
+struct HubName {
+  std::string organisation, name, revision = "main";
+  std::string repository() const { return organisation + "/" + name; }
+};
+
+// The hub's own rule: letters, digits, "-", "_" and ".", not beginning with a dot, no "..". A revision may have "/".
+bool is_hub_word(const std::string& word, bool slashes) {
+  const auto allowed = [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.' || (slashes && c == '/');
+  };
+  return !word.empty() && word.size() <= 200 && word.front() != '.' && word.front() != '/' && word.back() != '/' &&
+         word.find("..") == std::string::npos && std::all_of(word.begin(), word.end(), allowed);
+}
+
+HubName parse_name(const std::string& model) {
+  HubName parsed;
+  const size_t at = model.find('@'), slash = model.find('/');
+  const std::string repository = model.substr(0, at);
+  if (at != std::string::npos) parsed.revision = model.substr(at + 1);
+  if (slash != std::string::npos && slash < repository.size()) {
+    parsed.organisation = repository.substr(0, slash);
+    parsed.name = repository.substr(slash + 1);
+  }
+  if (!is_hub_word(parsed.organisation, false) || !is_hub_word(parsed.name, false) ||
+      !is_hub_word(parsed.revision, true))
+    throw CheckpointError("model \"{}\": there is no such folder, and it is not of the form ORG/NAME[@REVISION]", model);
+  return parsed;
+}
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+  return text;
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+fs::path find_snapshot(const HubName& name, const fs::path& cache) {
+  const fs::path repository = cache / fmt::format("models--{}--{}", name.organisation, name.name);
+  const std::string advice =
+      fmt::format("diffract does not download; run: hf download {} --revision {}", name.repository(), name.revision);
+  if (!is_folder(repository))
+    throw CheckpointError("model {}: not in the Hugging Face cache {}. {}", name.repository(), cache.string(), advice);
+  const fs::path direct = repository / "snapshots" / name.revision;  // a commit
+  if (is_folder(direct)) return direct;
+  const fs::path reference = repository / "refs" / name.revision;
+  std::error_code ignored;
+  if (fs::is_regular_file(reference, ignored)) {
+    const std::string commit = trimmed(load_text(reference, 4096));
+    if (!is_hub_word(commit, false)) throw CheckpointError("{}: does not hold a commit", reference.string());
+    const fs::path snapshot = repository / "snapshots" / commit;
+    if (is_folder(snapshot)) return snapshot;
+    throw CheckpointError("model {}: {} is missing. {}", name.repository(), snapshot.string(), advice);
+  }
+  throw CheckpointError("model {}: the Hugging Face cache {} has no revision \"{}\" of it. {}", name.repository(),
+                        cache.string(), name.revision, advice);
+}
+
+// What model_index.json implies and the snapshot lacks. A component of another library's class may have other files,
+// so only what every component has is asked for.
+std::vector<std::string> missing_files(const fs::path& snapshot) {
+  if (!fs::exists(snapshot / "model_index.json")) return {"model_index.json"};
+  std::vector<std::string> missing;
+  const ModelFolder model = ModelFolder::open(snapshot);
+  for (const std::string& name : model.component_names()) {
+    const bool scheduler = name == "scheduler", tokenizer = name.starts_with("tokenizer");
+    const bool preprocessor = name == "feature_extractor" || name == "image_processor";
+    if (preprocessor || name == "safety_checker") continue;  // not run
+    const std::string file = name + (scheduler ? "/scheduler_config.json" : tokenizer ? "/tokenizer_config.json" : "/config.json");
+    if (!fs::exists(snapshot / file)) missing.push_back(file);
+  }
+  return missing;
+}
+
+}  // namespace
+
+fs::path hub_cache_folder() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return fs::path(value ? value : "");
+  };
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
+    if (const fs::path folder = variable(name); !folder.empty()) return folder;
+  if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
+  const fs::path cache = variable("XDG_CACHE_HOME");
+  return (cache.empty() ? variable("HOME") / ".cache" : cache) / "huggingface" / "hub";
+}
+
+fs::path resolve_model(const std::string& model, const fs::path& cache) {
+  if (is_folder(model)) return model;
+  if (model.empty()) throw UsageError("no model given");
+  if (model.front() == '/' || model.starts_with("./") || model.starts_with("../") || model.front() == '~')
+    throw CheckpointError("{}: no such folder", model);
+  const HubName name = parse_name(model);
+  const fs::path snapshot = find_snapshot(name, cache);
+  const auto missing = missing_files(snapshot);
+  if (missing.empty()) return snapshot;
+  throw CheckpointError("model {}: its snapshot {} lacks {}. Was the download cut short? Run: hf download {}",
+                        name.repository(), snapshot.string(), fmt::join(missing, ", "), name.repository());
+}
+
+}  // namespace diffract::io

@@ -1,0 +1,86 @@
+#include "diffract/io/model_folder.h"
+
+#include <algorithm>
+
+#include "diffract/core/error.h"
+#include "diffract/core/file.h"
+
+namespace diffract::io {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr uint64_t kMaxIndexBytes = 1 << 20;
+
+// A component's name becomes a folder's name; model_index.json must not lead out of the model's folder with it.
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name.size() <= 100 && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+}
+
+}  // namespace
+
+ModelFolder ModelFolder::open(const fs::path& folder) {
+  std::error_code failure;
+  if (!fs::is_directory(folder, failure))
+    throw CheckpointError("{}: is not a folder; expected a model in the diffusers layout", folder.string());
+  const fs::path index = folder / "model_index.json";
+  if (!fs::exists(index, failure) && !failure)
+    throw CheckpointError("{}: no such file. A model in the diffusers layout has one; a single .safetensors or .ckpt "
+                          "file must be converted to it first",
+                          index.string());
+  return parse(load_text(index, kMaxIndexBytes), folder);
+}
+
+ModelFolder ModelFolder::parse(const std::string& model_index, const fs::path& folder) {
+  const std::string source = (folder / "model_index.json").string();
+  const ConfigReader config(parse_json(model_index, source), source);
+  ModelFolder result;
+  result.path_ = folder;
+  result.class_name_ = config.text("_class_name");
+  for (const auto& [name, value] : config.json().items()) {
+    // Settings such as requires_safety_checker stand among the components; those are pairs [library, class].
+    if (name.starts_with('_') || !value.is_array() || value.size() != 2) continue;
+    if (value[0].is_null() || value[1].is_null()) continue;
+    if (!value[0].is_string() || !value[1].is_string() || !is_plain_name(name))
+      throw CheckpointError("{}: \"{}\" is {}; expected [library, class] or [null, null]", source, excerpt(name),
+                            excerpt(value));
+    result.names_.push_back(name);
+    result.classes_[name] = value[1].get<std::string>();
+  }
+  return result;
+}
+
+std::string ModelFolder::component_class(const std::string& name) const {
+  const auto found = classes_.find(name);
+  return found == classes_.end() ? std::string() : found->second;
+}
+
+fs::path ModelFolder::component_folder(const std::string& name) const {
+  const fs::path folder = path_ / name;
+  std::error_code failure;
+  if (!fs::is_directory(folder, failure))
+    throw CheckpointError("{}: no such folder; model_index.json names the component \"{}\". Was the model downloaded "
+                          "whole?",
+                          folder.string(), name);
+  return folder;
+}
+
+ConfigReader ModelFolder::config(const std::string& name) const {
+  const fs::path folder = component_folder(name);
+  const fs::path file = folder / (name == "scheduler" ? "scheduler_config.json" : "config.json");
+  return ConfigReader(load_json(file), file.string());
+}
+
+WeightFiles ModelFolder::component_weights(const std::string& name, const std::string& variant) const {
+  const fs::path folder = component_folder(name);
+  if (variant.empty() || has_weight_variant(folder, variant)) return find_weight_files(folder, variant);
+  const bool elsewhere = std::any_of(names_.begin(), names_.end(), [&](const std::string& other) {
+    return has_weight_variant(path_ / other, variant);
+  });
+  if (!elsewhere)
+    throw CheckpointError("{}: no component has weights of the variant \"{}\"; leave --variant out", path_.string(),
+                          variant);
+  return find_weight_files(folder, "");
+}
+
+}  // namespace diffract::io

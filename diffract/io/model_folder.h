@@ -1,0 +1,45 @@
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "diffract/core/json.h"
+#include "diffract/io/weight_files.h"
+
+namespace diffract::io {
+
+/// A checkpoint in the diffusers layout: model_index.json names the pipeline's class and its components, each in a
+/// folder of its own.
+class ModelFolder {
+ public:
+  /// Reads model_index.json. Throws CheckpointError when the folder or the file is missing or damaged.
+  static ModelFolder open(const std::filesystem::path& folder);
+  /// The same from the file's text, for a folder that is not looked at.
+  static ModelFolder parse(const std::string& model_index, const std::filesystem::path& folder);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// The pipeline's class, e.g. "StableDiffusionPipeline".
+  const std::string& class_name() const { return class_name_; }
+  /// The components that are not null, in the order of model_index.json.
+  const std::vector<std::string>& component_names() const { return names_; }
+  bool has_component(const std::string& name) const { return classes_.count(name) != 0; }
+  /// The component's class, e.g. "UNet2DConditionModel"; empty when it is null or not named.
+  std::string component_class(const std::string& name) const;
+
+  /// Throws CheckpointError when there is no such folder.
+  std::filesystem::path component_folder(const std::string& name) const;
+  /// The component's config.json, or a scheduler's scheduler_config.json.
+  ConfigReader config(const std::string& name) const;
+  /// The component's weight files. With a variant, a component that has no files of it gives its plain ones, as
+  /// diffusers does, unless no component at all has the variant: that is an error.
+  WeightFiles component_weights(const std::string& name, const std::string& variant) const;
+
+ private:
+  std::filesystem::path path_;
+  std::string class_name_;
+  std::vector<std::string> names_;
+  std::map<std::string, std::string> classes_;
+};
+
+}  // namespace diffract::io

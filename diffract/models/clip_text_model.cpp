@@ -1,0 +1,85 @@
+#include "diffract/models/clip_text_model.h"
+
+#include "diffract/core/error.h"
+
+namespace diffract::models {
+namespace {
+
+// Checkpoints saved by transformers before version 5 have their tensors below "text_model".
+WeightScope text_root(const WeightScope& w) {
+  const WeightScope below = w / "text_model";
+  return (below / "final_layer_norm").has("weight") ? below : w;
+}
+
+std::vector<CLIPEncoderLayer> make_layers(const WeightScope& w, const CLIPTextConfig& config) {
+  std::vector<CLIPEncoderLayer> layers;
+  layers.reserve(static_cast<size_t>(config.num_hidden_layers));
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) layers.emplace_back(w / i, config);
+  return layers;
+}
+
+}  // namespace
+
+CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& config) {
+  CLIPTextConfig c;
+  c.vocab_size = config.integer("vocab_size", 1, 1 << 24, c.vocab_size);
+  c.hidden_size = config.integer("hidden_size", 1, 1 << 16, c.hidden_size);
+  c.intermediate_size = config.integer("intermediate_size", 1, 1 << 18, c.intermediate_size);
+  c.num_hidden_layers = config.integer("num_hidden_layers", 1, 1000, c.num_hidden_layers);
+  c.num_attention_heads = config.integer("num_attention_heads", 1, 1 << 12, c.num_attention_heads);
+  c.max_position_embeddings = config.integer("max_position_embeddings", 2, 1 << 16, c.max_position_embeddings);
+  c.hidden_act = nn::parse_activation(config.choice("hidden_act", nn::activation_names(), "quick_gelu"));
+  c.layer_norm_eps = config.number("layer_norm_eps", 0, 1, c.layer_norm_eps);
+  c.eos_token_id = config.integer("eos_token_id", 0, 1 << 24, c.eos_token_id);
+  if (c.hidden_size % c.num_attention_heads != 0)
+    throw CheckpointError("{}: \"hidden_size\" {} is not a multiple of \"num_attention_heads\" {}", config.source(),
+                          c.hidden_size, c.num_attention_heads);
+  return c;
+}
+
+CLIPEncoderLayer::CLIPEncoderLayer(const WeightScope& w, const CLIPTextConfig& c)
+    : layer_norm1_(w / "layer_norm1", c.hidden_size, c.layer_norm_eps),
+      layer_norm2_(w / "layer_norm2", c.hidden_size, c.layer_norm_eps),
+      self_attn_(w / "self_attn", {.query = c.hidden_size, .context = c.hidden_size, .inner = c.hidden_size},
+                 {.heads = c.num_attention_heads, .causal = true}, nn::Bias::yes,
+                 {.q = "q_proj", .k = "k_proj", .v = "v_proj", .out = "out_proj"}),
+      fc1_(w / "mlp" / "fc1", c.hidden_size, c.intermediate_size),
+      fc2_(w / "mlp" / "fc2", c.intermediate_size, c.hidden_size),
+      hidden_act_(c.hidden_act) {}
+
+Tensor CLIPEncoderLayer::operator()(const Tensor& input) const {
+  const Tensor x = input + self_attn_(layer_norm1_(input));
+  return x + fc2_(nn::activate(hidden_act_, fc1_(layer_norm2_(x))));
+}
+
+CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const WeightScope& weights)
+    : config_(c),
+      token_embedding_(text_root(weights) / "embeddings" / "token_embedding", c.vocab_size, c.hidden_size),
+      position_embedding_(text_root(weights) / "embeddings" / "position_embedding", c.max_position_embeddings,
+                          c.hidden_size),
+      layers_(make_layers(text_root(weights) / "encoder" / "layers", c)),
+      final_layer_norm_(text_root(weights) / "final_layer_norm", c.hidden_size, c.layer_norm_eps) {}
+
+CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t clip_skip) const {
+  const int64_t tokens = input_ids.size(1);
+  if (tokens < 1 || tokens > config_.max_position_embeddings)
+    throw UsageError("text encoder: {} tokens; it takes 1 to {}", tokens, config_.max_position_embeddings);
+  const auto [least, most] = input_ids.aminmax();
+  if (least.item<int64_t>() < 0 || most.item<int64_t>() >= config_.vocab_size)
+    throw UsageError("text encoder: token id {} is outside its vocabulary of {}", most.item<int64_t>(),
+                     config_.vocab_size);
+  if (clip_skip < 0 || clip_skip >= config_.num_hidden_layers)
+    throw UsageError("clip_skip {}: expected 0 to {}, one less than the text encoder's layers", clip_skip,
+                     config_.num_hidden_layers - 1);
+
+  Tensor x = token_embedding_(input_ids) + position_embedding_(at::arange(tokens, input_ids.options()));
+  for (size_t i = 0; i + static_cast<size_t>(clip_skip) < layers_.size(); ++i) x = layers_[i](x);
+  x = final_layer_norm_(x);
+
+  // Older configs carry eos_token_id 2, which no text contains; CLIP's end token is then the largest id.
+  const Tensor end = config_.eos_token_id == 2 ? input_ids.argmax(1)
+                                               : input_ids.eq(config_.eos_token_id).to(at::kInt).argmax(1);  // [B]
+  return {.last_hidden_state = x, .pooled = x.index({at::arange(x.size(0), input_ids.options()), end})};
+}
+
+}  // namespace diffract::models

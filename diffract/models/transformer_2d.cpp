@@ -1,0 +1,68 @@
+#include "diffract/models/transformer_2d.h"
+
+namespace diffract::models {
+namespace {
+
+constexpr int64_t kFeedForwardFactor = 4;
+
+nn::AttentionShape attention_shape(const Transformer2DShape& s) {
+  return {.heads = s.heads, .upcast = s.upcast_attention};
+}
+
+nn::AttentionWidths attention_widths(const Transformer2DShape& s, int64_t context) {
+  return {.query = s.channels, .context = context, .inner = s.channels};
+}
+
+}  // namespace
+
+GegluFeedForward::GegluFeedForward(const WeightScope& w, int64_t width)
+    : proj_(w / "net.0.proj", width, 2 * kFeedForwardFactor * width),
+      out_(w / "net.2", kFeedForwardFactor * width, width) {}
+
+Tensor GegluFeedForward::operator()(const Tensor& x) const {
+  const auto halves = proj_(x).chunk(2, -1);
+  return out_(halves[0] * at::gelu(halves[1]));
+}
+
+BasicTransformerBlock::BasicTransformerBlock(const WeightScope& w, const Transformer2DShape& s)
+    : norm1_(w / "norm1", s.channels),
+      norm2_(w / "norm2", s.channels),
+      norm3_(w / "norm3", s.channels),
+      attn1_(w / "attn1", attention_widths(s, s.only_cross_attention ? s.cross_attention_dim : s.channels),
+             attention_shape(s)),
+      attn2_(w / "attn2", attention_widths(s, s.cross_attention_dim), attention_shape(s)),
+      ff_(w / "ff", s.channels),
+      only_cross_attention_(s.only_cross_attention) {}
+
+Tensor BasicTransformerBlock::operator()(const Tensor& input, const Tensor& text) const {
+  const Tensor normed = norm1_(input);
+  Tensor x = input + attn1_(normed, only_cross_attention_ ? text : normed);
+  x = x + attn2_(norm2_(x), text);
+  return x + ff_(norm3_(x));
+}
+
+Transformer2DModel::Transformer2DModel(const WeightScope& w, const Transformer2DShape& s)
+    : norm_(w / "norm", s.groups, s.channels, 1e-6) {
+  if (s.use_linear_projection) {
+    linear_in_.emplace(w / "proj_in", s.channels, s.channels);
+    linear_out_.emplace(w / "proj_out", s.channels, s.channels);
+  } else {
+    const nn::ConvShape pointwise{.kernel = 1, .padding = 0};
+    conv_in_.emplace(w / "proj_in", s.channels, s.channels, pointwise);
+    conv_out_.emplace(w / "proj_out", s.channels, s.channels, pointwise);
+  }
+  for (int64_t i = 0; i < s.layers; ++i) transformer_blocks_.emplace_back(w / "transformer_blocks" / i, s);
+}
+
+Tensor Transformer2DModel::operator()(const Tensor& input, const Tensor& text) const {
+  const int64_t batch = input.size(0), channels = input.size(1), height = input.size(2), width = input.size(3);
+  const Tensor normed = norm_(input);
+  Tensor x = (conv_in_ ? (*conv_in_)(normed) : normed).flatten(2).transpose(1, 2);  // [B, L, C]
+  if (linear_in_) x = (*linear_in_)(x);
+  for (const auto& block : transformer_blocks_) x = block(x, text);
+  if (linear_out_) x = (*linear_out_)(x);
+  x = x.transpose(1, 2).reshape({batch, channels, height, width});
+  return input + (conv_out_ ? (*conv_out_)(x) : x);
+}
+
+}  // namespace diffract::models

@@ -1,0 +1,65 @@
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "diffract/nn/attention.h"
+#include "diffract/nn/conv.h"
+#include "diffract/nn/norm.h"
+
+namespace diffract::models {
+
+using at::Tensor;
+using weights::WeightScope;
+
+// B batch, L image tokens (H * W), C channels, T text tokens
+struct Transformer2DShape {
+  int64_t channels;
+  int64_t heads;
+  int64_t layers = 1;
+  int64_t cross_attention_dim = 768;  // width of the text's tokens
+  int64_t groups = 32;
+  bool use_linear_projection = false;
+  bool only_cross_attention = false;  // attn1 looks at the text too
+  bool upcast_attention = false;
+};
+
+/// x * gelu(gate), both from one linear layer, and a linear layer back. Source: Shazeer 2020, GEGLU.
+class GegluFeedForward {
+ public:
+  GegluFeedForward(const WeightScope& w, int64_t width);
+  Tensor operator()(const Tensor& x) const;  // [B, L, C] -> [B, L, C]
+
+ private:
+  nn::Linear proj_, out_;
+};
+
+/// Attention among the image's tokens, attention to the text, feed-forward; each behind a norm and with a residual.
+/// Source: diffusers attention.py, BasicTransformerBlock.
+class BasicTransformerBlock {
+ public:
+  BasicTransformerBlock(const WeightScope& w, const Transformer2DShape& shape);
+  Tensor operator()(const Tensor& x, const Tensor& text) const;  // [B, L, C], [B, T, cross] -> [B, L, C]
+
+ private:
+  nn::LayerNorm norm1_, norm2_, norm3_;
+  nn::Attention attn1_, attn2_;
+  GegluFeedForward ff_;
+  bool only_cross_attention_;
+};
+
+/// Transformer blocks over the pixels of a feature map, with a residual around them.
+/// Source: diffusers transformer_2d.py, continuous input.
+class Transformer2DModel {
+ public:
+  Transformer2DModel(const WeightScope& w, const Transformer2DShape& shape);
+  Tensor operator()(const Tensor& x, const Tensor& text) const;  // [B, C, H, W], [B, T, cross] -> [B, C, H, W]
+
+ private:
+  nn::GroupNorm norm_;
+  // Exactly one pair is there: 1x1 convolutions, or linear layers where use_linear_projection is set.
+  std::optional<nn::Conv2d> conv_in_, conv_out_;
+  std::optional<nn::Linear> linear_in_, linear_out_;
+  std::vector<BasicTransformerBlock> transformer_blocks_;
+};
+
+}  // namespace diffract::models

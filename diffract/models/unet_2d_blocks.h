@@ -1,0 +1,58 @@
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "diffract/models/resnet_2d.h"
+#include "diffract/models/transformer_2d.h"
+#include "diffract/models/unet_2d_config.h"
+
+namespace diffract::models {
+
+/// What every block of the UNet is told besides the feature map.
+struct UNetConditioning {
+  Tensor temb;  // [B, time_embed_dim], already activated: each resnet block starts with that activation
+  Tensor text;  // [B, T, cross_attention_dim]
+};
+
+/// One level on the way down: resnet blocks, each followed by a transformer in a CrossAttnDownBlock2D, then a
+/// downsampler except at the coarsest level.
+class UNetDownBlock {
+ public:
+  UNetDownBlock(const WeightScope& w, const UNet2DConditionConfig& config, size_t level);
+  /// Appends each intermediate feature map to `skips` for the way up.
+  Tensor operator()(Tensor x, const UNetConditioning& cond, std::vector<Tensor>& skips) const;
+
+ private:
+  std::vector<ResnetBlock2D> resnets_;
+  std::vector<Transformer2DModel> attentions_;  // none in a DownBlock2D
+  std::optional<Downsample2D> downsampler_;
+};
+
+/// The coarsest features: resnet, transformer, resnet. Source: diffusers UNetMidBlock2DCrossAttn.
+class UNetMidBlock {
+ public:
+  UNetMidBlock(const WeightScope& w, const UNet2DConditionConfig& config);
+  Tensor operator()(Tensor x, const UNetConditioning& cond) const;
+
+ private:
+  ResnetBlock2D resnet_in_;
+  Transformer2DModel attention_;
+  ResnetBlock2D resnet_out_;
+};
+
+/// One level on the way up: resnet blocks over the features joined with a skip each, transformers in a
+/// CrossAttnUpBlock2D, then an upsampler except at the finest level.
+class UNetUpBlock {
+ public:
+  /// `level` counts from the finest, as in block_out_channels; `w` is the up block's own scope.
+  UNetUpBlock(const WeightScope& w, const UNet2DConditionConfig& config, size_t level);
+  /// Takes its skips from the end of `skips`. The upsampled map gets the size of the skip that comes next.
+  Tensor operator()(Tensor x, const UNetConditioning& cond, std::vector<Tensor>& skips) const;
+
+ private:
+  std::vector<ResnetBlock2D> resnets_;
+  std::vector<Transformer2DModel> attentions_;  // none in an UpBlock2D
+  std::optional<Upsample2D> upsampler_;
+};
+
+}  // namespace diffract::models

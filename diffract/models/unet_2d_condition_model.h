@@ -1,0 +1,38 @@
+#pragma once
+#include <vector>
+
+#include "diffract/models/unet_2d_blocks.h"
+#include "diffract/nn/timestep.h"
+
+namespace diffract::models {
+
+// B batch, C in_channels, H and W of the latents (pixels / 8), T text tokens, D cross_attention_dim
+/// Predicts the noise (or what the scheduler's prediction_type names) in Stable Diffusion's latents.
+/// Source: diffusers unet_2d_condition.py.
+class UNet2DConditionModel {
+ public:
+  UNet2DConditionModel(const UNet2DConditionConfig& config, const WeightScope& weights);
+
+  /// Prediction [B, out_channels, H, W] for `sample` [B, C, H, W] at `timestep`, a number on the training schedule
+  /// (0 to 1000, fractions allowed), with `text` [B, T, D]. Throws UsageError when they do not fit each other or the
+  /// config.
+  Tensor operator()(const Tensor& sample, double timestep, const Tensor& text) const;
+
+  const UNet2DConditionConfig& config() const { return config_; }
+
+ private:
+  Tensor time_embedding(double timestep, const Tensor& sample) const;
+  void check(const Tensor& sample, const Tensor& text) const;
+
+  UNet2DConditionConfig config_;
+  nn::Conv2d conv_in_;
+  nn::TimestepEmbedding time_embedding_;
+  std::vector<UNetDownBlock> down_blocks_;
+  UNetMidBlock mid_block_;
+  std::vector<UNetUpBlock> up_blocks_;
+  nn::GroupNorm conv_norm_out_;
+  nn::Conv2d conv_out_;
+  at::ScalarType arithmetic_;
+};
+
+}  // namespace diffract::models

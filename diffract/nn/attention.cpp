@@ -1,0 +1,35 @@
+#include "diffract/nn/attention.h"
+
+namespace diffract::nn {
+namespace {
+
+// [B, L, heads * d] -> [B, heads, L, d]
+Tensor split_heads(const Tensor& x, int64_t heads) {
+  return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
+}
+
+}  // namespace
+
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape) {
+  const auto narrow = query.scalar_type();
+  const auto prepare = [&](const Tensor& x) {
+    return split_heads(shape.upcast ? x.to(at::kFloat) : x, shape.heads);
+  };
+  const Tensor mixed = at::scaled_dot_product_attention(prepare(query), prepare(key), prepare(value), {}, 0.0,
+                                                        shape.causal);  // [B, heads, L, d]
+  return mixed.transpose(1, 2).reshape(query.sizes()).to(narrow);
+}
+
+Attention::Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape, Bias qkv_bias,
+                     const AttentionNames& names)
+    : to_q_(w / names.q, widths.query, widths.inner, qkv_bias),
+      to_k_(w / names.k, widths.context, widths.inner, qkv_bias),
+      to_v_(w / names.v, widths.context, widths.inner, qkv_bias),
+      to_out_(w / names.out, widths.inner, widths.query),
+      shape_(shape) {}
+
+Tensor Attention::operator()(const Tensor& x, const Tensor& context) const {
+  return to_out_(attend(to_q_(x), to_k_(context), to_v_(context), shape_));
+}
+
+}  // namespace diffract::nn

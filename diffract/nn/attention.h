@@ -1,0 +1,40 @@
+#pragma once
+#include "diffract/nn/linear.h"
+
+namespace diffract::nn {
+
+struct AttentionShape {
+  int64_t heads;
+  bool causal = false;  // a position sees itself and those before it
+  bool upcast = false;  // scores in float32 when the arithmetic is narrower
+};
+
+/// softmax(Q K^T / sqrt(width of a head)) V for `query` [B, L, heads * d], `key` and `value` [B, S, heads * d];
+/// gives [B, L, heads * d]. The one place where attention is computed.
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape);
+
+/// The names of the four projections, which differ among checkpoints.
+struct AttentionNames {
+  const char *q = "to_q", *k = "to_k", *v = "to_v", *out = "to_out.0";
+};
+
+struct AttentionWidths {
+  int64_t query;    // of the tokens that ask
+  int64_t context;  // of the tokens that are looked at
+  int64_t inner;    // of all heads together
+};
+
+/// Attention with its projections: [B, L, query] looking at [B, S, context] -> [B, L, query].
+class Attention {
+ public:
+  Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape,
+            Bias qkv_bias = Bias::no, const AttentionNames& names = {});
+  Tensor operator()(const Tensor& x, const Tensor& context) const;
+  Tensor operator()(const Tensor& x) const { return (*this)(x, x); }
+
+ private:
+  Linear to_q_, to_k_, to_v_, to_out_;
+  AttentionShape shape_;
+};
+
+}  // namespace diffract::nn

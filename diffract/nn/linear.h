@@ -1,0 +1,25 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include "diffract/weights/weight_scope.h"
+
+namespace diffract::nn {
+
+using at::Tensor;
+using weights::Weight;
+using weights::WeightScope;
+
+enum class Bias { yes, no };
+
+/// y = x W^T + b over the last dimension: [..., in] -> [..., out].
+class Linear {
+ public:
+  Linear(const WeightScope& w, int64_t in, int64_t out, Bias bias = Bias::yes);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  Weight weight_;  // [out, in]
+  Tensor bias_;    // [out], undefined without one
+};
+
+}  // namespace diffract::nn

@@ -1,0 +1,78 @@
+#include <new>
+
+#include "diffract/core/error.h"
+#include "diffract/io/hub_cache.h"
+#include "diffract/io/model_folder.h"
+#include "diffract/pipelines/builtin_models.h"
+#include "diffract/pipelines/pipeline.h"
+#include "diffract/pipelines/stable_diffusion.h"
+#include "diffract/schedulers/schedule.h"
+#include "diffract/weights/weight.h"
+
+namespace diffract::pipelines {
+namespace {
+
+struct Family {
+  const char* class_name;  // as model_index.json names it
+  std::shared_ptr<Pipeline> (*from_folder)(const io::ModelFolder&, const LoadOptions&);
+};
+
+constexpr Family kFamilies[] = {
+    {"StableDiffusionPipeline",
+     [](const io::ModelFolder& folder, const LoadOptions& options) -> std::shared_ptr<Pipeline> {
+       return StableDiffusionPipeline::from_folder(folder, options);
+     }},
+};
+
+// libtorch reports a failed allocation as a general error; here it gets its kind.
+template <typename Call>
+auto with_memory_errors(Call&& call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    throw MemoryError("out of host memory. Make smaller pictures or batches (--height, --width, --batch-size)");
+  } catch (const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    if (what.find("can't allocate memory") == std::string::npos) throw;
+    throw MemoryError("out of host memory: {}. Make smaller pictures or batches (--height, --width, --batch-size)",
+                      what.substr(0, what.find('\n')));
+  }
+}
+
+}  // namespace
+
+std::filesystem::path find_model(const std::string& model) {
+  if (const auto folder = builtin_model(model)) return *folder;
+  return io::resolve_model(model);
+}
+
+DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, const LoadOptions& options) {
+  const io::ModelFolder folder = io::ModelFolder::open(find_model(model));
+  for (const Family& family : kFamilies)
+    if (folder.class_name() == family.class_name)
+      return DiffusionPipeline(with_memory_errors([&] { return family.from_folder(folder, options); }));
+  std::string known;
+  for (const Family& family : kFamilies) known += fmt::format(" {}", family.class_name);
+  throw CheckpointError("{}: \"_class_name\" is \"{}\"; diffract has:{}", (folder.path() / "model_index.json").string(),
+                        folder.class_name(), known);
+}
+
+Output DiffusionPipeline::operator()(const Request& request, const StepObserver& observe) const {
+  struct Scratch {
+    ~Scratch() { weights::release_scratch(); }
+  } released_at_the_end;
+  const c10::InferenceMode no_autograd;
+  return with_memory_errors([&] { return pipeline_->generate(request, observe); });
+}
+
+void DiffusionPipeline::set_scheduler(const std::string& class_name, const Json& overrides) {
+  if (!overrides.is_object())
+    throw UsageError("scheduler config: is {}; expected a JSON object", excerpt(overrides));
+  SchedulerSpec spec = scheduler();
+  spec.class_name = class_name;
+  for (const auto& [key, value] : overrides.items()) spec.config[key] = value;
+  if (!overrides.empty()) spec.source += " with overrides";
+  pipeline_->set_scheduler(std::move(spec));
+}
+
+}  // namespace diffract::pipelines

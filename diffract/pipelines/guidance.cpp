@@ -1,0 +1,23 @@
+#include "diffract/pipelines/guidance.h"
+
+namespace diffract::pipelines {
+namespace {
+
+at::Tensor deviation_of_each_image(const at::Tensor& x) {
+  std::vector<int64_t> all_but_first;
+  for (int64_t d = 1; d < x.dim(); ++d) all_but_first.push_back(d);
+  return x.std(all_but_first, /*unbiased=*/true, /*keepdim=*/true);
+}
+
+}  // namespace
+
+at::Tensor guide(const at::Tensor& prediction, double scale, double rescale) {
+  const auto halves = prediction.chunk(2);
+  const at::Tensor &negative = halves[0], &positive = halves[1];
+  const at::Tensor guided = negative + scale * (positive - negative);
+  if (rescale <= 0) return guided;
+  const at::Tensor rescaled = guided * (deviation_of_each_image(positive) / deviation_of_each_image(guided));
+  return rescale * rescaled + (1 - rescale) * guided;
+}
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,25 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "diffract/io/image.h"
+
+namespace diffract::pipelines {
+
+/// Pictures to the VAE's pixels and back. Source: diffusers image_processor.py.
+class VaeImageProcessor {
+ public:
+  /// `vae_scale_factor`: pixels a latent each way; heights and widths must be multiples of it.
+  explicit VaeImageProcessor(int64_t vae_scale_factor = 8) : vae_scale_factor_(vae_scale_factor) {}
+
+  /// 8-bit RGB pictures of one size to float32 [B, 3, H, W] in [-1, 1]. Throws UsageError for other pictures.
+  at::Tensor preprocess(const std::vector<io::Image>& images) const;
+  /// `pixels` [B, 3, H, W], about [-1, 1], to 8-bit pictures: clamped, and rounded half to even as numpy does.
+  std::vector<io::Image> postprocess(const at::Tensor& pixels) const;
+
+ private:
+  int64_t vae_scale_factor_;
+};
+
+}  // namespace diffract::pipelines

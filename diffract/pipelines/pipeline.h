@@ -1,0 +1,83 @@
+#pragma once
+#include <concepts>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "diffract/core/json.h"
+#include "diffract/pipelines/request.h"
+#include "diffract/tensor/dtype.h"
+
+namespace diffract::pipelines {
+
+/// How a checkpoint is loaded; the fields are from_pretrained's arguments.
+struct LoadOptions {
+  std::optional<at::ScalarType> torch_dtype;  // storage of the weights; unset: as the files have them
+  std::optional<at::ScalarType> arithmetic;   // unset: chosen from what the device does fast
+  std::string variant;                        // e.g. "fp16": files named model.fp16.safetensors
+  at::Device device = at::kCPU;
+};
+
+/// A scheduler's class and the keys of its config; the schedule itself is made for each request.
+struct SchedulerSpec {
+  std::string class_name;
+  Json config = Json::object();
+  std::string source;  // names the config in messages
+};
+
+struct ImageSize {
+  int64_t height, width;
+};
+
+/// What a pipeline fills in where a request leaves it open.
+struct Defaults {
+  ImageSize size;
+  int64_t num_inference_steps;
+  double guidance_scale;
+};
+
+/// The interface of a checkpoint family's pipeline. Calls are const: one pipeline may serve many requests.
+class Pipeline {
+ public:
+  virtual ~Pipeline() = default;
+
+  virtual Output generate(const Request& request, const StepObserver& observe) const = 0;
+  virtual Defaults defaults() const = 0;
+  virtual const SchedulerSpec& scheduler() const = 0;
+  virtual void set_scheduler(SchedulerSpec scheduler) = 0;
+};
+
+/// Any pipeline, as `DiffusionPipeline.from_pretrained` gives it: the class that the checkpoint's model_index.json
+/// names. A handle: copies share the loaded models.
+class DiffusionPipeline {
+ public:
+  /// Loads a built-in model by name ("emoji-sd"), a folder, or ORG/NAME[@REV] from the Hugging Face cache. Throws
+  /// CheckpointError when it is damaged, missing or of a class that diffract has no pipeline for.
+  static DiffusionPipeline from_pretrained(const std::string& model, const LoadOptions& options = {});
+
+  explicit DiffusionPipeline(std::shared_ptr<Pipeline> pipeline) : pipeline_(std::move(pipeline)) {}
+
+  /// Makes the pictures of a request. Throws UsageError for a request that does not fit the model, MemoryError when
+  /// memory runs out, Cancelled when `observe` says so.
+  Output operator()(const Request& request, const StepObserver& observe = {}) const;
+  /// One picture of a prompt, with the defaults of the model.
+  template <std::convertible_to<std::string> Text>
+  Output operator()(const Text& prompt) const {
+    return (*this)(Request{.prompt = {prompt}});
+  }
+
+  Defaults defaults() const { return pipeline_->defaults(); }
+  const SchedulerSpec& scheduler() const { return pipeline_->scheduler(); }
+  /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config, **overrides)`.
+  void set_scheduler(const std::string& class_name, const Json& overrides = Json::object());
+
+ private:
+  std::shared_ptr<Pipeline> pipeline_;
+};
+
+/// The folder of a model: a built-in name, a path, or ORG/NAME[@REV]. Throws CheckpointError saying where it looked.
+std::filesystem::path find_model(const std::string& model);
+/// The name of the model that is used when none is given.
+inline constexpr const char* kDefaultModel = "emoji-sd";
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,54 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diffract/io/image.h"
+
+namespace diffract::pipelines {
+
+enum class OutputType { image, latent };
+
+/// One call of a pipeline; the fields are the arguments of diffusers' `__call__`. What is unset gets the pipeline's
+/// own default; what a pipeline cannot use is refused with UsageError rather than ignored.
+struct Request {
+  std::vector<std::string> prompt;           // at least one, UTF-8, taken as they are
+  std::vector<std::string> prompt_2;         // for a second text encoder: none, one for all, or one each
+  std::vector<std::string> negative_prompt;  // none, one for all, or one each
+  std::optional<int64_t> num_inference_steps;
+  std::optional<double> guidance_scale;
+  std::optional<double> true_cfg_scale;
+  std::optional<double> guidance_rescale;  // in [0, 1]
+  std::optional<int64_t> height, width;    // pixels
+  std::optional<int64_t> max_sequence_length;
+  std::optional<int64_t> clip_skip;
+  double eta = 0.0;  // DDIM's, in [0, 1]
+  int64_t num_images_per_prompt = 1;
+  uint64_t seed = 0;            // image i draws its noise from a generator of seed + i
+  std::vector<uint64_t> seeds;  // one an image, instead of seed + i, when not empty
+  OutputType output_type = OutputType::image;
+
+  size_t image_count() const { return prompt.size() * static_cast<size_t>(num_images_per_prompt); }
+};
+
+struct Output {
+  std::vector<io::Image> images;  // prompt by prompt; empty for OutputType::latent
+  at::Tensor latents;             // the final latents as diffusers returns them for output_type="latent"
+};
+
+/// What an observer is shown after each step of the denoise loop.
+struct StepReport {
+  size_t index;               // from 0
+  size_t count;               // of steps in all
+  double timestep;            // as the model was told
+  const at::Tensor& latents;  // after the step
+};
+
+/// Called after each step: progress, previews, timing. It may throw Cancelled, which ends the call.
+using StepObserver = std::function<void(const StepReport&)>;
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,88 @@
+#include "diffract/pipelines/request_checks.h"
+
+#include "diffract/core/error.h"
+#include "diffract/core/log.h"
+
+namespace diffract::pipelines {
+namespace {
+
+constexpr int64_t kMaxPixels = 16384;  // each way
+constexpr size_t kMaxImages = 1 << 16;
+
+void check_count(const char* name, const std::vector<std::string>& texts, size_t prompts) {
+  if (texts.size() > 1 && texts.size() != prompts)
+    throw UsageError("{}: {} given for {} prompts; give one for all, or one each", name, texts.size(), prompts);
+}
+
+}  // namespace
+
+void check_texts(const Request& request) {
+  if (request.prompt.empty()) throw UsageError("prompt: none given");
+  check_count("negative_prompt", request.negative_prompt, request.prompt.size());
+  check_count("prompt_2", request.prompt_2, request.prompt.size());
+  if (request.num_images_per_prompt < 1 || request.image_count() > kMaxImages)
+    throw UsageError("num_images_per_prompt: {} for {} prompts; expected 1 or more and at most {} images in all",
+                     request.num_images_per_prompt, request.prompt.size(), kMaxImages);
+  if (!request.seeds.empty() && request.seeds.size() != request.image_count())
+    throw UsageError("seeds: {} given for {} images", request.seeds.size(), request.image_count());
+}
+
+void refuse_second_prompt(const Request& request, const char* pipeline) {
+  if (!request.prompt_2.empty())
+    throw UsageError("prompt_2: {} has one text encoder; leave prompt_2 out", pipeline);
+  if (request.true_cfg_scale)
+    throw UsageError("true_cfg_scale: {} guides with guidance_scale; leave true_cfg_scale out", pipeline);
+  if (request.max_sequence_length)
+    throw UsageError("max_sequence_length: {} always pads to its tokenizer's length; leave it out", pipeline);
+}
+
+ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_t multiple) {
+  const auto check = [&](const char* name, int64_t pixels) {
+    if (pixels < multiple || pixels > kMaxPixels || pixels % multiple != 0)
+      throw UsageError("{} {}: expected a multiple of {} from {} to {}", name, pixels, multiple, multiple, kMaxPixels);
+    return pixels;
+  };
+  return {.height = check("height", request.height.value_or(fallback.height)),
+          .width = check("width", request.width.value_or(fallback.width))};
+}
+
+int64_t checked_steps(const Request& request, const Defaults& fallback) {
+  const int64_t steps = request.num_inference_steps.value_or(fallback.num_inference_steps);
+  if (steps < 1 || steps > 10000) throw UsageError("num_inference_steps {}: expected 1 to 10000", steps);
+  return steps;
+}
+
+double checked_number(const char* name, std::optional<double> value, double fallback, double low, double high) {
+  const double number = value.value_or(fallback);
+  if (!(number >= low && number <= high)) throw UsageError("{} {}: expected {} to {}", name, number, low, high);
+  return number;
+}
+
+std::vector<uint64_t> image_seeds(const Request& request) {
+  if (!request.seeds.empty()) return request.seeds;
+  std::vector<uint64_t> seeds(request.image_count());
+  for (size_t i = 0; i < seeds.size(); ++i) seeds[i] = request.seed + i;
+  return seeds;
+}
+
+at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t length) {
+  at::Tensor ids = at::empty({static_cast<int64_t>(texts.size()), length}, at::kLong);
+  auto* row = ids.data_ptr<int64_t>();
+  for (const std::string& one : texts) {
+    const auto encoding = tokenizer.encode(one, {.max_length = length, .pad = true});
+    if (encoding.cut_tokens > 0)
+      log::warning("the prompt has {} tokens more than the model reads ({}); they are ignored: \"{}\"",
+                   encoding.cut_tokens, length, one.size() > 80 ? one.substr(0, 80) + "..." : one);
+    row = std::copy(encoding.input_ids.begin(), encoding.input_ids.end(), row);
+  }
+  return ids;
+}
+
+void check_finite(const at::Tensor& latents, size_t step) {
+  if (!at::isfinite(latents).all().item<bool>())
+    throw CheckpointError("step {}: the model gave values that are not finite. Its weights are damaged, or its "
+                          "numbers are too large for the arithmetic type: try --compute-dtype float32",
+                          step);
+}
+
+}  // namespace diffract::pipelines

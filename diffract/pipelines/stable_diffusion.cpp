@@ -1,0 +1,125 @@
+#include "diffract/pipelines/stable_diffusion.h"
+
+#include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/pipelines/guidance.h"
+#include "diffract/pipelines/image_processor.h"
+#include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/noise.h"
+
+namespace diffract::pipelines {
+namespace {
+
+void require(bool fits, const std::string& problem) {
+  if (!fits) throw CheckpointError("{}. The folder mixes parts of different models", problem);
+}
+
+// One text for all prompts, or one each; `missing` where none was given.
+std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts, const std::string& missing) {
+  if (texts.empty()) texts = {missing};
+  if (texts.size() == 1) texts.resize(prompts, texts[0]);
+  return texts;
+}
+
+}  // namespace
+
+StableDiffusionPipeline::StableDiffusionPipeline(Components components) : components_(std::move(components)) {
+  const auto& text = components_.text_encoder->config();
+  const auto& unet = components_.unet->config();
+  const auto& vae = components_.vae->config();
+  for (const int64_t width : unet.cross_attention_dim)
+    require(width == text.hidden_size,
+            fmt::format("unet: \"cross_attention_dim\" is {}, but text_encoder: \"hidden_size\" is {}", width,
+                        text.hidden_size));
+  if (unet.in_channels != vae.latent_channels)
+    throw CheckpointError("unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; diffract runs text-to-image "
+                          "checkpoints only, not inpainting or image-conditioned ones",
+                          unet.in_channels, vae.latent_channels);
+  require(unet.out_channels == vae.latent_channels,
+          fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
+                      vae.latent_channels));
+  require(components_.tokenizer->vocab_size() <= text.vocab_size,
+          fmt::format("tokenizer: has {} tokens, but text_encoder: \"vocab_size\" is {}",
+                      components_.tokenizer->vocab_size(), text.vocab_size));
+}
+
+void StableDiffusionPipeline::set_scheduler(SchedulerSpec scheduler) {
+  // Building a schedule checks the class and its config now rather than after the text has been encoded.
+  schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source, {.num_inference_steps = 2});
+  components_.scheduler = std::move(scheduler);
+}
+
+Defaults StableDiffusionPipeline::defaults() const {
+  const int64_t pixels = components_.unet->config().sample_size * components_.vae->config().scale_factor();
+  return {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 50, .guidance_scale = 7.5};
+}
+
+StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(const Request& request) const {
+  check_texts(request);
+  refuse_second_prompt(request, "StableDiffusionPipeline");
+  const Defaults fallback = defaults();
+  const int64_t scale = components_.vae->config().scale_factor();
+  const ImageSize size = checked_size(request, fallback.size, scale);
+  return {.latent_size = {.height = size.height / scale, .width = size.width / scale},
+          .num_inference_steps = checked_steps(request, fallback),
+          .guidance_scale = checked_number("guidance_scale", request.guidance_scale, fallback.guidance_scale, 0, 1000),
+          .guidance_rescale = checked_number("guidance_rescale", request.guidance_rescale, 0, 0, 1),
+          .seeds = image_seeds(request)};
+}
+
+Tensor StableDiffusionPipeline::encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const {
+  const int64_t length = std::min(components_.tokenizer->model_max_length(),
+                                  components_.text_encoder->config().max_position_embeddings);
+  const Tensor ids = token_batch(*components_.tokenizer, texts, length);
+  return (*components_.text_encoder)(ids, clip_skip).last_hidden_state;
+}
+
+StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(const Request& request,
+                                                                             bool do_classifier_free_guidance) const {
+  const int64_t skip = request.clip_skip.value_or(0);
+  const auto one_row_an_image = [&](const Tensor& rows) {
+    return rows.repeat_interleave(request.num_images_per_prompt, 0);
+  };
+  PromptEmbeds embeds{.positive = one_row_an_image(encode_texts(request.prompt, skip))};
+  if (do_classifier_free_guidance)
+    embeds.negative =
+        one_row_an_image(encode_texts(one_each(request.negative_prompt, request.prompt.size(), ""), skip));
+  return embeds;
+}
+
+Output StableDiffusionPipeline::generate(const Request& request, const StepObserver& observe) const {
+  const Settings settings = settle(request);
+  const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
+  const Tensor latents = denoise(prompt, settings, request.eta, observe);
+  if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
+  const auto& vae = *components_.vae;
+  const Tensor pixels = vae.decode(latents / vae.config().scaling_factor);
+  return {.images = VaeImageProcessor(vae.config().scale_factor()).postprocess(pixels), .latents = latents};
+}
+
+Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settings& settings, double eta,
+                                        const StepObserver& observe) const {
+  const auto& unet = *components_.unet;
+  const auto& spec = components_.scheduler;
+  const auto schedule = schedulers::make_schedule(
+      spec.class_name, spec.config, spec.source,
+      {.num_inference_steps = settings.num_inference_steps, .eta = eta});
+  tensor::SeededNoise noise(settings.seeds, {unet.config().in_channels, settings.latent_size.height,
+                                             settings.latent_size.width});
+  const bool guided = settings.do_classifier_free_guidance();
+  const Tensor text = guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive;
+
+  Tensor latents = noise.draw() * schedule->init_noise_sigma();  // [B, C, h, w]
+  const auto& timesteps = schedule->timesteps();
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const Tensor input = schedule->scale_model_input(guided ? at::cat({latents, latents}) : latents, i);
+    Tensor prediction = unet(input, timesteps[i], text);
+    if (guided) prediction = guide(prediction, settings.guidance_scale, settings.guidance_rescale);
+    latents = schedule->step(prediction, i, latents, [&] { return noise.draw(); });
+    check_finite(latents, i);
+    if (observe) observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
+  }
+  return latents;
+}
+
+}  // namespace diffract::pipelines

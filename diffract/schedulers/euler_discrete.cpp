@@ -1,0 +1,54 @@
+#include <cmath>
+
+#include "diffract/schedulers/registry.h"
+#include "diffract/schedulers/sigma_schedule.h"
+
+namespace diffract::schedulers {
+namespace {
+
+std::optional<double> optional_number(const ConfigReader& config, const char* key) {
+  return config.has(key) ? std::optional(config.number(key, 1e-9, 1e9)) : std::nullopt;
+}
+
+/// Euler's method along sigma. Source: Karras et al. 2022, algorithm 2 without churn; diffusers
+/// scheduling_euler_discrete.py.
+class EulerDiscrete final : public SigmaSchedule {
+ public:
+  EulerDiscrete(const ConfigReader& config, const ScheduleRequest& request)
+      : SigmaSchedule(config, request,
+                      {.training = {.has_rescale_zero_snr = true, .keep_last_above_zero = true},
+                       .predictions = {"epsilon", "v_prediction", "sample", "original_sample"},
+                       .sigma_min = optional_number(config, "sigma_min"),
+                       .sigma_max = optional_number(config, "sigma_max")}) {
+    if (config.choice("interpolation_type", {"linear", "log_linear"}, "linear") == "log_linear" &&
+        read_sigma_spacing(config) == SigmaSpacing::timesteps)
+      space_evenly_in_logarithm();
+    if (config.choice("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "sigma_min")
+      sigmas_.back() = training_.sigmas().front();
+    set_init_noise_sigma(config);
+    if (config.choice("timestep_type", {"discrete", "continuous"}, "discrete") == "continuous" &&
+        prediction_ == Prediction::v_prediction)
+      for (size_t i = 0; i < timesteps_.size(); ++i) timesteps_[i] = 0.25 * std::log(sigmas_[i]);
+  }
+
+  Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {
+    return sample + derivative(output, sample, sigmas_[index]) * (sigmas_[index + 1] - sigmas_[index]);
+  }
+
+ private:
+  // diffusers spaces one level more than there are steps here, so the last of them is not reached.
+  void space_evenly_in_logarithm() {
+    const auto table = training_.sigmas();
+    const auto steps = static_cast<int64_t>(timesteps_.size());
+    sigmas_ = space_sigmas(SigmaSpacing::exponential, table.back(), table.front(), steps + 1);
+    sigmas_.push_back(0.0);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Schedule> make_euler_discrete(const ConfigReader& config, const ScheduleRequest& request) {
+  return std::make_unique<EulerDiscrete>(config, request);
+}
+
+}  // namespace diffract::schedulers

@@ -1,0 +1,47 @@
+#include "diffract/schedulers/registry.h"
+
+#include <fmt/ranges.h>
+
+#include "diffract/core/error.h"
+
+namespace diffract::schedulers {
+namespace {
+
+struct Entry {
+  const char* class_name;
+  MakeSchedule* make;
+};
+
+constexpr Entry kEntries[] = {
+    {"DDIMScheduler", make_ddim},
+    {"DPMSolverMultistepScheduler", make_dpm_solver_multistep},
+    {"EulerAncestralDiscreteScheduler", make_euler_ancestral_discrete},
+    {"EulerDiscreteScheduler", make_euler_discrete},
+    {"HeunDiscreteScheduler", make_heun_discrete},
+    {"LMSDiscreteScheduler", make_lms_discrete},
+    {"PNDMScheduler", make_pndm},
+    {"UniPCMultistepScheduler", make_unipc_multistep},
+};
+
+}  // namespace
+
+const std::vector<std::string>& scheduler_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const Entry& entry : kEntries) all.emplace_back(entry.class_name);
+    return all;
+  }();
+  return names;
+}
+
+std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config, const std::string& source,
+                                        const ScheduleRequest& request) {
+  if (request.num_inference_steps < 1)
+    throw UsageError("num_inference_steps {}: expected 1 or more", request.num_inference_steps);
+  if (!(request.eta >= 0 && request.eta <= 1)) throw UsageError("eta {}: expected 0 to 1", request.eta);
+  for (const Entry& entry : kEntries)
+    if (class_name == entry.class_name) return entry.make(ConfigReader(config, source), request);
+  throw UsageError("scheduler \"{}\" is not known; there are {}", class_name, fmt::join(scheduler_names(), ", "));
+}
+
+}  // namespace diffract::schedulers

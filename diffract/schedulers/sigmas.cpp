@@ -1,0 +1,76 @@
+#include "diffract/schedulers/sigmas.h"
+
+#include <algorithm>
+#include <boost/math/special_functions/beta.hpp>
+#include <cmath>
+
+#include "diffract/core/error.h"
+
+namespace diffract::schedulers {
+namespace {
+
+// i of n evenly between a and b.
+double between(double a, double b, int64_t i, int64_t n) {
+  return n == 1 ? a : a + (b - a) * static_cast<double>(i) / static_cast<double>(n - 1);
+}
+
+double beta_quantile(double p) {
+  constexpr double kShape = 0.6;  // both parameters, diffusers' choice
+  return p <= 0 ? 0.0 : p >= 1 ? 1.0 : boost::math::ibeta_inv(kShape, kShape, p);
+}
+
+}  // namespace
+
+SigmaSpacing read_sigma_spacing(const ConfigReader& config) {
+  const bool karras = config.boolean("use_karras_sigmas", false);
+  const bool exponential = config.boolean("use_exponential_sigmas", false);
+  const bool beta = config.boolean("use_beta_sigmas", false);
+  if (karras + exponential + beta > 1)
+    throw CheckpointError("{}: more than one of \"use_karras_sigmas\", \"use_exponential_sigmas\" and "
+                          "\"use_beta_sigmas\" is true",
+                          config.source());
+  return karras        ? SigmaSpacing::karras
+         : exponential ? SigmaSpacing::exponential
+         : beta        ? SigmaSpacing::beta
+                       : SigmaSpacing::timesteps;
+}
+
+std::vector<double> space_sigmas(SigmaSpacing spacing, double largest, double smallest, int64_t steps) {
+  constexpr double kRho = 7.0;
+  std::vector<double> sigmas;
+  for (int64_t i = 0; i < steps; ++i) {
+    switch (spacing) {
+      case SigmaSpacing::karras:
+        sigmas.push_back(std::pow(between(std::pow(largest, 1 / kRho), std::pow(smallest, 1 / kRho), i, steps), kRho));
+        break;
+      case SigmaSpacing::exponential:
+      case SigmaSpacing::lu:  // lambda is the logarithm's negative, so with Lu's rho of 1 the two are one
+        sigmas.push_back(std::exp(between(std::log(largest), std::log(smallest), i, steps)));
+        break;
+      case SigmaSpacing::beta:
+        sigmas.push_back(smallest + beta_quantile(1 - between(0, 1, i, steps)) * (largest - smallest));
+        break;
+      case SigmaSpacing::timesteps: throw InternalError("space_sigmas: nothing to space");
+    }
+  }
+  return sigmas;
+}
+
+double interpolate(const std::vector<double>& table, double index) {
+  if (index <= 0) return table.front();
+  const auto low = static_cast<size_t>(index);
+  if (low + 1 >= table.size()) return table.back();
+  return table[low] + (table[low + 1] - table[low]) * (index - static_cast<double>(low));
+}
+
+double sigma_to_timestep(double sigma, const std::vector<double>& sigmas) {
+  const auto log_of = [&](size_t i) { return static_cast<double>(std::log(static_cast<float>(sigmas[i]))); };
+  const double log_sigma = std::log(std::max(sigma, 1e-10));
+  size_t low = 0;  // the last one that is not above sigma
+  for (size_t i = 0; i + 1 < sigmas.size() && log_of(i) <= log_sigma; ++i) low = i;
+  low = std::min(low, sigmas.size() - 2);
+  const double share = std::clamp((log_of(low) - log_sigma) / (log_of(low) - log_of(low + 1)), 0.0, 1.0);
+  return static_cast<double>(low) + share;
+}
+
+}  // namespace diffract::schedulers

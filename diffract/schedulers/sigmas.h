@@ -1,0 +1,31 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "diffract/core/json.h"
+
+namespace diffract::schedulers {
+
+/// How noise levels are spaced between the largest and the smallest.
+enum class SigmaSpacing {
+  timesteps,    // as the timesteps have them
+  karras,       // Karras et al. 2022, equation 5, rho 7
+  exponential,  // evenly in the logarithm
+  beta,         // quantiles of a beta distribution: Lee et al. 2024
+  lu            // evenly in lambda: Lu et al. 2022
+};
+
+/// Reads use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas, at most one of them true.
+SigmaSpacing read_sigma_spacing(const ConfigReader& config);
+
+/// `steps` noise levels from `largest` down to `smallest`; for every spacing but `timesteps`.
+std::vector<double> space_sigmas(SigmaSpacing spacing, double largest, double smallest, int64_t steps);
+
+/// The table's value at a fractional index, linear between its entries and constant beyond its ends.
+double interpolate(const std::vector<double>& table, double index);
+
+/// The fractional timestep whose noise level is `sigma`, interpolated in the logarithm. `sigmas` rises.
+double sigma_to_timestep(double sigma, const std::vector<double>& sigmas);
+
+}  // namespace diffract::schedulers

@@ -1,0 +1,87 @@
+#include "diffract/schedulers/training_schedule.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <functional>
+#include <numbers>
+
+#include "diffract/core/error.h"
+
+namespace diffract::schedulers {
+namespace {
+
+using at::Tensor;
+
+constexpr int64_t kMaxTimesteps = 100'000;
+
+// betas that give the falling function alpha_bar, capped. Source: Nichol and Dhariwal 2021, section 3.2.
+Tensor betas_for(const std::function<double(double)>& alpha_bar, int64_t count) {
+  constexpr double kMaxBeta = 0.999;
+  std::vector<float> betas;
+  for (int64_t i = 0; i < count; ++i) {
+    const double t1 = static_cast<double>(i) / static_cast<double>(count);
+    const double t2 = static_cast<double>(i + 1) / static_cast<double>(count);
+    betas.push_back(static_cast<float>(std::min(1 - alpha_bar(t2) / alpha_bar(t1), kMaxBeta)));
+  }
+  return at::tensor(betas);
+}
+
+double cosine(double t) { return std::pow(std::cos((t + 0.008) / 1.008 * std::numbers::pi / 2), 2); }
+double exponential(double t) { return std::exp(-12.0 * t); }
+
+// Shifts and scales sqrt(alphas_cumprod) so that nothing of the picture is left at the end.
+// Source: Lin et al. 2024, algorithm 1.
+Tensor rescale_to_zero_snr(const Tensor& betas) {
+  Tensor root = (1.0 - betas).cumprod(0).sqrt();
+  const Tensor first = root[0].clone(), last = root[-1].clone();
+  root = (root - last) * (first / (first - last));
+  const Tensor alphas_cumprod = root.pow(2);
+  const Tensor ratios = alphas_cumprod.slice(0, 1) / alphas_cumprod.slice(0, 0, -1);
+  return 1 - at::cat({alphas_cumprod.slice(0, 0, 1), ratios});
+}
+
+Tensor read_betas(const ConfigReader& config, const TrainingDefaults& defaults) {
+  const int64_t count = config.integer("num_train_timesteps", 2, kMaxTimesteps, 1000);
+  if (config.has("trained_betas")) {
+    const auto betas = config.numbers("trained_betas");
+    for (const double beta : betas)
+      if (!(beta >= 0 && beta < 1)) throw CheckpointError("{}: \"trained_betas\" has {}; expected 0 to 1", config.source(), beta);
+    if (static_cast<int64_t>(betas.size()) != count)
+      throw CheckpointError("{}: \"trained_betas\" has {} entries; expected \"num_train_timesteps\", {}",
+                            config.source(), betas.size(), count);
+    return at::tensor(betas, at::kDouble).to(at::kFloat);
+  }
+  const double start = config.number("beta_start", 0, 1, defaults.beta_start);
+  const double end = config.number("beta_end", 0, 1, defaults.beta_end);
+  std::vector<std::string> known = {"linear", "scaled_linear", "squaredcos_cap_v2"};
+  if (defaults.has_exp) known.emplace_back("exp");
+  const std::string schedule = config.choice("beta_schedule", known, "linear");
+  if (schedule == "linear") return at::linspace(start, end, count, at::kFloat);
+  if (schedule == "scaled_linear") return at::linspace(std::sqrt(start), std::sqrt(end), count, at::kFloat).pow(2);
+  return betas_for(schedule == "exp" ? exponential : cosine, count);
+}
+
+}  // namespace
+
+TrainingSchedule read_training_schedule(const ConfigReader& config, const TrainingDefaults& defaults) {
+  Tensor betas = read_betas(config, defaults);
+  const bool rescale = defaults.has_rescale_zero_snr && config.boolean("rescale_betas_zero_snr", false);
+  if (rescale) betas = rescale_to_zero_snr(betas);
+  const Tensor alphas = (1.0 - betas).cumprod(0).contiguous();
+  const auto* values = alphas.const_data_ptr<float>();
+  TrainingSchedule schedule{.alphas_cumprod = {values, values + alphas.numel()}};
+  if (rescale && defaults.keep_last_above_zero) schedule.alphas_cumprod.back() = std::exp2(-24);
+  return schedule;
+}
+
+std::vector<double> TrainingSchedule::sigmas() const {
+  std::vector<double> result;
+  for (const double a : alphas_cumprod) {
+    const auto alpha = static_cast<float>(a);
+    result.push_back(std::sqrt((1.0f - alpha) / alpha));
+  }
+  return result;
+}
+
+}  // namespace diffract::schedulers

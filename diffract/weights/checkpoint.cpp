@@ -1,0 +1,79 @@
+#include "diffract/weights/checkpoint.h"
+
+#include <algorithm>
+
+#include "diffract/core/error.h"
+
+namespace diffract::weights {
+namespace {
+
+at::ScalarType scalar_type(io::Dtype dtype, const std::string& where) {
+  switch (dtype) {
+    case io::Dtype::F64: return at::kDouble;
+    case io::Dtype::F32: return at::kFloat;
+    case io::Dtype::F16: return at::kHalf;
+    case io::Dtype::BF16: return at::kBFloat16;
+    default:
+      throw CheckpointError("{}: has dtype {}; expected a weight in F64, F32, F16 or BF16", where,
+                            io::dtype_name(dtype));
+  }
+}
+
+std::vector<int64_t> torch_shape(const io::TensorInfo& info) {
+  return {info.shape.begin(), info.shape.end()};  // the header's check bounds them by the file's size
+}
+
+}  // namespace
+
+std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files) {
+  auto checkpoint = std::make_shared<Checkpoint>();
+  for (const auto& path : files.files) {
+    const auto file = io::SafetensorsFile::open(path);
+    for (const io::TensorInfo& info : file->tensors()) {
+      const auto [existing, added] = checkpoint->tensors_.emplace(info.name, Entry{file, &info});
+      if (!added)
+        throw CheckpointError("{}: tensor \"{}\" stands in {} too", path.string(), info.name,
+                              existing->second.file->path().string());
+      checkpoint->total_elements_ += static_cast<int64_t>((info.end - info.begin) * 8 / io::dtype_bits(info.dtype));
+    }
+  }
+  checkpoint->description_ = files.description;
+  return checkpoint;
+}
+
+at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end())
+    throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name, c10::str(shape));
+  const auto& [file, info] = found->second;
+  const std::string where = fmt::format("{}: tensor \"{}\"", file->path().string(), name);
+  const at::ScalarType dtype = scalar_type(info->dtype, where);
+  const auto actual = torch_shape(*info);
+  if (at::IntArrayRef(actual) != shape)
+    throw CheckpointError("{}: has shape {}; expected {}", where, c10::str(at::IntArrayRef(actual)), c10::str(shape));
+  {
+    const std::lock_guard lock(mutex_);
+    used_.insert(name);
+  }
+  const auto bytes = file->bytes(*info);
+  // The mapping is read-only; no layer writes to its weights. The view keeps the file mapped.
+  void* data = const_cast<std::byte*>(bytes.data());
+  at::Tensor view = at::from_blob(data, shape, [keep = file](void*) {}, at::TensorOptions(dtype));
+  // Files written by other tools may not align their data to the element; vector loads want at least that.
+  const bool aligned = reinterpret_cast<uintptr_t>(data) % view.element_size() == 0;
+  if (aligned) return view;
+  at::Tensor copy = at::empty(shape, dtype);
+  std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
+  return copy;
+}
+
+std::vector<std::string> Checkpoint::unused() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& entry : tensors_)
+    if (!used_.count(entry.first)) names.push_back(entry.first);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace diffract::weights

@@ -1,0 +1,43 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "diffract/io/model_folder.h"
+#include "diffract/io/safetensors.h"
+
+namespace diffract::weights {
+
+/// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped files: no
+/// byte is read before it is used, and none is copied.
+class Checkpoint {
+ public:
+  /// Opens and checks every file. Throws CheckpointError for damaged files and for a name that stands in two of them.
+  static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files);
+
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+  /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was found and
+  /// what was expected.
+  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const;
+  int64_t total_elements() const { return total_elements_; }
+  /// The names that no module has asked for, sorted.
+  std::vector<std::string> unused() const;
+
+ private:
+  struct Entry {
+    std::shared_ptr<const io::SafetensorsFile> file;
+    const io::TensorInfo* info;
+  };
+  std::string description_;  // names the component in messages
+  std::unordered_map<std::string, Entry> tensors_;
+  int64_t total_elements_ = 0;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> used_;
+};
+
+}  // namespace diffract::weights
