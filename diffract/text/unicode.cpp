@@ -26,6 +26,17 @@ constexpr Range kNewerLetters[] = {
     {0x1e5f0, 0x1e5f0}, {0x2ebf0, 0x2ee5d}};
 constexpr Range kNewerNumbers[] = {{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x16130, 0x16139},
                                    {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9}, {0x1e5f1, 0x1e5fa}};
+// The combining marks that utf8proc knows and the Rust library's normaliser, which is of Unicode 10, does not; it
+// neither moves them nor composes across them.
+constexpr Range kMarksThatStay[] = {
+    {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
+    {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},
+    {0xa82c, 0xa82c},   {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50},
+    {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e}, {0x11839, 0x1183a},
+    {0x11930, 0x11930}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34},
+    {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97},
+    {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
+    {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}};
 struct LowerCase {
   Range upper;
   char32_t first_lower;
@@ -41,6 +52,17 @@ bool contains(std::span<const Range> ranges, char32_t c) {
 }
 
 utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+
+std::u32string compose_run(std::u32string_view text) {
+  const std::string bytes = encode_utf8(text);
+  utf8proc_uint8_t* mapped = nullptr;
+  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(bytes.data()),
+                                   static_cast<utf8proc_ssize_t>(bytes.size()), &mapped,
+                                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owned(mapped, std::free);
+  if (length < 0) throw UsageError("the text cannot be normalised: {}", utf8proc_errmsg(length));
+  return decode_utf8({reinterpret_cast<const char*>(mapped), static_cast<size_t>(length)});
+}
 
 char32_t lower_of(char32_t c) {
   for (const auto& [upper, first_lower] : kNewerLowerCase)
@@ -94,14 +116,15 @@ bool is_space(char32_t c) {
 }
 
 std::u32string compose(std::u32string_view text) {
-  const std::string bytes = encode_utf8(text);
-  utf8proc_uint8_t* mapped = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(bytes.data()),
-                                   static_cast<utf8proc_ssize_t>(bytes.size()), &mapped,
-                                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owned(mapped, std::free);
-  if (length < 0) throw UsageError("the text cannot be normalised: {}", utf8proc_errmsg(length));
-  return decode_utf8({reinterpret_cast<const char*>(mapped), static_cast<size_t>(length)});
+  std::u32string result;
+  size_t begin = 0;
+  for (size_t at = 0; at <= text.size(); ++at) {
+    if (at < text.size() && !contains(kMarksThatStay, text[at])) continue;
+    if (at > begin) result += compose_run(text.substr(begin, at - begin));
+    if (at < text.size()) result += text[at];
+    begin = at + 1;
+  }
+  return result;
 }
 
 std::u32string lower(std::u32string_view text) {

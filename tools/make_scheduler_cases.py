@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Writes tests/data/schedulers/cases.jsonl: what diffusers' schedulers do, step by step, over a grid of configs.
+
+    python3 -m venv ref && ref/bin/pip install torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 scipy
+    ref/bin/python tools/make_scheduler_cases.py tests/data/schedulers/cases.jsonl
+
+Each line: the class, its config, the number of steps and eta; then the timesteps, init_noise_sigma, and the sample after
+each step. The model is a stand-in that any language can compute: 0.3 * input + 0.1 * sin(timestep / 100). The first sample is
+init_noise_sigma times seeded noise; noise that a step draws comes from the same generators, one an image.
+"""
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+import diffusers
+import numpy as np
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+diffusers.utils.logging.set_verbosity_error()
+SD = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+SHAPE, SEED = (2, 2, 3, 3), 42
+
+
+def grid():
+    def add(name, steps, eta=0.0, **config):
+        return (name + "Scheduler", config, steps, eta)
+
+    spacings = ["leading", "linspace", "trailing"]
+    for spacing in spacings:
+        for steps in (1, 2, 3, 10, 25):
+            yield add("PNDM", steps, **SD, skip_prk_steps=True, steps_offset=1, timestep_spacing=spacing)
+            yield add("DDIM", steps, **SD, clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing=spacing)
+            for name in ("EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete", "HeunDiscrete", "DPMSolverMultistep", "UniPCMultistep"):
+                yield add(name, steps, **SD, steps_offset=1, timestep_spacing=spacing)
+    for prediction in ("v_prediction", "sample"):
+        for name in ("DDIM", "EulerDiscrete", "LMSDiscrete", "HeunDiscrete", "DPMSolverMultistep", "UniPCMultistep", "PNDM", "EulerAncestralDiscrete"):
+            if prediction == "sample" and name in ("PNDM", "EulerAncestralDiscrete"):
+                continue
+            extra = dict(skip_prk_steps=True) if name == "PNDM" else {}
+            yield add(name, 6, **SD, prediction_type=prediction, **extra)
+    for name in ("EulerDiscrete", "LMSDiscrete", "HeunDiscrete", "DPMSolverMultistep", "UniPCMultistep"):
+        for kind in ("karras", "exponential", "beta"):
+            for steps in (2, 7, 20):
+                yield add(name, steps, **SD, **{f"use_{kind}_sigmas": True}, timestep_spacing="leading", steps_offset=1)
+        yield add(name, 5)  # the class's own defaults
+        yield add(name, 5, beta_schedule="squaredcos_cap_v2", use_karras_sigmas=True)
+        yield add(name, 4, trained_betas=[round(0.0001 + i * 0.0199 / 99, 8) for i in range(100)], num_train_timesteps=100)
+    for steps in (4, 5, 10, 25):
+        yield add("PNDM", steps, **SD, skip_prk_steps=False)
+        yield add("PNDM", steps, **SD, skip_prk_steps=False, set_alpha_to_one=True, timestep_spacing="linspace")
+    yield add("PNDM", 4, skip_prk_steps=False, timestep_spacing="trailing", prediction_type="v_prediction")
+    for eta in (0.3, 1.0):
+        yield add("DDIM", 6, eta, **SD, clip_sample=False)
+        yield add("DDIM", 6, eta, **SD, clip_sample=True, clip_sample_range=1.5)
+    yield add("DDIM", 6)
+    yield add("DDIM", 6, **SD, thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=2.0)
+    yield add("DDIM", 6, **SD, rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing", clip_sample=False)
+    yield add("DDIM", 6, beta_schedule="squaredcos_cap_v2")
+    for name in ("EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep", "UniPCMultistep"):
+        yield add(name, 6, **SD, rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing")
+    yield add("EulerDiscrete", 6, **SD, interpolation_type="log_linear")
+    yield add("EulerDiscrete", 6, **SD, final_sigmas_type="sigma_min")
+    yield add("EulerDiscrete", 6, **SD, use_karras_sigmas=True, sigma_min=0.05, sigma_max=12.0)
+    yield add("EulerDiscrete", 6, **SD, use_karras_sigmas=True, timestep_type="continuous", prediction_type="v_prediction")
+    yield add("EulerDiscrete", 6, **SD, prediction_type="original_sample")
+    yield add("HeunDiscrete", 5, beta_schedule="exp")
+    yield add("HeunDiscrete", 5, **SD, clip_sample=True, clip_sample_range=2.0)
+    for order in (1, 2, 3):
+        for algorithm in ("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver"):
+            for solver in ("midpoint", "heun"):
+                if order == 3 and algorithm.startswith("sde"):
+                    continue  # sde-dpmsolver has no third order; sde-dpmsolver++'s is wrong upstream (docs/differences.md)
+                last = "zero" if algorithm.endswith("++") else "sigma_min"
+                for steps in (3, 8, 20):
+                    yield add("DPMSolverMultistep", steps, **SD, solver_order=order, algorithm_type=algorithm, solver_type=solver, final_sigmas_type=last)
+    for extra in (dict(lower_order_final=False), dict(euler_at_final=True), dict(use_lu_lambdas=True), dict(thresholding=True, sample_max_value=1.5), dict(lambda_min_clipped=-4.0),
+                  dict(final_sigmas_type="sigma_min"), dict(algorithm_type="deis", final_sigmas_type="sigma_min"), dict(solver_type="bh2"), dict(lambda_min_clipped=-5.1, beta_schedule="squaredcos_cap_v2"),
+                  dict(algorithm_type="dpmsolver", final_sigmas_type="sigma_min", thresholding=True), dict(algorithm_type="dpmsolver", final_sigmas_type="sigma_min", prediction_type="v_prediction"),
+                  dict(algorithm_type="dpmsolver", final_sigmas_type="sigma_min", prediction_type="sample")):
+        for steps in (5, 16):
+            yield add("DPMSolverMultistep", steps, **{**SD, **extra})
+    for order in (1, 2, 3):
+        for x0 in (True, False):
+            for steps in (3, 8):
+                yield add("UniPCMultistep", steps, **SD, solver_order=order, predict_x0=x0, solver_type="bh2", final_sigmas_type="sigma_min")
+                yield add("UniPCMultistep", steps, **SD, solver_order=order, predict_x0=x0, solver_type="bh1", final_sigmas_type="sigma_min")
+    for extra in (dict(disable_corrector=[0, 2]), dict(lower_order_final=False, final_sigmas_type="sigma_min"), dict(thresholding=True), dict(use_karras_sigmas=True, final_sigmas_type="sigma_min"),
+                  dict(use_karras_sigmas=True, sigma_min=0.05, sigma_max=12.0), dict(predict_x0=False, prediction_type="v_prediction", final_sigmas_type="sigma_min"), dict(solver_type="heun")):
+        yield add("UniPCMultistep", 7, **SD, **extra)
+
+
+def run(name, config, steps, eta):
+    scheduler = getattr(diffusers, name)(**config)
+    scheduler.set_timesteps(steps)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)  # without it, schedules whose first timestep stands twice lose their first step
+    generators = [torch.Generator("cpu").manual_seed(SEED + i) for i in range(SHAPE[0])]
+    sample = randn_tensor(SHAPE, generator=generators) * scheduler.init_noise_sigma
+    accepts = scheduler.step.__code__.co_varnames
+    extra = {**({"eta": eta} if "eta" in accepts else {}), **({"generator": generators} if "generator" in accepts else {})}
+    samples = []
+    for t in scheduler.timesteps:
+        model_input = scheduler.scale_model_input(sample, t)
+        output = 0.3 * model_input + 0.1 * math.sin(float(t) / 100)
+        sample = scheduler.step(output, t, sample, **extra).prev_sample
+        samples.append(sample)
+    return [float(t) for t in scheduler.timesteps], float(scheduler.init_noise_sigma), samples
+
+
+def main():
+    lines, seen = [], set()
+    for name, config, steps, eta in grid():
+        key = json.dumps([name, config, steps, eta], sort_keys=True)
+        if key in seen:
+            continue
+        seen.add(key)
+        timesteps, sigma, samples = run(name, config, steps, eta)
+        if not all(torch.isfinite(s).all() for s in samples):
+            print("not finite upstream, left out:", name, config, steps)
+            continue
+        rounded = [[float(np.format_float_scientific(v, precision=6)) for v in s.flatten().tolist()] for s in samples]
+        lines.append(json.dumps({"class": name, "config": config, "steps": steps, "eta": eta, "timesteps": timesteps, "init_noise_sigma": sigma, "samples": rounded}, separators=(",", ":")))
+    out = Path(sys.argv[1])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n".join(lines) + "\n")
+    print(len(lines), "cases,", out.stat().st_size, "bytes")
+
+
+if __name__ == "__main__":
+    main()
