@@ -13,8 +13,8 @@ namespace diffract {
 /// Keeps the order of keys, so that what is written back reads like what was read.
 using Json = nlohmann::ordered_json;
 
-/// Parses `text`. Throws CheckpointError naming `source` and the byte where it went wrong. Nesting beyond 200 levels
-/// is refused.
+/// Parses `text`. Throws CheckpointError naming `source` and the place where it went wrong. Nesting beyond 200 levels
+/// is refused. Infinity and NaN, which Python writes, are read as the largest number and null.
 Json parse_json(std::string_view text, const std::string& source);
 
 /// Reads and parses a JSON file of at most `max_bytes`.

@@ -1,0 +1,97 @@
+#include "diffract/core/file.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <set>
+
+#include "diffract/core/error.h"
+#include "tests/support/temp_folder.h"
+
+namespace diffract {
+namespace fs = std::filesystem;
+namespace {
+
+size_t files_in(const fs::path& folder) {
+  return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+TEST(LoadText, ReadsAWholeFileAndRefusesALargerOne) {
+  const test::TempFolder folder;
+  const auto file = folder.file("a.txt", std::string("a\0b", 3));
+  EXPECT_EQ(load_text(file, 3), std::string("a\0b", 3));
+  EXPECT_THROW(load_text(file, 2), CheckpointError);
+}
+
+TEST(LoadText, RefusesWhatIsNotARegularFileWithoutHanging) {
+  const test::TempFolder folder;
+  EXPECT_THROW(load_text(folder / "none", 10), CheckpointError);
+  EXPECT_THROW(load_text(folder.path(), 10), CheckpointError);
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_THROW(load_text(folder / "pipe", 10), CheckpointError);
+}
+
+TEST(AtomicFile, AppearsWholeOrNotAtAll) {
+  const test::TempFolder folder;
+  {
+    AtomicFile file(folder / "a.bin");
+    file.write("half of it");
+    EXPECT_FALSE(fs::exists(folder / "a.bin"));
+  }
+  EXPECT_EQ(files_in(folder.path()), 0u);  // given up: not even the temporary file is left
+  AtomicFile file(folder / "a.bin");
+  file.write("all of it");
+  file.commit();
+  EXPECT_EQ(load_text(folder / "a.bin", 100), "all of it");
+  EXPECT_EQ(files_in(folder.path()), 1u);
+}
+
+TEST(AtomicFile, ReplacesAFileInOneStep) {
+  const test::TempFolder folder;
+  const auto path = folder.file("a.bin", "old");
+  AtomicFile file(path);
+  file.write("new");
+  EXPECT_EQ(load_text(path, 100), "old");
+  file.commit();
+  EXPECT_EQ(load_text(path, 100), "new");
+}
+
+TEST(AtomicFile, NamesTheFileThatCannotBeWritten) {
+  const auto message = test::error_of<IoError>([] { AtomicFile("/proc/none/a.bin"); });
+  EXPECT_NE(message.find("/proc/none/a.bin"), std::string::npos) << message;
+}
+
+TEST(AtomicFile, ReportsAFullDisk) {
+  // A limit on a file's size fails a write as a full disk does, and needs no disk to fill.
+  const test::TempFolder folder;
+  AtomicFile file(folder / "big");
+  const struct sigaction ignore = [] {
+    struct sigaction action {};
+    action.sa_handler = SIG_IGN;
+    return action;
+  }();
+  ::sigaction(SIGXFSZ, &ignore, nullptr);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{.rlim_cur = 1000, .rlim_max = before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  const auto message = test::error_of<IoError>([&] { file.write(std::string(5000, 'x')); });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_NE(message.find("big"), std::string::npos) << message;
+  EXPECT_FALSE(fs::exists(folder / "big"));
+}
+
+TEST(ErrorInfo, GivesEachKindItsOwnExitCode) {
+  std::set<int> codes;
+  for (const auto kind : {ErrorKind::usage, ErrorKind::checkpoint, ErrorKind::memory, ErrorKind::peer, ErrorKind::io,
+                          ErrorKind::some_failed, ErrorKind::cancelled, ErrorKind::internal})
+    codes.insert(error_info(kind).exit_code);
+  EXPECT_EQ(codes.size(), 8u);
+  EXPECT_EQ(error_info(ErrorKind::usage).exit_code, 2);
+  EXPECT_EQ(codes.count(0), 0u);
+}
+
+}  // namespace
+}  // namespace diffract
