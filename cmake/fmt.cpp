@@ -1,5 +1,5 @@
-// fmt's functions that are not templates, compiled once for all; the torch wheel ships fmt's headers only. What is
-// instantiated here is what the headers declare `extern`.
+// fmt's functions that are not templates, compiled once for all; the torch wheel ships fmt's headers only.
+// What is instantiated here is what the headers declare `extern`.
 #include <fmt/format-inl.h>
 
 namespace fmt {

@@ -61,7 +61,16 @@ def grid():
     yield add("DDIM", 6, **SD, thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=2.0)
     yield add("DDIM", 6, **SD, rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing", clip_sample=False)
     yield add("DDIM", 6, beta_schedule="squaredcos_cap_v2")
+    for steps in (48, 144):  # where the rounding of numpy's arange decides
+        yield add("EulerDiscrete", steps, **SD, timestep_spacing="trailing")
+    yield add("DPMSolverMultistep", 5, **SD, timestep_spacing="trailing", lambda_min_clipped=-1.0)
+    for name in ("DPMSolverMultistep", "HeunDiscrete", "LMSDiscrete"):  # keys of another class that are read all the same
+        for kind in ("karras", "exponential"):
+            yield add(name, 5, **SD, **{f"use_{kind}_sigmas": True}, sigma_min=0.1, sigma_max=10.0)
+    yield add("EulerDiscrete", 5, **SD, interpolation_type="log_linear", use_karras_sigmas=True, timestep_spacing="leading")
+    yield add("DPMSolverMultistep", 12, beta_schedule="squaredcos_cap_v2", use_lu_lambdas=True)
     for name in ("EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep", "UniPCMultistep"):
+        yield add(name, 2, **SD, rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing")
         yield add(name, 6, **SD, rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing")
     yield add("EulerDiscrete", 6, **SD, interpolation_type="log_linear")
     yield add("EulerDiscrete", 6, **SD, final_sigmas_type="sigma_min")
@@ -95,7 +104,7 @@ def grid():
 
 
 def run(name, config, steps, eta):
-    scheduler = getattr(diffusers, name)(**config)
+    scheduler = getattr(diffusers, name).from_config(config)  # keeps keys that the class does not know, as pipelines do
     scheduler.set_timesteps(steps)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # without it, schedules whose first timestep stands twice lose their first step

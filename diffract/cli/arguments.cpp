@@ -1,27 +1,12 @@
 #include "diffract/cli/arguments.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "diffract/core/error.h"
+#include "diffract/core/nearest.h"
 
 namespace diffract::cli {
 namespace {
-
-// Levenshtein's distance: the fewest letters inserted, removed or replaced that turn one word into the other.
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
 
 bool is_option(const std::string& argument) { return argument.size() > 2 && argument.starts_with("--"); }
 
@@ -36,14 +21,6 @@ std::vector<std::string> normalise_arguments(int argc, const char* const* argv) 
     std::replace(argument.begin(), end, '_', '-');
   }
   return arguments;
-}
-
-std::optional<std::string> nearest(const std::string& word, const std::vector<std::string>& known) {
-  const auto best = std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
-    return edit_distance(word, a) < edit_distance(word, b);
-  });
-  if (best == known.end() || edit_distance(word, *best) > std::max<size_t>(2, word.size() / 3)) return {};
-  return *best;
 }
 
 void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>& arguments) {

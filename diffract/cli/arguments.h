@@ -12,17 +12,17 @@ std::vector<std::string> normalise_arguments(int argc, const char* const* argv);
 /// Throws UsageError for an option that neither `app` nor CLI11 knows, naming the nearest one it does know.
 void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>& arguments);
 
-/// The entry of `known` that is spelled most like `word`, when one is close.
-std::optional<std::string> nearest(const std::string& word, const std::vector<std::string>& known);
-
-/// Options whose values are texts taken as they are: no trimming, no splitting, "[a]" and "{}" mean themselves.
+/// Options whose values are texts taken as they are: no trimming, no splitting, "[a]" and "{}" mean
+/// themselves.
 CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& values,
                        const std::string& help);
 
 /// A number option that stays unset unless given.
 template <typename T>
-CLI::Option* add_optional(CLI::App& app, const std::string& name, std::optional<T>& value, const std::string& help) {
-  return app.add_option_function<T>(name, [&value](const T& given) { value = given; }, help);
+CLI::Option* add_optional(CLI::App& app, const std::string& name, std::optional<T>& value,
+                          const std::string& help) {
+  return app.add_option_function<T>(
+      name, [&value](const T& given) { value = given; }, help);
 }
 
 }  // namespace diffract::cli

@@ -49,7 +49,8 @@ Json examine() {
   Json speed = Json::object();
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf})
     speed[tensor::dtype_name(dtype)] = std::round(matmul_gflops(dtype) * 10) / 10;
-  const auto memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const auto memory =
+      static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   return {{"version", kVersion},
           {"libtorch", DIFFRACT_TORCH_VERSION},
           {"cpu", cpu_name()},

@@ -28,7 +28,9 @@ void install_interrupt_handler() {
 
 class Stopwatch {
  public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -46,7 +48,8 @@ pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options) {
   }
   auto pipeline = pipelines::DiffusionPipeline::from_pretrained(options.model, load);
   if (!options.scheduler.empty() || !options.scheduler_config.empty())
-    pipeline.set_scheduler(options.scheduler.empty() ? pipeline.scheduler().class_name : options.scheduler, overrides);
+    pipeline.set_scheduler(options.scheduler.empty() ? pipeline.scheduler().class_name : options.scheduler,
+                           overrides);
   return pipeline;
 }
 
@@ -73,7 +76,8 @@ void run_batches(const std::vector<pipelines::JobBatch>& batches, Run&& run) {
 }
 
 void generate(const GenerateOptions& options) {
-  if (options.threads < 0 || options.threads > 4096) throw UsageError("--threads {}: expected 1 to 4096", options.threads);
+  if (options.threads < 0 || options.threads > 4096)
+    throw UsageError("--threads {}: expected 1 to 4096", options.threads);
   if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
   install_interrupt_handler();
   const auto batches = pipelines::plan_job(job_entries(options), options.seed, options.batch_size);
@@ -93,7 +97,8 @@ void generate(const GenerateOptions& options) {
     };
     output.finish_batch(batch, pipeline(batch.request, recorded));
   });
-  output.finish({.load_seconds = load_seconds, .run_seconds = run_watch.seconds(), .images = count_images(todo)});
+  output.finish(
+      {.load_seconds = load_seconds, .run_seconds = run_watch.seconds(), .images = count_images(todo)});
 }
 
 }  // namespace

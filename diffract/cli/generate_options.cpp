@@ -26,36 +26,49 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option("--model", o.model, "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model")
       ->capture_default_str();
   add_texts(app, "--prompt", o.prompts, "What to draw; may be given several times");
-  app.add_option("--prompts-file", o.prompts_file, "One prompt a line, or JSON lines with \"prompt\" and options");
-  add_texts(app, "--negative-prompt", o.negative_prompts, "What not to draw: once for all prompts, or once each");
+  app.add_option("--prompts-file", o.prompts_file,
+                 "One prompt a line, or JSON lines with \"prompt\" and options");
+  add_texts(app, "--negative-prompt", o.negative_prompts,
+            "What not to draw: once for all prompts, or once each");
   add_texts(app, "--prompt-2", o.prompts_2, "For a model's second text encoder: once for all, or once each");
   add_optional(app, "--num-inference-steps,--steps", s.num_inference_steps, "Denoising steps");
-  add_optional(app, "--guidance-scale", s.guidance_scale, "How closely to follow the prompt; 1 and below: no guidance");
-  add_optional(app, "--true-cfg-scale", s.true_cfg_scale, "Guidance with a negative prompt in guidance-distilled models");
-  add_optional(app, "--guidance-rescale", s.guidance_rescale, "0 to 1: against burnt pictures at high guidance");
+  add_optional(app, "--guidance-scale", s.guidance_scale,
+               "How closely to follow the prompt; 1 and below: no guidance");
+  add_optional(app, "--true-cfg-scale", s.true_cfg_scale,
+               "Guidance with a negative prompt in guidance-distilled models");
+  add_optional(app, "--guidance-rescale", s.guidance_rescale,
+               "0 to 1: against burnt pictures at high guidance");
   add_optional(app, "--height", s.height, "Pixels, a multiple of 8");
   add_optional(app, "--width", s.width, "Pixels, a multiple of 8");
   add_optional(app, "--clip-skip", s.clip_skip, "Layers of the CLIP text encoder to leave out at its end");
   add_optional(app, "--max-sequence-length", s.max_sequence_length, "Tokens of the T5 prompt");
   app.add_option("--eta", s.eta, "DDIM's share of fresh noise, 0 to 1")->capture_default_str();
   app.add_option("--seed", o.seed, "Picture i uses seed + i")->capture_default_str()->check(digits_only());
-  app.add_option("--num-images-per-prompt", s.num_images_per_prompt, "Pictures of each prompt")->capture_default_str();
+  app.add_option("--num-images-per-prompt", s.num_images_per_prompt, "Pictures of each prompt")
+      ->capture_default_str();
   app.add_option("--batch-size", o.batch_size, "Pictures computed together")->capture_default_str();
   app.add_option("--scheduler", o.scheduler, "Class, e.g. EulerDiscreteScheduler; default: the checkpoint's");
-  app.add_option("--scheduler-config", o.scheduler_config, "JSON object of keys to change, e.g. '{\"use_karras_sigmas\": true}'");
-  app.add_option("--dtype", o.dtype, "What weights are kept in: float32, float16, bfloat16; default: as stored");
-  app.add_option("--compute-dtype", o.compute_dtype, "What arithmetic is done in; default: what the device does fast");
+  app.add_option("--scheduler-config", o.scheduler_config,
+                 "JSON object of keys to change, e.g. '{\"use_karras_sigmas\": true}'");
+  app.add_option("--dtype", o.dtype,
+                 "What weights are kept in: float32, float16, bfloat16; default: as stored");
+  app.add_option("--compute-dtype", o.compute_dtype,
+                 "What arithmetic is done in; default: what the device does fast");
   app.add_option("--variant", o.variant, "Weight files' variant, e.g. fp16");
   app.add_option("--device", o.device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--threads", o.threads, "Threads of a CPU; default: all cores");
   app.add_option("--output-type", o.output_type, "png, or latent: one safetensors file")
       ->check(CLI::IsMember({"png", "latent"}))
       ->capture_default_str();
-  app.add_option("--output", o.output, "Pattern with {index}, {prompt}, {seed}, {rank}; default: image_{index}.png");
+  app.add_option("--output", o.output,
+                 "Pattern with {index}, {prompt}, {seed}, {rank}; default: image_{index}.png");
   app.add_option("--save-steps", o.save_steps, "Safetensors file of the latents after each step");
-  app.add_flag("--resume", o.resume, "Leave out pictures that are there already, made with the same parameters");
+  app.add_flag("--resume", o.resume,
+               "Leave out pictures that are there already, made with the same parameters");
   app.add_flag("--json", o.json, "One JSON object on stdout");
-  app.footer("Example:\n  diffract generate --prompt \"a dog\" --prompt \"a cat\" --steps 25 --seed 7 --output \"{prompt}.png\"");
+  app.footer(
+      "Example:\n  diffract generate --prompt \"a dog\" --prompt \"a cat\" --steps 25 --seed 7 --output "
+      "\"{prompt}.png\"");
 }
 
 std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
@@ -70,7 +83,8 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
   if (!o.prompts_file.empty()) {
     if (o.prompts_2.size() > 1 || o.negative_prompts.size() > 1)
       if (o.prompts.empty())
-        throw UsageError("--prompts-file: give --negative-prompt and --prompt-2 at most once, or in the file's lines");
+        throw UsageError(
+            "--prompts-file: give --negative-prompt and --prompt-2 at most once, or in the file's lines");
     pipelines::Request shared = o.settings;
     if (o.prompts_2.size() == 1) shared.prompt_2 = o.prompts_2;
     if (o.negative_prompts.size() == 1) shared.negative_prompt = o.negative_prompts;

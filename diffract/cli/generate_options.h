@@ -33,8 +33,8 @@ struct GenerateOptions {
 
 void declare_generate_options(CLI::App& app, GenerateOptions& options);
 
-/// The job's prompts: those of --prompt, then those of --prompts-file. Throws UsageError naming the option, or the
-/// line of the file and its key.
+/// The job's prompts: those of --prompt, then those of --prompts-file. Throws UsageError naming the option,
+/// or the line of the file and its key.
 std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& options);
 
 /// How the model is to be loaded.

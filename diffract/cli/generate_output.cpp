@@ -20,8 +20,8 @@ namespace {
 constexpr const char* kParametersKey = "parameters";  // as stable-diffusion-webui has it
 constexpr const char* kDiffractKey = "diffract";      // the same as JSON
 
-// Makes the folder of a file that will be written, and checks now that it can be: an hour of computing must not end
-// in "permission denied".
+// Makes the folder of a file that will be written, and checks now that it can be: an hour of computing must
+// not end in "permission denied".
 void prepare_folder(const fs::path& file) {
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   std::error_code failure;
@@ -44,7 +44,8 @@ void put(Json& json, const char* key, const std::optional<T>& value) {
 
 }  // namespace
 
-GenerateOutput::GenerateOutput(const GenerateOptions& options, const std::vector<pipelines::JobBatch>& batches)
+GenerateOutput::GenerateOutput(const GenerateOptions& options,
+                               const std::vector<pipelines::JobBatch>& batches)
     : options_(options), pattern_(default_output(options)) {
   std::set<std::string> names;
   for (const auto& batch : batches)
@@ -66,7 +67,8 @@ GenerateOutput::GenerateOutput(const GenerateOptions& options, const std::vector
 void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline) {
   defaults_ = pipeline.defaults();
   model_ = {{"model", options_.model}, {"scheduler", pipeline.scheduler().class_name}};
-  if (!options_.scheduler_config.empty()) model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
+  if (!options_.scheduler_config.empty())
+    model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
   if (!options_.dtype.empty()) model_["dtype"] = options_.dtype;
   if (!options_.compute_dtype.empty()) model_["compute_dtype"] = options_.compute_dtype;
   if (!options_.variant.empty()) model_["variant"] = options_.variant;
@@ -106,7 +108,8 @@ bool GenerateOutput::is_done(const pipelines::JobBatch& batch, const pipelines::
   return false;
 }
 
-std::vector<pipelines::JobBatch> GenerateOutput::still_to_do(const std::vector<pipelines::JobBatch>& batches) {
+std::vector<pipelines::JobBatch> GenerateOutput::still_to_do(
+    const std::vector<pipelines::JobBatch>& batches) {
   if (!options_.resume) return batches;
   std::vector<pipelines::JobBatch> left;
   size_t done = 0;
@@ -129,7 +132,10 @@ void GenerateOutput::record_step(const pipelines::StepReport& step) {
 }
 
 Json GenerateOutput::summary_of(const pipelines::JobImage& image) const {
-  return {{"index", image.index}, {"prompt", image.prompt}, {"seed", image.seed}, {"file", pattern_.file(image, 0)}};
+  return {{"index", image.index},
+          {"prompt", image.prompt},
+          {"seed", image.seed},
+          {"file", pattern_.file(image, 0)}};
 }
 
 void GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
@@ -149,7 +155,8 @@ void GenerateOutput::finish(const RunFigures& figures) {
   if (options_.latent()) weights::save_tensors(pattern_.file({}, 0), {{"latents", at::cat(latents_)}});
   if (!options_.save_steps.empty()) {
     std::vector<std::pair<std::string, at::Tensor>> tensors;
-    for (const auto& [index, parts] : steps_) tensors.emplace_back(fmt::format("latents_{:03}", index), at::cat(parts));
+    for (const auto& [index, parts] : steps_)
+      tensors.emplace_back(fmt::format("latents_{:03}", index), at::cat(parts));
     tensors.emplace_back("latents", at::cat(latents_));
     weights::save_tensors(options_.save_steps, tensors);
   }

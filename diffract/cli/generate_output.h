@@ -13,12 +13,12 @@ struct RunFigures {
   size_t images;
 };
 
-/// Where the pictures of `generate` go: files named by the pattern, each with its parameters inside, or one file of
-/// latents; the file of --save-steps; and the summary on stdout.
+/// Where the pictures of `generate` go: files named by the pattern, each with its parameters inside, or one
+/// file of latents; the file of --save-steps; and the summary on stdout.
 class GenerateOutput {
  public:
-  /// Checks every file name and folder. Throws UsageError when two pictures would get one name, IoError when a folder
-  /// cannot be written to.
+  /// Checks every file name and folder. Throws UsageError when two pictures would get one name, IoError when
+  /// a folder cannot be written to.
   GenerateOutput(const GenerateOptions& options, const std::vector<pipelines::JobBatch>& batches);
 
   /// What the parameters in the pictures and the summary say about the model.
@@ -44,8 +44,8 @@ class GenerateOutput {
   Json images_ = Json::array();
 };
 
-/// The parameters of a picture as stable-diffusion-webui writes them under the key "parameters", which other tools
-/// read: the prompt, "Negative prompt: ...", and one line of settings.
+/// The parameters of a picture as stable-diffusion-webui writes them under the key "parameters", which other
+/// tools read: the prompt, "Negative prompt: ...", and one line of settings.
 std::string webui_parameters(const Json& parameters);
 
 }  // namespace diffract::cli

@@ -31,12 +31,14 @@ Json describe_safetensors(const fs::path& path) {
   const auto file = io::SafetensorsFile::open(path);
   Json tensors = Json::array();
   for (const auto& tensor : file->tensors())
-    tensors.push_back({{"name", tensor.name}, {"dtype", io::dtype_name(tensor.dtype)}, {"shape", shape_of(tensor)}});
+    tensors.push_back(
+        {{"name", tensor.name}, {"dtype", io::dtype_name(tensor.dtype)}, {"shape", shape_of(tensor)}});
   return {{"file", path.string()}, {"metadata", file->metadata()}, {"tensors", tensors}};
 }
 
 void print_safetensors(const Json& info) {
-  for (const auto& [key, value] : info["metadata"].items()) fmt::print("{}: {}\n", key, value.get<std::string>());
+  for (const auto& [key, value] : info["metadata"].items())
+    fmt::print("{}: {}\n", key, value.get<std::string>());
   for (const Json& tensor : info["tensors"])
     fmt::print("{:<6} {:<24} {}\n", tensor["dtype"].get<std::string>(), tensor["shape"].dump(),
                tensor["name"].get<std::string>());
@@ -51,7 +53,8 @@ Json describe_png(const fs::path& path) {
 
 void print_png(const Json& info) {
   fmt::print("{}x{}\n", info["width"].get<int64_t>(), info["height"].get<int64_t>());
-  for (const auto& [key, value] : info["text"].items()) fmt::print("{}:\n{}\n", key, value.get<std::string>());
+  for (const auto& [key, value] : info["text"].items())
+    fmt::print("{}:\n{}\n", key, value.get<std::string>());
 }
 
 // Parameters, bytes and types of a component's weights; null for a part without weights, such as a scheduler.
@@ -125,7 +128,8 @@ Command info_command() {
           .summary = "describes a model folder, a safetensors file, or a picture that diffract made",
           .declare = [](CLI::App& app) -> std::function<void()> {
             auto options = std::make_shared<InfoOptions>();
-            app.add_option("target", options->target, "Folder, model name, FILE.safetensors or FILE.png")->required();
+            app.add_option("target", options->target, "Folder, model name, FILE.safetensors or FILE.png")
+                ->required();
             app.add_option("--variant", options->variant, "Weight files' variant, e.g. fp16");
             app.add_flag("--json", options->json, "One JSON object on stdout");
             app.footer("Example:\n  diffract info emoji-sd");

@@ -10,20 +10,26 @@
 #include "diffract/cli/version.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/core/nearest.h"
 
 namespace diffract::cli {
 namespace {
 
 const std::vector<Command>& commands() {
-  static const std::vector<Command> all = {generate_command(), tokenize_command(), info_command(), doctor_command()};
+  static const std::vector<Command> all = {generate_command(), tokenize_command(), info_command(),
+                                           doctor_command()};
   return all;
 }
 
 std::string overview() {
-  std::string text = fmt::format("diffract {}: diffusion pictures from diffusers checkpoints, without Python\n\n", kVersion);
-  for (const Command& command : commands()) text += fmt::format("  diffract {:<10} {}\n", command.name, command.summary);
-  return text + "\nEach command has --help with an example. Exit codes: 0 done, 2 usage, 3 checkpoint, 4 out of memory,\n"
-                "5 lost peer, 6 files and disk, 7 some images failed, 70 a bug in diffract, 130 cancelled.\n";
+  std::string text =
+      fmt::format("diffract {}: diffusion pictures from diffusers checkpoints, without Python\n\n", kVersion);
+  for (const Command& command : commands())
+    text += fmt::format("  diffract {:<10} {}\n", command.name, command.summary);
+  return text +
+         "\nEach command has --help with an example. Exit codes: 0 done, 2 usage, 3 checkpoint, 4 out of "
+         "memory,\n"
+         "5 lost peer, 6 files and disk, 7 some images failed, 70 a bug in diffract, 130 cancelled.\n";
 }
 
 const Command& find_command(const std::string& name) {

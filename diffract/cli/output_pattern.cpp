@@ -30,13 +30,15 @@ std::string file_name_part(const std::string& text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte == ' ' || (byte >= '\t' && byte <= '\r')) {
       if (!part.empty() && part.back() != '_') part += '_';
-    } else if (byte > ' ' && byte != 0x7f && std::string_view("/\\:*?\"<>|").find(c) == std::string_view::npos) {
+    } else if (byte > ' ' && byte != 0x7f &&
+               std::string_view("/\\:*?\"<>|").find(c) == std::string_view::npos) {
       part += c;
     }
   }
   if (part.size() > kMostBytes) {
     size_t end = kMostBytes;
-    while (end > 0 && (static_cast<unsigned char>(part[end]) & 0xc0) == 0x80) --end;  // not inside a character
+    while (end > 0 && (static_cast<unsigned char>(part[end]) & 0xc0) == 0x80)
+      --end;  // not inside a character
     part.resize(end);
   }
   while (!part.empty() && (part.back() == '_' || part.back() == '.')) part.pop_back();
@@ -45,24 +47,28 @@ std::string file_name_part(const std::string& text) {
 }
 
 OutputPattern::OutputPattern(std::string pattern) : pattern_(std::move(pattern)) {
-  if (pattern_.empty() || pattern_.back() == '/') throw UsageError("--output \"{}\": is not a file name", pattern_);
-  walk(pattern_, [](const std::string&) {},
-       [&](const std::string& name) {
-         if (name != "index" && name != "prompt" && name != "seed" && name != "rank")
-           throw UsageError("--output \"{}\": {{{}}} is not known; there are {{index}}, {{prompt}}, {{seed}}, {{rank}}",
-                            pattern_, name);
-       });
+  if (pattern_.empty() || pattern_.back() == '/')
+    throw UsageError("--output \"{}\": is not a file name", pattern_);
+  walk(
+      pattern_, [](const std::string&) {},
+      [&](const std::string& name) {
+        if (name != "index" && name != "prompt" && name != "seed" && name != "rank")
+          throw UsageError(
+              "--output \"{}\": {{{}}} is not known; there are {{index}}, {{prompt}}, {{seed}}, {{rank}}",
+              pattern_, name);
+      });
 }
 
 std::string OutputPattern::file(const pipelines::JobImage& image, int64_t rank) const {
   std::string name;
-  walk(pattern_, [&](const std::string& text) { name += text; },
-       [&](const std::string& place) {
-         if (place == "index") name += std::to_string(image.index);
-         if (place == "seed") name += std::to_string(image.seed);
-         if (place == "rank") name += std::to_string(rank);
-         if (place == "prompt") name += file_name_part(image.prompt);
-       });
+  walk(
+      pattern_, [&](const std::string& text) { name += text; },
+      [&](const std::string& place) {
+        if (place == "index") name += std::to_string(image.index);
+        if (place == "seed") name += std::to_string(image.seed);
+        if (place == "rank") name += std::to_string(rank);
+        if (place == "prompt") name += file_name_part(image.prompt);
+      });
   return name;
 }
 

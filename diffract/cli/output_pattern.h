@@ -19,8 +19,8 @@ class OutputPattern {
   std::string pattern_;
 };
 
-/// A text as part of a file name: white space becomes "_", what a file system gives a meaning to is left out, and
-/// what is left has at most 100 bytes of whole characters. Never empty.
+/// A text as part of a file name: white space becomes "_", what a file system gives a meaning to is left out,
+/// and what is left has at most 100 bytes of whole characters. Never empty.
 std::string file_name_part(const std::string& text);
 
 }  // namespace diffract::cli

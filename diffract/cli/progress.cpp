@@ -34,7 +34,8 @@ std::string progress_line(size_t done, size_t total, const std::string& unit, do
   const std::string speed = rate <= 0   ? "?"
                             : rate >= 1 ? fmt::format("{:.2f}{}/s", rate, unit)
                                         : fmt::format("{:.2f}s/{}", 1 / rate, unit);
-  return fmt::format("{:3.0f}%|{}| {}/{} [{}<{}, {}]", share * 100, bar, done, total, clock_text(seconds), left, speed);
+  return fmt::format("{:3.0f}%|{}| {}/{} [{}<{}, {}]", share * 100, bar, done, total, clock_text(seconds),
+                     left, speed);
 }
 
 Progress::Progress(size_t total, std::string unit, bool terminal)
@@ -48,7 +49,8 @@ void Progress::advance(size_t units) {
   done_ += units;
   const auto now = Clock::now();
   const bool last = done_ >= total_;
-  if (last || now - drawn_ >= (terminal_ ? Clock::duration(kBarInterval) : Clock::duration(kLineInterval))) draw(now);
+  if (last || now - drawn_ >= (terminal_ ? Clock::duration(kBarInterval) : Clock::duration(kLineInterval)))
+    draw(now);
 }
 
 void Progress::draw(Clock::time_point now) {

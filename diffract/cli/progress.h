@@ -5,8 +5,8 @@
 
 namespace diffract::cli {
 
-/// Progress of a job on stderr: a bar as tqdm draws it on a terminal, plain lines elsewhere (at most one every few
-/// seconds, so that a log stays readable).
+/// Progress of a job on stderr: a bar as tqdm draws it on a terminal, plain lines elsewhere (at most one
+/// every few seconds, so that a log stays readable).
 class Progress {
  public:
   /// `total` units of work, e.g. denoising steps of all pictures; `unit` names one.

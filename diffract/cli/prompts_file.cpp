@@ -59,12 +59,14 @@ constexpr Key kKeys[] = {
 
 }  // namespace
 
-pipelines::JobEntry parse_prompt_line(std::string_view line, const std::string& where, const Request& shared) {
+pipelines::JobEntry parse_prompt_line(std::string_view line, const std::string& where,
+                                      const Request& shared) {
   pipelines::JobEntry entry{.request = shared};
   try {
     const ConfigReader reader(parse_json(line, where), where);
     for (const auto& [name, value] : reader.json().items()) {
-      const auto* key = std::find_if(std::begin(kKeys), std::end(kKeys), [&](const Key& k) { return name == k.name; });
+      const auto* key =
+          std::find_if(std::begin(kKeys), std::end(kKeys), [&](const Key& k) { return name == k.name; });
       if (key == std::end(kKeys)) throw UsageError("{}: \"{}\" is not an option of a picture", where, name);
       if (!value.is_null()) key->set(entry, reader, key->name);
     }

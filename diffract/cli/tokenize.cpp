@@ -27,7 +27,8 @@ void tokenize(const TokenizeOptions& options) {
   Json ids = encoding.input_ids, tokens = Json::array();
   for (const int64_t id : encoding.input_ids) tokens.push_back(tokenizer.id_to_token(id));
   if (options.json) {
-    fmt::print("{}\n", Json{{"input_ids", ids}, {"tokens", tokens}, {"cut_tokens", encoding.cut_tokens}}.dump());
+    fmt::print("{}\n",
+               Json{{"input_ids", ids}, {"tokens", tokens}, {"cut_tokens", encoding.cut_tokens}}.dump());
     return;
   }
   for (size_t i = 0; i < tokens.size(); ++i)
@@ -38,23 +39,25 @@ void tokenize(const TokenizeOptions& options) {
 }  // namespace
 
 Command tokenize_command() {
-  return {.name = "tokenize",
-          .summary = "shows the tokens that a model's tokenizer makes of a text",
-          .declare = [](CLI::App& app) -> std::function<void()> {
-            auto options = std::make_shared<TokenizeOptions>();
-            app.add_option("--model", options->model, "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model")
-                ->capture_default_str();
-            app.add_option("--tokenizer", options->tokenizer, "Which one of the model")->capture_default_str();
-            app.add_option("--max-length", options->max_length, "Cut and pad to this many; default: neither");
-            app.add_flag("--json", options->json, "One JSON object on stdout");
-            const auto keep = [options](const CLI::results_t& given) {
-              options->text = given.front();
-              return true;
-            };
-            app.add_option("text", keep, "The text")->required()->expected(1);
-            app.footer("Example:\n  diffract tokenize \"a photo of a cat\"");
-            return [options] { tokenize(*options); };
-          }};
+  return {
+      .name = "tokenize",
+      .summary = "shows the tokens that a model's tokenizer makes of a text",
+      .declare = [](CLI::App& app) -> std::function<void()> {
+        auto options = std::make_shared<TokenizeOptions>();
+        app.add_option("--model", options->model,
+                       "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model")
+            ->capture_default_str();
+        app.add_option("--tokenizer", options->tokenizer, "Which one of the model")->capture_default_str();
+        app.add_option("--max-length", options->max_length, "Cut and pad to this many; default: neither");
+        app.add_flag("--json", options->json, "One JSON object on stdout");
+        const auto keep = [options](const CLI::results_t& given) {
+          options->text = given.front();
+          return true;
+        };
+        app.add_option("text", keep, "The text")->required()->expected(1);
+        app.footer("Example:\n  diffract tokenize \"a photo of a cat\"");
+        return [options] { tokenize(*options); };
+      }};
 }
 
 }  // namespace diffract::cli

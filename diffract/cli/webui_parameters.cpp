@@ -14,8 +14,10 @@ std::string setting(const Json& value) {
 }  // namespace
 
 std::string webui_parameters(const Json& p) {
-  static constexpr std::pair<const char*, const char*> kNames[] = {
-      {"Steps", "num_inference_steps"}, {"Sampler", "scheduler"}, {"CFG scale", "guidance_scale"}, {"Seed", "seed"}};
+  static constexpr std::pair<const char*, const char*> kNames[] = {{"Steps", "num_inference_steps"},
+                                                                   {"Sampler", "scheduler"},
+                                                                   {"CFG scale", "guidance_scale"},
+                                                                   {"Seed", "seed"}};
   std::string text = p.at("prompt").get<std::string>();
   if (p.contains("negative_prompt") && !p["negative_prompt"].get_ref<const std::string&>().empty())
     text += "\nNegative prompt: " + p["negative_prompt"].get<std::string>();

@@ -10,8 +10,8 @@ namespace diffract {
 /// What kind of thing went wrong; the table in error.cpp gives each its name, exit code and HTTP status.
 enum class ErrorKind { usage, checkpoint, memory, peer, io, some_failed, cancelled, internal };
 
-/// Base of all errors that diffract throws. A message says where, what was found, what was expected and what to
-/// do next. Library code throws; only cli/ prints and exits.
+/// Base of all errors that diffract throws. A message says where, what was found, what was expected and what
+/// to do next. Library code throws; only cli/ prints and exits.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}

@@ -49,7 +49,8 @@ AtomicFile::AtomicFile(fs::path destination) : destination_(std::move(destinatio
   // Unique among the threads of this process and the processes of this host.
   static std::atomic<unsigned> counter{0};
   const fs::path folder = destination_.has_parent_path() ? destination_.parent_path() : fs::path(".");
-  temporary_ = folder / fmt::format(".{}.{}.{}.part", destination_.filename().string(), ::getpid(), counter++);
+  temporary_ =
+      folder / fmt::format(".{}.{}.{}.part", destination_.filename().string(), ::getpid(), counter++);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("cannot be created");
 }

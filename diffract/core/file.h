@@ -8,12 +8,13 @@
 
 namespace diffract {
 
-/// The whole of a regular file of at most `max_bytes`. Throws CheckpointError when it is missing or too large and
-/// IoError when it cannot be read.
+/// The whole of a regular file of at most `max_bytes`. Throws CheckpointError when it is missing or too large
+/// and IoError when it cannot be read.
 std::string load_text(const std::filesystem::path& file, uint64_t max_bytes);
 
-/// Writes a file that appears whole or not at all: a temporary file in the same folder, fsync, rename. Without
-/// `commit` the destructor removes the temporary file. All members throw IoError naming the file and the reason.
+/// Writes a file that appears whole or not at all: a temporary file in the same folder, fsync, rename.
+/// Without `commit` the destructor removes the temporary file. All members throw IoError naming the file and
+/// the reason.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path destination);

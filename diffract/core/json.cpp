@@ -10,12 +10,15 @@ namespace {
 
 constexpr int kMaxDepth = 200;
 
-std::string range_text(int64_t low, int64_t high) { return fmt::format("an integer from {} to {}", low, high); }
+std::string range_text(int64_t low, int64_t high) {
+  return fmt::format("an integer from {} to {}", low, high);
+}
 
-// Python's json module, which writes the configs, writes infinities and NaN as no JSON parser reads them. Here they
-// become the largest numbers and null. Gives nothing when there are none, which is nearly always.
+// Python's json module, which writes the configs, writes infinities and NaN as no JSON parser reads them.
+// Here they become the largest numbers and null. Gives nothing when there are none, which is nearly always.
 std::optional<std::string> without_python_constants(std::string_view text) {
-  if (text.find("Infinity") == std::string_view::npos && text.find("NaN") == std::string_view::npos) return {};
+  if (text.find("Infinity") == std::string_view::npos && text.find("NaN") == std::string_view::npos)
+    return {};
   std::string plain;
   bool in_string = false;
   for (size_t at = 0; at < text.size();) {
@@ -40,7 +43,8 @@ std::optional<std::string> without_python_constants(std::string_view text) {
 
 Json parse_json(std::string_view text, const std::string& source) {
   const auto check_depth = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) throw CheckpointError("{}: JSON is nested deeper than {} levels", source, kMaxDepth);
+    if (depth > kMaxDepth)
+      throw CheckpointError("{}: JSON is nested deeper than {} levels", source, kMaxDepth);
     return true;
   };
   const auto plain = without_python_constants(text);
@@ -48,7 +52,8 @@ Json parse_json(std::string_view text, const std::string& source) {
   try {
     return Json::parse(text.begin(), text.end(), check_depth);
   } catch (const Json::exception& e) {
-    // nlohmann's message names the line, column and what was expected; its bracketed id says nothing to a user.
+    // nlohmann's message names the line, column and what was expected; its bracketed id says nothing to a
+    // user.
     std::string reason = e.what();
     if (const size_t end = reason.find("] "); end != std::string::npos) reason.erase(0, end + 2);
     throw CheckpointError("{}: not valid JSON: {}", source, reason);
@@ -66,8 +71,10 @@ std::string excerpt(const Json& value) {
   return text;
 }
 
-ConfigReader::ConfigReader(Json object, std::string source) : object_(std::move(object)), source_(std::move(source)) {
-  if (!object_.is_object()) throw CheckpointError("{}: is {}; expected a JSON object", source_, excerpt(object_));
+ConfigReader::ConfigReader(Json object, std::string source)
+    : object_(std::move(object)), source_(std::move(source)) {
+  if (!object_.is_object())
+    throw CheckpointError("{}: is {}; expected a JSON object", source_, excerpt(object_));
 }
 
 const Json* ConfigReader::find(const char* key) const {
@@ -109,7 +116,8 @@ std::optional<int64_t> as_integer(const Json& value, int64_t low, int64_t high) 
 
 }  // namespace
 
-int64_t ConfigReader::integer(const char* key, int64_t low, int64_t high, std::optional<int64_t> fallback) const {
+int64_t ConfigReader::integer(const char* key, int64_t low, int64_t high,
+                              std::optional<int64_t> fallback) const {
   const Json* value = find(key);
   if (!value && fallback) return *fallback;
   if (!value) fail_missing(key, range_text(low, high));
@@ -158,7 +166,8 @@ std::string ConfigReader::choice(const char* key, const std::vector<std::string>
   fail(key, *value, expected);
 }
 
-std::vector<int64_t> ConfigReader::integers(const char* key, int64_t low, int64_t high, std::optional<size_t> repeat,
+std::vector<int64_t> ConfigReader::integers(const char* key, int64_t low, int64_t high,
+                                            std::optional<size_t> repeat,
                                             std::optional<std::vector<int64_t>> fallback) const {
   const Json* value = find(key);
   std::string expected = repeat ? fmt::format("one integer or {}, each from {} to {}", *repeat, low, high)

@@ -13,16 +13,16 @@ namespace diffract {
 /// Keeps the order of keys, so that what is written back reads like what was read.
 using Json = nlohmann::ordered_json;
 
-/// Parses `text`. Throws CheckpointError naming `source` and the place where it went wrong. Nesting beyond 200 levels
-/// is refused. Infinity and NaN, which Python writes, are read as the largest number and null.
+/// Parses `text`. Throws CheckpointError naming `source` and the place where it went wrong. Nesting beyond
+/// 200 levels is refused. Infinity and NaN, which Python writes, are read as the largest number and null.
 Json parse_json(std::string_view text, const std::string& source);
 
 /// Reads and parses a JSON file of at most `max_bytes`.
 Json load_json(const std::filesystem::path& file, uint64_t max_bytes = 16 << 20);
 
-/// A JSON object from outside, read key by key; every error names the file, the key, what was found and what was
-/// expected: `unet/config.json: "in_channels" is "four"; expected an integer from 1 to 65536`.
-/// A key that is missing or null gives the fallback; without one it is an error.
+/// A JSON object from outside, read key by key; every error names the file, the key, what was found and what
+/// was expected: `unet/config.json: "in_channels" is "four"; expected an integer from 1 to 65536`. A key that
+/// is missing or null gives the fallback; without one it is an error.
 class ConfigReader {
  public:
   ConfigReader(Json object, std::string source);
@@ -34,8 +34,8 @@ class ConfigReader {
   /// One of `allowed`, e.g. an activation's name.
   std::string choice(const char* key, const std::vector<std::string>& allowed,
                      std::optional<std::string> fallback = {}) const;
-  /// A list of integers; a single integer stands for `repeat` copies of it (diffusers allows both). With `repeat`,
-  /// a list must have that length.
+  /// A list of integers; a single integer stands for `repeat` copies of it (diffusers allows both). With
+  /// `repeat`, a list must have that length.
   std::vector<int64_t> integers(const char* key, int64_t low, int64_t high, std::optional<size_t> repeat = {},
                                 std::optional<std::vector<int64_t>> fallback = {}) const;
   std::vector<bool> booleans(const char* key, size_t repeat, bool fallback) const;

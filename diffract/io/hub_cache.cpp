@@ -1,7 +1,7 @@
 #include "diffract/io/hub_cache.h"
 
-#include <algorithm>
 #include <fmt/ranges.h>
+#include <algorithm>
 
 #include <cctype>
 #include <cstdlib>
@@ -19,13 +19,16 @@ struct HubName {
   std::string repository() const { return organisation + "/" + name; }
 };
 
-// The hub's own rule: letters, digits, "-", "_" and ".", not beginning with a dot, no "..". A revision may have "/".
+// The hub's own rule: letters, digits, "-", "_" and ".", not beginning with a dot, no "..". A revision may
+// have "/".
 bool is_hub_word(const std::string& word, bool slashes) {
   const auto allowed = [&](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.' || (slashes && c == '/');
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.' ||
+           (slashes && c == '/');
   };
-  return !word.empty() && word.size() <= 200 && word.front() != '.' && word.front() != '/' && word.back() != '/' &&
-         word.find("..") == std::string::npos && std::all_of(word.begin(), word.end(), allowed);
+  return !word.empty() && word.size() <= 200 && word.front() != '.' && word.front() != '/' &&
+         word.back() != '/' && word.find("..") == std::string::npos &&
+         std::all_of(word.begin(), word.end(), allowed);
 }
 
 HubName parse_name(const std::string& model) {
@@ -39,7 +42,8 @@ HubName parse_name(const std::string& model) {
   }
   if (!is_hub_word(parsed.organisation, false) || !is_hub_word(parsed.name, false) ||
       !is_hub_word(parsed.revision, true))
-    throw CheckpointError("model \"{}\": there is no such folder, and it is not of the form ORG/NAME[@REVISION]", model);
+    throw CheckpointError(
+        "model \"{}\": there is no such folder, and it is not of the form ORG/NAME[@REVISION]", model);
   return parsed;
 }
 
@@ -55,10 +59,11 @@ bool is_folder(const fs::path& path) {
 
 fs::path find_snapshot(const HubName& name, const fs::path& cache) {
   const fs::path repository = cache / fmt::format("models--{}--{}", name.organisation, name.name);
-  const std::string advice =
-      fmt::format("diffract does not download; run: hf download {} --revision {}", name.repository(), name.revision);
+  const std::string advice = fmt::format("diffract does not download; run: hf download {} --revision {}",
+                                         name.repository(), name.revision);
   if (!is_folder(repository))
-    throw CheckpointError("model {}: not in the Hugging Face cache {}. {}", name.repository(), cache.string(), advice);
+    throw CheckpointError("model {}: not in the Hugging Face cache {}. {}", name.repository(), cache.string(),
+                          advice);
   const fs::path direct = repository / "snapshots" / name.revision;  // a commit
   if (is_folder(direct)) return direct;
   const fs::path reference = repository / "refs" / name.revision;
@@ -70,12 +75,12 @@ fs::path find_snapshot(const HubName& name, const fs::path& cache) {
     if (is_folder(snapshot)) return snapshot;
     throw CheckpointError("model {}: {} is missing. {}", name.repository(), snapshot.string(), advice);
   }
-  throw CheckpointError("model {}: the Hugging Face cache {} has no revision \"{}\" of it. {}", name.repository(),
-                        cache.string(), name.revision, advice);
+  throw CheckpointError("model {}: the Hugging Face cache {} has no revision \"{}\" of it. {}",
+                        name.repository(), cache.string(), name.revision, advice);
 }
 
-// What model_index.json implies and the snapshot lacks. A component of another library's class may have other files,
-// so only what every component has is asked for.
+// What model_index.json implies and the snapshot lacks. A component of another library's class may have other
+// files, so only what every component has is asked for.
 std::vector<std::string> missing_files(const fs::path& snapshot) {
   if (!fs::exists(snapshot / "model_index.json")) return {"model_index.json"};
   std::vector<std::string> missing;
@@ -84,7 +89,9 @@ std::vector<std::string> missing_files(const fs::path& snapshot) {
     const bool scheduler = name == "scheduler", tokenizer = name.starts_with("tokenizer");
     const bool preprocessor = name == "feature_extractor" || name == "image_processor";
     if (preprocessor || name == "safety_checker") continue;  // not run
-    const std::string file = name + (scheduler ? "/scheduler_config.json" : tokenizer ? "/tokenizer_config.json" : "/config.json");
+    const std::string file = name + (scheduler   ? "/scheduler_config.json"
+                                     : tokenizer ? "/tokenizer_config.json"
+                                                 : "/config.json");
     if (!fs::exists(snapshot / file)) missing.push_back(file);
   }
   return missing;

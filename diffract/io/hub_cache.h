@@ -8,9 +8,10 @@ namespace diffract::io {
 /// XDG_CACHE_HOME/huggingface/hub, or ~/.cache/huggingface/hub; the first that is set.
 std::filesystem::path hub_cache_folder();
 
-/// The folder of a model given as a path or as ORG/NAME[@REV], which is looked up in `cache` and never on the network.
-/// REV is a branch, a tag or a commit; without it, "main". Throws UsageError for a malformed name, CheckpointError
-/// saying where it looked, and which files are missing when the download was not whole.
-std::filesystem::path resolve_model(const std::string& model, const std::filesystem::path& cache = hub_cache_folder());
+/// The folder of a model given as a path or as ORG/NAME[@REV], which is looked up in `cache` and never on the
+/// network. REV is a branch, a tag or a commit; without it, "main". Throws UsageError for a malformed name,
+/// CheckpointError saying where it looked, and which files are missing when the download was not whole.
+std::filesystem::path resolve_model(const std::string& model,
+                                    const std::filesystem::path& cache = hub_cache_folder());
 
 }  // namespace diffract::io

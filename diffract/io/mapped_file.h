@@ -5,8 +5,8 @@
 
 namespace diffract::io {
 
-/// A regular file mapped for reading. The file must not be cut short while it is mapped: reading past its new end
-/// would end the process, as with any mapping.
+/// A regular file mapped for reading. The file must not be cut short while it is mapped: reading past its new
+/// end would end the process, as with any mapping.
 class MappedFile {
  public:
   /// Throws CheckpointError when the file is missing or not a regular file, IoError when it cannot be read.

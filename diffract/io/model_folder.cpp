@@ -11,7 +11,8 @@ namespace {
 
 constexpr uint64_t kMaxIndexBytes = 1 << 20;
 
-// A component's name becomes a folder's name; model_index.json must not lead out of the model's folder with it.
+// A component's name becomes a folder's name; model_index.json must not lead out of the model's folder with
+// it.
 bool is_plain_name(const std::string& name) {
   return !name.empty() && name.size() <= 100 && name != "." && name != ".." &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
@@ -25,9 +26,10 @@ ModelFolder ModelFolder::open(const fs::path& folder) {
     throw CheckpointError("{}: is not a folder; expected a model in the diffusers layout", folder.string());
   const fs::path index = folder / "model_index.json";
   if (!fs::exists(index, failure) && !failure)
-    throw CheckpointError("{}: no such file. A model in the diffusers layout has one; a single .safetensors or .ckpt "
-                          "file must be converted to it first",
-                          index.string());
+    throw CheckpointError(
+        "{}: no such file. A model in the diffusers layout has one; a single .safetensors or .ckpt "
+        "file must be converted to it first",
+        index.string());
   return parse(load_text(index, kMaxIndexBytes), folder);
 }
 
@@ -42,8 +44,8 @@ ModelFolder ModelFolder::parse(const std::string& model_index, const fs::path& f
     if (name.starts_with('_') || !value.is_array() || value.size() != 2) continue;
     if (value[0].is_null() || value[1].is_null()) continue;
     if (!value[0].is_string() || !value[1].is_string() || !is_plain_name(name))
-      throw CheckpointError("{}: \"{}\" is {}; expected [library, class] or [null, null]", source, excerpt(name),
-                            excerpt(value));
+      throw CheckpointError("{}: \"{}\" is {}; expected [library, class] or [null, null]", source,
+                            excerpt(name), excerpt(value));
     result.names_.push_back(name);
     result.classes_[name] = value[1].get<std::string>();
   }
@@ -59,9 +61,10 @@ fs::path ModelFolder::component_folder(const std::string& name) const {
   const fs::path folder = path_ / name;
   std::error_code failure;
   if (!fs::is_directory(folder, failure))
-    throw CheckpointError("{}: no such folder; model_index.json names the component \"{}\". Was the model downloaded "
-                          "whole?",
-                          folder.string(), name);
+    throw CheckpointError(
+        "{}: no such folder; model_index.json names the component \"{}\". Was the model downloaded "
+        "whole?",
+        folder.string(), name);
   return folder;
 }
 
@@ -78,8 +81,8 @@ WeightFiles ModelFolder::component_weights(const std::string& name, const std::s
     return has_weight_variant(path_ / other, variant);
   });
   if (!elsewhere)
-    throw CheckpointError("{}: no component has weights of the variant \"{}\"; leave --variant out", path_.string(),
-                          variant);
+    throw CheckpointError("{}: no component has weights of the variant \"{}\"; leave --variant out",
+                          path_.string(), variant);
   return find_weight_files(folder, "");
 }
 

@@ -9,8 +9,8 @@
 
 namespace diffract::io {
 
-/// A checkpoint in the diffusers layout: model_index.json names the pipeline's class and its components, each in a
-/// folder of its own.
+/// A checkpoint in the diffusers layout: model_index.json names the pipeline's class and its components, each
+/// in a folder of its own.
 class ModelFolder {
  public:
   /// Reads model_index.json. Throws CheckpointError when the folder or the file is missing or damaged.
@@ -31,8 +31,8 @@ class ModelFolder {
   std::filesystem::path component_folder(const std::string& name) const;
   /// The component's config.json, or a scheduler's scheduler_config.json.
   ConfigReader config(const std::string& name) const;
-  /// The component's weight files. With a variant, a component that has no files of it gives its plain ones, as
-  /// diffusers does, unless no component at all has the variant: that is an error.
+  /// The component's weight files. With a variant, a component that has no files of it gives its plain ones,
+  /// as diffusers does, unless no component at all has the variant: that is an error.
   WeightFiles component_weights(const std::string& name, const std::string& variant) const;
 
  private:

@@ -24,8 +24,8 @@ std::vector<std::byte> encode_png(const Image& image, const std::vector<PngText>
 /// Writes a PNG that appears whole or not at all. Throws IoError.
 void save_png(const std::filesystem::path& file, const Image& image, const std::vector<PngText>& texts = {});
 
-/// Decodes to 8 bits, grey and palette pictures as RGB, transparent ones as RGBA. Pictures beyond 16,384 pixels each
-/// way and chunks beyond 64 MiB are refused. Throws CheckpointError naming `source`.
+/// Decodes to 8 bits, grey and palette pictures as RGB, transparent ones as RGBA. Pictures beyond 16,384
+/// pixels each way and chunks beyond 64 MiB are refused. Throws CheckpointError naming `source`.
 Png decode_png(std::span<const std::byte> bytes, const std::string& source);
 Png load_png(const std::filesystem::path& file);
 

@@ -12,7 +12,8 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesyst
 }
 
 const TensorInfo* SafetensorsFile::find(std::string_view name) const {
-  const auto found = std::find_if(tensors().begin(), tensors().end(), [&](const auto& t) { return t.name == name; });
+  const auto found =
+      std::find_if(tensors().begin(), tensors().end(), [&](const auto& t) { return t.name == name; });
   return found == tensors().end() ? nullptr : &*found;
 }
 

@@ -14,8 +14,28 @@ namespace diffract::io {
 
 /// The element types of the safetensors format, by its own names.
 enum class Dtype {
-  BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, F8_E4M3FNUZ, F8_E5M2FNUZ,
-  I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64
+  BOOL,
+  F4,
+  F6_E2M3,
+  F6_E3M2,
+  U8,
+  I8,
+  F8_E5M2,
+  F8_E4M3,
+  F8_E8M0,
+  F8_E4M3FNUZ,
+  F8_E5M2FNUZ,
+  I16,
+  U16,
+  F16,
+  BF16,
+  I32,
+  U32,
+  F32,
+  C64,
+  F64,
+  I64,
+  U64
 };
 std::string_view dtype_name(Dtype dtype);
 uint64_t dtype_bits(Dtype dtype);
@@ -35,10 +55,10 @@ struct SafetensorsHeader {
   uint64_t data_begin = 0;  // offset of the data in the file
 };
 
-/// Parses and checks the header of a whole file's bytes by every rule of the format: the tensors cover the data
-/// without holes or overlaps, names are unique, shapes fit their bytes. Stricter than the reference parser in one
-/// thing: a key that stands twice in an object is refused, where the reference keeps one of the two. `source` names
-/// the file in messages. Throws CheckpointError.
+/// Parses and checks the header of a whole file's bytes by every rule of the format: the tensors cover the
+/// data without holes or overlaps, names are unique, shapes fit their bytes. Stricter than the reference
+/// parser in one thing: a key that stands twice in an object is refused, where the reference keeps one of the
+/// two. `source` names the file in messages. Throws CheckpointError.
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& source);
 
 /// A mapped safetensors file whose header has been checked.

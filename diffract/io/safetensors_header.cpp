@@ -11,7 +11,7 @@ namespace diffract::io {
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference parser's bound
-constexpr int kMaxDepth = 127;                     // of fields that we do not know, as in the reference parser
+constexpr int kMaxDepth = 127;  // of fields that we do not know, as in the reference parser
 constexpr size_t kMaxRank = 1 << 20;
 constexpr const char* kMetadataKey = "__metadata__";
 
@@ -21,14 +21,28 @@ struct DtypeRow {
   uint64_t bits;
 };
 constexpr DtypeRow kDtypes[] = {
-    {Dtype::BOOL, "BOOL", 8},       {Dtype::F4, "F4", 4},           {Dtype::F6_E2M3, "F6_E2M3", 6},
-    {Dtype::F6_E3M2, "F6_E3M2", 6}, {Dtype::U8, "U8", 8},           {Dtype::I8, "I8", 8},
-    {Dtype::F8_E5M2, "F8_E5M2", 8}, {Dtype::F8_E4M3, "F8_E4M3", 8}, {Dtype::F8_E8M0, "F8_E8M0", 8},
-    {Dtype::F8_E4M3FNUZ, "F8_E4M3FNUZ", 8}, {Dtype::F8_E5M2FNUZ, "F8_E5M2FNUZ", 8},
-    {Dtype::I16, "I16", 16},        {Dtype::U16, "U16", 16},        {Dtype::F16, "F16", 16},
-    {Dtype::BF16, "BF16", 16},      {Dtype::I32, "I32", 32},        {Dtype::U32, "U32", 32},
-    {Dtype::F32, "F32", 32},        {Dtype::C64, "C64", 64},        {Dtype::F64, "F64", 64},
-    {Dtype::I64, "I64", 64},        {Dtype::U64, "U64", 64},
+    {Dtype::BOOL, "BOOL", 8},
+    {Dtype::F4, "F4", 4},
+    {Dtype::F6_E2M3, "F6_E2M3", 6},
+    {Dtype::F6_E3M2, "F6_E3M2", 6},
+    {Dtype::U8, "U8", 8},
+    {Dtype::I8, "I8", 8},
+    {Dtype::F8_E5M2, "F8_E5M2", 8},
+    {Dtype::F8_E4M3, "F8_E4M3", 8},
+    {Dtype::F8_E8M0, "F8_E8M0", 8},
+    {Dtype::F8_E4M3FNUZ, "F8_E4M3FNUZ", 8},
+    {Dtype::F8_E5M2FNUZ, "F8_E5M2FNUZ", 8},
+    {Dtype::I16, "I16", 16},
+    {Dtype::U16, "U16", 16},
+    {Dtype::F16, "F16", 16},
+    {Dtype::BF16, "BF16", 16},
+    {Dtype::I32, "I32", 32},
+    {Dtype::U32, "U32", 32},
+    {Dtype::F32, "F32", 32},
+    {Dtype::C64, "C64", 64},
+    {Dtype::F64, "F64", 64},
+    {Dtype::I64, "I64", 64},
+    {Dtype::U64, "U64", 64},
 };
 
 const DtypeRow& row_of(Dtype dtype) {
@@ -37,8 +51,9 @@ const DtypeRow& row_of(Dtype dtype) {
   throw InternalError("dtype {} has no row", static_cast<int>(dtype));
 }
 
-// Receives the header's JSON as events, so that a key that stands twice is seen and no tree is built. Each state is
-// one place in { "__metadata__": {...}, NAME: {"dtype": ..., "shape": [...], "data_offsets": [b, e]} }.
+// Receives the header's JSON as events, so that a key that stands twice is seen and no tree is built. Each
+// state is one place in { "__metadata__": {...}, NAME: {"dtype": ..., "shape": [...], "data_offsets": [b, e]}
+// }.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
  public:
   HeaderReader(SafetensorsHeader& header, const std::string& source) : header_(header), source_(source) {}
@@ -46,11 +61,16 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool start_object(size_t) override {
     if (skip_depth_ > 0) return deeper();
     switch (place_) {
-      case Place::start: return go(Place::top);
-      case Place::metadata_value: return go(Place::metadata);
-      case Place::tensor_value: return go(Place::tensor);
-      case Place::unknown_field: return deeper();
-      default: fail("an object stands where none belongs");
+      case Place::start:
+        return go(Place::top);
+      case Place::metadata_value:
+        return go(Place::metadata);
+      case Place::tensor_value:
+        return go(Place::tensor);
+      case Place::unknown_field:
+        return deeper();
+      default:
+        fail("an object stands where none belongs");
     }
   }
   bool end_object() override {
@@ -85,8 +105,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     if (place_ == Place::dtype) {
-      const auto row = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const auto& r) { return r.name == text; });
-      if (row == std::end(kDtypes)) fail(fmt::format("tensor \"{}\" has the unknown dtype \"{}\"", name_, text));
+      const auto row =
+          std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const auto& r) { return r.name == text; });
+      if (row == std::end(kDtypes))
+        fail(fmt::format("tensor \"{}\" has the unknown dtype \"{}\"", name_, text));
       dtype_ = row->dtype;
       return go(Place::tensor);
     }
@@ -95,7 +117,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool number_unsigned(number_unsigned_t number) override {
     if (skip_depth_ == 0 && (place_ == Place::in_shape || place_ == Place::in_offsets)) {
       auto& list = place_ == Place::in_shape ? *shape_ : *offsets_;
-      if (list.size() >= kMaxRank) fail(fmt::format("tensor \"{}\" has more than {} dimensions", name_, kMaxRank));
+      if (list.size() >= kMaxRank)
+        fail(fmt::format("tensor \"{}\" has more than {} dimensions", name_, kMaxRank));
       list.push_back(number);
       return true;
     }
@@ -115,8 +138,19 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
  private:
   enum class Place {
-    start, top, metadata_value, metadata, tensor_value, tensor, dtype, shape, in_shape, offsets, in_offsets,
-    unknown_field, end
+    start,
+    top,
+    metadata_value,
+    metadata,
+    tensor_value,
+    tensor,
+    dtype,
+    shape,
+    in_shape,
+    offsets,
+    in_offsets,
+    unknown_field,
+    end
   };
 
   [[noreturn]] void fail(const std::string& problem) const {
@@ -176,7 +210,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   void finish_tensor() {
     if (!dtype_ || !shape_ || !offsets_)
       fail(fmt::format("tensor \"{}\" lacks dtype, shape or data_offsets", name_));
-    if (offsets_->size() != 2) fail(fmt::format("tensor \"{}\" has {} data_offsets; expected 2", name_, offsets_->size()));
+    if (offsets_->size() != 2)
+      fail(fmt::format("tensor \"{}\" has {} data_offsets; expected 2", name_, offsets_->size()));
     header_.tensors.push_back({name_, *dtype_, std::move(*shape_), (*offsets_)[0], (*offsets_)[1]});
   }
 
@@ -205,7 +240,8 @@ void check_tensor(const TensorInfo& tensor, uint64_t expected_begin, const std::
   if (__builtin_mul_overflow(elements, bits, &bits)) fail("has a shape too large for 64 bits");
   if (bits % 8 != 0) fail("does not end at a whole byte");
   if (bits / 8 != tensor.end - tensor.begin)
-    fail(fmt::format("has {} bytes of data; its shape and dtype need {}", tensor.end - tensor.begin, bits / 8));
+    fail(fmt::format("has {} bytes of data; its shape and dtype need {}", tensor.end - tensor.begin,
+                     bits / 8));
 }
 
 }  // namespace
@@ -216,14 +252,16 @@ uint64_t dtype_bits(Dtype dtype) { return row_of(dtype).bits; }
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& source) {
   uint64_t length = 0;
   if (file.size() < sizeof length)
-    throw CheckpointError("{}: {} bytes are too few for a safetensors file. Was the download cut short?", source,
-                          file.size());
+    throw CheckpointError("{}: {} bytes are too few for a safetensors file. Was the download cut short?",
+                          source, file.size());
   std::memcpy(&length, file.data(), sizeof length);  // little endian, as the machines we run on
   if (length > kMaxHeaderBytes || length > file.size() - sizeof length)
-    throw CheckpointError("{}: says its header has {} bytes, but the file has {}. Is it a safetensors file, and whole?",
-                          source, length, file.size());
+    throw CheckpointError(
+        "{}: says its header has {} bytes, but the file has {}. Is it a safetensors file, and whole?", source,
+        length, file.size());
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + sizeof length, length);
-  // nlohmann::json takes a NUL for the end of the text and skips a byte order mark; the format allows neither.
+  // nlohmann::json takes a NUL for the end of the text and skips a byte order mark; the format allows
+  // neither.
   if (text.find('\0') != std::string_view::npos || text.starts_with("\xef\xbb\xbf"))
     throw CheckpointError("{}: damaged safetensors header: it has bytes that are not JSON", source);
 
@@ -241,8 +279,8 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, cons
     end = tensor.end;
   }
   if (end != file.size() - header.data_begin)
-    throw CheckpointError("{}: has {} bytes of data; its header describes {}. Was the download cut short?", source,
-                          file.size() - header.data_begin, end);
+    throw CheckpointError("{}: has {} bytes of data; its header describes {}. Was the download cut short?",
+                          source, file.size() - header.data_begin, end);
   return header;
 }
 

@@ -17,6 +17,11 @@ bool is_there(const fs::path& file) {
   return fs::exists(file, ignored);
 }
 
+// Part of a file's name: it must not lead to another folder.
+bool is_plain(const std::string& name) {
+  return name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+}
+
 std::string dotted(const std::string& variant) { return variant.empty() ? "" : "." + variant; }
 
 fs::path single_file(const fs::path& folder, const char* stem, const std::string& variant) {
@@ -38,6 +43,10 @@ WeightFiles sharded(const fs::path& folder, const fs::path& index) {
   return found;
 }
 
+void check_variant(const std::string& variant) {
+  if (!is_plain(variant)) throw UsageError("variant \"{}\": expected a word such as fp16", variant);
+}
+
 bool has_pickle(const fs::path& folder) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
@@ -53,13 +62,15 @@ std::vector<std::string> parse_shard_index(const Json& index, const std::string&
   const ConfigReader reader(index, source);
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object() || map->empty())
-    throw CheckpointError("{}: \"weight_map\" is missing or empty; expected an object of tensor names and files", source);
+    throw CheckpointError(
+        "{}: \"weight_map\" is missing or empty; expected an object of tensor names and files", source);
   std::set<std::string> shards;
   for (const auto& [tensor, file] : map->items()) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
-    if (!name.ends_with(".safetensors") || name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos)
-      throw CheckpointError("{}: tensor \"{}\" is in {}; expected a file name of this folder ending in .safetensors",
-                            source, tensor, excerpt(file));
+    if (!name.ends_with(".safetensors") || !is_plain(name))
+      throw CheckpointError(
+          "{}: tensor \"{}\" is in {}; expected a file name of this folder ending in .safetensors", source,
+          tensor, excerpt(file));
     shards.insert(name);
     if (shards.size() > kMaxShards) throw CheckpointError("{}: names more than {} files", source, kMaxShards);
   }
@@ -67,25 +78,28 @@ std::vector<std::string> parse_shard_index(const Json& index, const std::string&
 }
 
 bool has_weight_variant(const fs::path& folder, const std::string& variant) {
+  check_variant(variant);
   for (const char* stem : kStems)
-    if (is_there(single_file(folder, stem, variant)) || is_there(index_file(folder, stem, variant))) return true;
+    if (is_there(single_file(folder, stem, variant)) || is_there(index_file(folder, stem, variant)))
+      return true;
   return false;
 }
 
 WeightFiles find_weight_files(const fs::path& folder, const std::string& variant) {
-  if (variant.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos)
-    throw UsageError("variant \"{}\": expected a word such as fp16", variant);
+  check_variant(variant);
   for (const char* stem : kStems) {
     if (const auto file = single_file(folder, stem, variant); is_there(file))
       return {.files = {file}, .description = file.string()};
     if (const auto index = index_file(folder, stem, variant); is_there(index)) return sharded(folder, index);
   }
   if (has_pickle(folder))
-    throw CheckpointError("{}: has pickled weights only, which can run code when they are read; diffract reads "
-                          "safetensors. Save the model again with safe_serialization=True",
-                          folder.string());
-  throw CheckpointError("{}: has no weights; expected diffusion_pytorch_model{}.safetensors or model{}.safetensors",
-                        folder.string(), dotted(variant), dotted(variant));
+    throw CheckpointError(
+        "{}: has pickled weights only, which can run code when they are read; diffract reads "
+        "safetensors. Save the model again with safe_serialization=True",
+        folder.string());
+  throw CheckpointError(
+      "{}: has no weights; expected diffusion_pytorch_model{}.safetensors or model{}.safetensors",
+      folder.string(), dotted(variant), dotted(variant));
 }
 
 }  // namespace diffract::io

@@ -10,18 +10,19 @@ namespace diffract::io {
 /// The safetensors files that hold a component's weights.
 struct WeightFiles {
   std::vector<std::filesystem::path> files;  // one, or the shards
-  std::string description;                   // names the component in messages: its folder, or the single file
+  std::string description;  // names the component in messages: its folder, or the single file
 };
 
-/// The weight files of a component's folder: `diffusion_pytorch_model` or `model`, `[.variant].safetensors`, in one
-/// file or in shards listed by an index. Throws CheckpointError when there are none (saying so when there are only
-/// pickles, which diffract does not read), when the index is damaged, or when a shard is missing.
+/// The weight files of a component's folder: `diffusion_pytorch_model` or `model`, `[.variant].safetensors`,
+/// in one file or in shards listed by an index. Throws CheckpointError when there are none (saying so when
+/// there are only pickles, which diffract does not read), when the index is damaged, or when a shard is
+/// missing.
 WeightFiles find_weight_files(const std::filesystem::path& folder, const std::string& variant);
 /// True when the folder has weight files of the variant.
 bool has_weight_variant(const std::filesystem::path& folder, const std::string& variant);
 
-/// The shards that an index names, sorted, each once. `source` names the index in messages. Throws CheckpointError
-/// for anything but plain file names ending in .safetensors.
+/// The shards that an index names, sorted, each once. `source` names the index in messages. Throws
+/// CheckpointError for anything but plain file names ending in .safetensors.
 std::vector<std::string> parse_shard_index(const Json& index, const std::string& source);
 
 }  // namespace diffract::io

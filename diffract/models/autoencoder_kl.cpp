@@ -11,7 +11,8 @@ constexpr nn::ConvShape kPointwise{.kernel = 1, .padding = 0};
 
 AutoencoderKL::AutoencoderKL(const AutoencoderKLConfig& c, const WeightScope& w)
     : config_(c), encoder_(w / "encoder", c), decoder_(w / "decoder", c), arithmetic_(w.arithmetic()) {
-  if (c.use_quant_conv) quant_conv_.emplace(w / "quant_conv", 2 * c.latent_channels, 2 * c.latent_channels, kPointwise);
+  if (c.use_quant_conv)
+    quant_conv_.emplace(w / "quant_conv", 2 * c.latent_channels, 2 * c.latent_channels, kPointwise);
   if (c.use_post_quant_conv)
     post_quant_conv_.emplace(w / "post_quant_conv", c.latent_channels, c.latent_channels, kPointwise);
 }
@@ -30,8 +31,8 @@ LatentDistribution AutoencoderKL::encode(const Tensor& pixels) const {
 
 Tensor AutoencoderKL::decode(const Tensor& latents) const {
   if (latents.dim() != 4 || latents.size(1) != config_.latent_channels || latents.numel() == 0)
-    throw UsageError("vae: latents have shape {}; expected [batch, {}, height, width]", c10::str(latents.sizes()),
-                     config_.latent_channels);
+    throw UsageError("vae: latents have shape {}; expected [batch, {}, height, width]",
+                     c10::str(latents.sizes()), config_.latent_channels);
   std::vector<Tensor> images;
   for (const Tensor& one : latents.to(arithmetic_).split(1))
     images.push_back(decoder_(post_quant_conv_ ? (*post_quant_conv_)(one) : one).to(at::kFloat));

@@ -27,13 +27,14 @@ CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& config) {
   c.intermediate_size = config.integer("intermediate_size", 1, 1 << 18, c.intermediate_size);
   c.num_hidden_layers = config.integer("num_hidden_layers", 1, 1000, c.num_hidden_layers);
   c.num_attention_heads = config.integer("num_attention_heads", 1, 1 << 12, c.num_attention_heads);
-  c.max_position_embeddings = config.integer("max_position_embeddings", 2, 1 << 16, c.max_position_embeddings);
+  c.max_position_embeddings =
+      config.integer("max_position_embeddings", 2, 1 << 16, c.max_position_embeddings);
   c.hidden_act = nn::parse_activation(config.choice("hidden_act", nn::activation_names(), "quick_gelu"));
   c.layer_norm_eps = config.number("layer_norm_eps", 0, 1, c.layer_norm_eps);
   c.eos_token_id = config.integer("eos_token_id", 0, 1 << 24, c.eos_token_id);
   if (c.hidden_size % c.num_attention_heads != 0)
-    throw CheckpointError("{}: \"hidden_size\" {} is not a multiple of \"num_attention_heads\" {}", config.source(),
-                          c.hidden_size, c.num_attention_heads);
+    throw CheckpointError("{}: \"hidden_size\" {} is not a multiple of \"num_attention_heads\" {}",
+                          config.source(), c.hidden_size, c.num_attention_heads);
   return c;
 }
 
@@ -77,8 +78,9 @@ CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t
   x = final_layer_norm_(x);
 
   // Older configs carry eos_token_id 2, which no text contains; CLIP's end token is then the largest id.
-  const Tensor end = config_.eos_token_id == 2 ? input_ids.argmax(1)
-                                               : input_ids.eq(config_.eos_token_id).to(at::kInt).argmax(1);  // [B]
+  const Tensor end = config_.eos_token_id == 2
+                         ? input_ids.argmax(1)
+                         : input_ids.eq(config_.eos_token_id).to(at::kInt).argmax(1);  // [B]
   return {.last_hidden_state = x, .pooled = x.index({at::arange(x.size(0), input_ids.options()), end})};
 }
 

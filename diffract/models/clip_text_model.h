@@ -50,8 +50,9 @@ class CLIPTextModel {
 
   CLIPTextModel(const CLIPTextConfig& config, const WeightScope& weights);
 
-  /// Encodes `input_ids`, int64 [B, T] with T up to max_position_embeddings. With `clip_skip` = n the last n layers
-  /// are left out and the final norm follows. Throws UsageError for ids, lengths or a skip out of range.
+  /// Encodes `input_ids`, int64 [B, T] with T up to max_position_embeddings. With `clip_skip` = n the last n
+  /// layers are left out and the final norm follows. Throws UsageError for ids, lengths or a skip out of
+  /// range.
   Output operator()(const Tensor& input_ids, int64_t clip_skip = 0) const;
 
   const CLIPTextConfig& config() const { return config_; }

@@ -37,8 +37,8 @@ class ResnetBlock2D {
   double output_scale_factor_;
 };
 
-/// Halves the height and width with a strided convolution. A padding of 0 pads one row and column at the end, as the
-/// VAE's encoder does.
+/// Halves the height and width with a strided convolution. A padding of 0 pads one row and column at the end,
+/// as the VAE's encoder does.
 class Downsample2D {
  public:
   Downsample2D(const WeightScope& w, int64_t channels, int64_t padding);

@@ -55,7 +55,8 @@ Transformer2DModel::Transformer2DModel(const WeightScope& w, const Transformer2D
 }
 
 Tensor Transformer2DModel::operator()(const Tensor& input, const Tensor& text) const {
-  const int64_t batch = input.size(0), channels = input.size(1), height = input.size(2), width = input.size(3);
+  const int64_t batch = input.size(0), channels = input.size(1), height = input.size(2),
+                width = input.size(3);
   const Tensor normed = norm_(input);
   Tensor x = (conv_in_ ? (*conv_in_)(normed) : normed).flatten(2).transpose(1, 2);  // [B, L, C]
   if (linear_in_) x = (*linear_in_)(x);

@@ -33,8 +33,8 @@ class GegluFeedForward {
   nn::Linear proj_, out_;
 };
 
-/// Attention among the image's tokens, attention to the text, feed-forward; each behind a norm and with a residual.
-/// Source: diffusers attention.py, BasicTransformerBlock.
+/// Attention among the image's tokens, attention to the text, feed-forward; each behind a norm and with a
+/// residual. Source: diffusers attention.py, BasicTransformerBlock.
 class BasicTransformerBlock {
  public:
   BasicTransformerBlock(const WeightScope& w, const Transformer2DShape& shape);
@@ -52,7 +52,8 @@ class BasicTransformerBlock {
 class Transformer2DModel {
  public:
   Transformer2DModel(const WeightScope& w, const Transformer2DShape& shape);
-  Tensor operator()(const Tensor& x, const Tensor& text) const;  // [B, C, H, W], [B, T, cross] -> [B, C, H, W]
+  Tensor operator()(const Tensor& x,
+                    const Tensor& text) const;  // [B, C, H, W], [B, T, cross] -> [B, C, H, W]
 
  private:
   nn::GroupNorm norm_;

@@ -27,9 +27,10 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& c, const
 
 void UNet2DConditionModel::check(const Tensor& sample, const Tensor& text) const {
   if (sample.dim() != 4 || sample.size(1) != config_.in_channels)
-    throw UsageError("unet: sample has shape {}; expected [batch, {}, height, width]", c10::str(sample.sizes()),
-                     config_.in_channels);
-  if (text.dim() != 3 || text.size(0) != sample.size(0) || text.size(2) != config_.cross_attention_dim.front())
+    throw UsageError("unet: sample has shape {}; expected [batch, {}, height, width]",
+                     c10::str(sample.sizes()), config_.in_channels);
+  if (text.dim() != 3 || text.size(0) != sample.size(0) ||
+      text.size(2) != config_.cross_attention_dim.front())
     throw UsageError("unet: text embeddings have shape {}; expected [{}, tokens, {}]", c10::str(text.sizes()),
                      sample.size(0), config_.cross_attention_dim.front());
 }

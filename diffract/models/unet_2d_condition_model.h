@@ -13,9 +13,9 @@ class UNet2DConditionModel {
  public:
   UNet2DConditionModel(const UNet2DConditionConfig& config, const WeightScope& weights);
 
-  /// Prediction [B, out_channels, H, W] for `sample` [B, C, H, W] at `timestep`, a number on the training schedule
-  /// (0 to 1000, fractions allowed), with `text` [B, T, D]. Throws UsageError when they do not fit each other or the
-  /// config.
+  /// Prediction [B, out_channels, H, W] for `sample` [B, C, H, W] at `timestep`, a number on the training
+  /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]. Throws UsageError when they do not fit
+  /// each other or the config.
   Tensor operator()(const Tensor& sample, double timestep, const Tensor& text) const;
 
   const UNet2DConditionConfig& config() const { return config_; }

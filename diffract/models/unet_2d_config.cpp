@@ -13,8 +13,8 @@ std::vector<std::string> block_types(const ConfigReader& config, const char* key
                                      const std::vector<std::string>& known) {
   auto names = config.texts(key);
   if (names.size() != levels)
-    throw CheckpointError("{}: \"{}\" has {} entries; expected {}, as \"block_out_channels\"", config.source(), key,
-                          names.size(), levels);
+    throw CheckpointError("{}: \"{}\" has {} entries; expected {}, as \"block_out_channels\"",
+                          config.source(), key, names.size(), levels);
   for (const auto& name : names)
     if (std::find(known.begin(), known.end(), name) == known.end())
       throw CheckpointError("{}: \"{}\" names \"{}\", which diffract does not build (only {} and {})",
@@ -59,8 +59,10 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
       config.integers("block_out_channels", 1, kMaxChannels, {}, std::vector<int64_t>{320, 640, 1280, 1280});
   const size_t levels = c.levels();
   if (levels < 1 || levels > 16)
-    throw CheckpointError("{}: \"block_out_channels\" has {} entries; expected 1 to 16", config.source(), levels);
-  c.down_block_types = block_types(config, "down_block_types", levels, {"CrossAttnDownBlock2D", "DownBlock2D"});
+    throw CheckpointError("{}: \"block_out_channels\" has {} entries; expected 1 to 16", config.source(),
+                          levels);
+  c.down_block_types =
+      block_types(config, "down_block_types", levels, {"CrossAttnDownBlock2D", "DownBlock2D"});
   c.up_block_types = block_types(config, "up_block_types", levels, {"CrossAttnUpBlock2D", "UpBlock2D"});
   const auto one_a_level = [&](const char* key, int64_t high, int64_t fallback) {
     return config.integers(key, 1, high, levels, std::vector<int64_t>(levels, fallback));
@@ -69,8 +71,8 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
   c.transformer_layers_per_block = one_a_level("transformer_layers_per_block", 100, 1);
   c.cross_attention_dim = one_a_level("cross_attention_dim", kMaxChannels, 1280);
   // diffusers misnamed this key: in these checkpoints attention_head_dim is the number of heads.
-  c.num_attention_heads =
-      one_a_level(config.has("num_attention_heads") ? "num_attention_heads" : "attention_head_dim", kMaxChannels, 8);
+  c.num_attention_heads = one_a_level(
+      config.has("num_attention_heads") ? "num_attention_heads" : "attention_head_dim", kMaxChannels, 8);
   c.only_cross_attention = config.booleans("only_cross_attention", levels, false);
   c.mid_block_scale_factor = config.number("mid_block_scale_factor", 1e-6, 1e6, 1.0);
   c.downsample_padding = config.integer("downsample_padding", 0, 1, 1);

@@ -7,12 +7,14 @@
 
 namespace diffract::models {
 
-/// Fields are the keys of config.json; those that diffusers takes as one number or one a level are one a level here.
-/// What diffusers has beyond them (class embeddings, image conditioning and the like) is refused by name.
+/// Fields are the keys of config.json; those that diffusers takes as one number or one a level are one a
+/// level here. What diffusers has beyond them (class embeddings, image conditioning and the like) is refused
+/// by name.
 struct UNet2DConditionConfig {
   int64_t sample_size = 64;  // latent height and width that the checkpoint was trained for
   int64_t in_channels = 4, out_channels = 4;
-  std::vector<std::string> down_block_types, up_block_types;  // from the finest level, from the coarsest level
+  std::vector<std::string> down_block_types,
+      up_block_types;  // from the finest level, from the coarsest level
   std::vector<int64_t> block_out_channels;
   std::vector<int64_t> layers_per_block;
   std::vector<int64_t> transformer_layers_per_block;

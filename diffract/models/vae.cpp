@@ -21,14 +21,16 @@ nn::AttentionNames attention_names(const WeightScope& w) {
   return {};
 }
 
-void require_block_types(const ConfigReader& config, const char* key, const std::string& only, size_t levels) {
+void require_block_types(const ConfigReader& config, const char* key, const std::string& only,
+                         size_t levels) {
   const auto names = config.texts(key);
   if (names.size() != levels)
-    throw CheckpointError("{}: \"{}\" has {} entries; expected {}, as \"block_out_channels\"", config.source(), key,
-                          names.size(), levels);
+    throw CheckpointError("{}: \"{}\" has {} entries; expected {}, as \"block_out_channels\"",
+                          config.source(), key, names.size(), levels);
   for (const auto& name : names)
     if (name != only)
-      throw CheckpointError("{}: \"{}\" names \"{}\"; diffract builds {} only", config.source(), key, name, only);
+      throw CheckpointError("{}: \"{}\" names \"{}\"; diffract builds {} only", config.source(), key, name,
+                            only);
 }
 
 }  // namespace
@@ -41,7 +43,8 @@ AutoencoderKLConfig AutoencoderKLConfig::from_json(const ConfigReader& config) {
   c.latent_channels = config.integer("latent_channels", 1, 1024, c.latent_channels);
   c.block_out_channels = config.integers("block_out_channels", 1, kMaxChannels, {}, std::vector<int64_t>{64});
   if (c.levels() < 1 || c.levels() > 10)
-    throw CheckpointError("{}: \"block_out_channels\" has {} entries; expected 1 to 10", config.source(), c.levels());
+    throw CheckpointError("{}: \"block_out_channels\" has {} entries; expected 1 to 10", config.source(),
+                          c.levels());
   require_block_types(config, "down_block_types", "DownEncoderBlock2D", c.levels());
   require_block_types(config, "up_block_types", "UpDecoderBlock2D", c.levels());
   c.layers_per_block = config.integer("layers_per_block", 1, 100, c.layers_per_block);
@@ -76,7 +79,8 @@ Tensor VaeAttention::operator()(const Tensor& x) const {
 
 VaeMidBlock::VaeMidBlock(const WeightScope& w, const AutoencoderKLConfig& c)
     : resnet_in_(w / "resnets.0", resnet_shape(c, c.block_out_channels.back(), c.block_out_channels.back())),
-      resnet_out_(w / "resnets.1", resnet_shape(c, c.block_out_channels.back(), c.block_out_channels.back())) {
+      resnet_out_(w / "resnets.1",
+                  resnet_shape(c, c.block_out_channels.back(), c.block_out_channels.back())) {
   if (c.mid_block_add_attention) attention_.emplace(w / "attentions.0", c);
 }
 

@@ -70,7 +70,8 @@ class VaeEncoder {
   nn::Activation act_fn_;
 };
 
-/// Latents to pixels: [B, latent_channels, h, w] -> [B, out_channels, 8h, 8w]. Source: diffusers vae.py, Decoder.
+/// Latents to pixels: [B, latent_channels, h, w] -> [B, out_channels, 8h, 8w]. Source: diffusers vae.py,
+/// Decoder.
 class VaeDecoder {
  public:
   VaeDecoder(const WeightScope& w, const AutoencoderKLConfig& config);

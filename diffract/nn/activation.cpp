@@ -9,9 +9,12 @@ namespace {
 
 const std::vector<std::pair<std::string, Activation>>& table() {
   static const std::vector<std::pair<std::string, Activation>> entries = {
-      {"silu", Activation::silu},         {"swish", Activation::silu},
-      {"gelu", Activation::gelu},         {"gelu_new", Activation::gelu_new},
-      {"quick_gelu", Activation::quick_gelu}, {"relu", Activation::relu},
+      {"silu", Activation::silu},
+      {"swish", Activation::silu},
+      {"gelu", Activation::gelu},
+      {"gelu_new", Activation::gelu_new},
+      {"quick_gelu", Activation::quick_gelu},
+      {"relu", Activation::relu},
       {"mish", Activation::mish}};
   return entries;
 }
@@ -35,12 +38,18 @@ Activation parse_activation(const std::string& name) {
 
 at::Tensor activate(Activation activation, const at::Tensor& x) {
   switch (activation) {
-    case Activation::silu: return at::silu(x);
-    case Activation::gelu: return at::gelu(x);
-    case Activation::gelu_new: return at::gelu(x, "tanh");
-    case Activation::quick_gelu: return x * at::sigmoid(x * 1.702);
-    case Activation::relu: return at::relu(x);
-    case Activation::mish: return at::mish(x);
+    case Activation::silu:
+      return at::silu(x);
+    case Activation::gelu:
+      return at::gelu(x);
+    case Activation::gelu_new:
+      return at::gelu(x, "tanh");
+    case Activation::quick_gelu:
+      return x * at::sigmoid(x * 1.702);
+    case Activation::relu:
+      return at::relu(x);
+    case Activation::mish:
+      return at::mish(x);
   }
   throw InternalError("activation {} has no function", static_cast<int>(activation));
 }

@@ -6,7 +6,8 @@
 
 namespace diffract::nn {
 
-/// The activations that configs name. gelu is the exact one; gelu_new its tanh form; quick_gelu is x sigmoid(1.702 x).
+/// The activations that configs name. gelu is the exact one; gelu_new its tanh form; quick_gelu is x
+/// sigmoid(1.702 x).
 enum class Activation { silu, gelu, gelu_new, quick_gelu, relu, mish };
 
 /// The names that configs use for them ("swish" is silu too), for ConfigReader::choice.

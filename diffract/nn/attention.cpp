@@ -20,8 +20,8 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
   return mixed.transpose(1, 2).reshape(query.sizes()).to(narrow);
 }
 
-Attention::Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape, Bias qkv_bias,
-                     const AttentionNames& names)
+Attention::Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape,
+                     Bias qkv_bias, const AttentionNames& names)
     : to_q_(w / names.q, widths.query, widths.inner, qkv_bias),
       to_k_(w / names.k, widths.context, widths.inner, qkv_bias),
       to_v_(w / names.v, widths.context, widths.inner, qkv_bias),

@@ -9,8 +9,8 @@ struct AttentionShape {
   bool upcast = false;  // scores in float32 when the arithmetic is narrower
 };
 
-/// softmax(Q K^T / sqrt(width of a head)) V for `query` [B, L, heads * d], `key` and `value` [B, S, heads * d];
-/// gives [B, L, heads * d]. The one place where attention is computed.
+/// softmax(Q K^T / sqrt(width of a head)) V for `query` [B, L, heads * d], `key` and `value` [B, S, heads *
+/// d]; gives [B, L, heads * d]. The one place where attention is computed.
 Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape);
 
 /// The names of the four projections, which differ among checkpoints.

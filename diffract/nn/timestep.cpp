@@ -9,7 +9,8 @@ Tensor sinusoidal_embedding(const Tensor& timesteps, const SinusoidShape& shape)
   const Tensor exponent = at::arange(half, timesteps.options().dtype(at::kFloat)) *
                           (-std::log(10000.0) / (static_cast<double>(half) - shape.frequency_shift));
   const Tensor angles = timesteps.to(at::kFloat).unsqueeze(1) * exponent.exp().unsqueeze(0);  // [B, half]
-  return shape.flip_sin_to_cos ? at::cat({angles.cos(), angles.sin()}, 1) : at::cat({angles.sin(), angles.cos()}, 1);
+  return shape.flip_sin_to_cos ? at::cat({angles.cos(), angles.sin()}, 1)
+                               : at::cat({angles.sin(), angles.cos()}, 1);
 }
 
 TimestepEmbedding::TimestepEmbedding(const WeightScope& w, int64_t in, int64_t out, Activation activation)

@@ -10,8 +10,8 @@ struct SinusoidShape {
   double frequency_shift = 1.0;  // diffusers' freq_shift
 };
 
-/// Sinusoidal embedding [B, width] of `timesteps` [B], float32. Source: Vaswani et al. 2017 section 3.5, in the form
-/// of diffusers get_timestep_embedding (period up to 10,000).
+/// Sinusoidal embedding [B, width] of `timesteps` [B], float32. Source: Vaswani et al. 2017 section 3.5, in
+/// the form of diffusers get_timestep_embedding (period up to 10,000).
 Tensor sinusoidal_embedding(const Tensor& timesteps, const SinusoidShape& shape);
 
 /// Two linear layers with an activation between: the time embedding [B, out] of a sinusoid [B, in].

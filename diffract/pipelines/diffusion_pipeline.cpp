@@ -30,12 +30,14 @@ auto with_memory_errors(Call&& call) {
   try {
     return call();
   } catch (const std::bad_alloc&) {
-    throw MemoryError("out of host memory. Make smaller pictures or batches (--height, --width, --batch-size)");
+    throw MemoryError(
+        "out of host memory. Make smaller pictures or batches (--height, --width, --batch-size)");
   } catch (const c10::Error& error) {
     const std::string what = error.what_without_backtrace();
     if (what.find("can't allocate memory") == std::string::npos) throw;
-    throw MemoryError("out of host memory: {}. Make smaller pictures or batches (--height, --width, --batch-size)",
-                      what.substr(0, what.find('\n')));
+    throw MemoryError(
+        "out of host memory: {}. Make smaller pictures or batches (--height, --width, --batch-size)",
+        what.substr(0, what.find('\n')));
   }
 }
 
@@ -53,8 +55,8 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
       return DiffusionPipeline(with_memory_errors([&] { return family.from_folder(folder, options); }));
   std::string known;
   for (const Family& family : kFamilies) known += fmt::format(" {}", family.class_name);
-  throw CheckpointError("{}: \"_class_name\" is \"{}\"; diffract has:{}", (folder.path() / "model_index.json").string(),
-                        folder.class_name(), known);
+  throw CheckpointError("{}: \"_class_name\" is \"{}\"; diffract has:{}",
+                        (folder.path() / "model_index.json").string(), folder.class_name(), known);
 }
 
 Output DiffusionPipeline::operator()(const Request& request, const StepObserver& observe) const {

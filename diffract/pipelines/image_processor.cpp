@@ -13,9 +13,10 @@ at::Tensor VaeImageProcessor::preprocess(const std::vector<io::Image>& images) c
     const auto height = static_cast<int64_t>(image.height), width = static_cast<int64_t>(image.width);
     if (image.channels != 3 || height % vae_scale_factor_ != 0 || width % vae_scale_factor_ != 0 ||
         image.height != images[0].height || image.width != images[0].width)
-      throw UsageError("image processor: a picture is {}x{} with {} channels; expected RGB, all of one size, "
-                       "height and width multiples of {}",
-                       image.height, image.width, image.channels, vae_scale_factor_);
+      throw UsageError(
+          "image processor: a picture is {}x{} with {} channels; expected RGB, all of one size, "
+          "height and width multiples of {}",
+          image.height, image.width, image.channels, vae_scale_factor_);
     const at::Tensor pixels = at::empty({height, width, 3}, at::kByte);
     std::memcpy(pixels.data_ptr(), image.pixels.data(), image.pixels.size());
     batch.push_back(pixels.permute({2, 0, 1}).to(at::kFloat) / 255.0 * 2.0 - 1.0);
@@ -28,7 +29,8 @@ std::vector<io::Image> VaeImageProcessor::postprocess(const at::Tensor& pixels) 
     throw UsageError("image processor: pixels have shape {}; expected [batch, 3, height, width]",
                      c10::str(pixels.sizes()));
   const at::Tensor unit = (pixels.to(at::kCPU, at::kFloat) / 2 + 0.5).clamp(0, 1);
-  const at::Tensor bytes = (unit * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous();  // [B, H, W, 3]
+  const at::Tensor bytes =
+      (unit * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous();  // [B, H, W, 3]
   std::vector<io::Image> images;
   for (const at::Tensor& one : bytes.unbind(0)) {
     const auto* begin = one.const_data_ptr<uint8_t>();

@@ -15,7 +15,8 @@ class VaeImageProcessor {
 
   /// 8-bit RGB pictures of one size to float32 [B, 3, H, W] in [-1, 1]. Throws UsageError for other pictures.
   at::Tensor preprocess(const std::vector<io::Image>& images) const;
-  /// `pixels` [B, 3, H, W], about [-1, 1], to 8-bit pictures: clamped, and rounded half to even as numpy does.
+  /// `pixels` [B, 3, H, W], about [-1, 1], to 8-bit pictures: clamped, and rounded half to even as numpy
+  /// does.
   std::vector<io::Image> postprocess(const at::Tensor& pixels) const;
 
  private:

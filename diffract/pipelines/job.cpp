@@ -10,8 +10,8 @@ namespace {
 
 // All that must agree among the pictures of a batch.
 auto settings_of(const Request& r) {
-  return std::tie(r.num_inference_steps, r.guidance_scale, r.true_cfg_scale, r.guidance_rescale, r.height, r.width,
-                  r.max_sequence_length, r.clip_skip, r.eta, r.output_type);
+  return std::tie(r.num_inference_steps, r.guidance_scale, r.true_cfg_scale, r.guidance_rescale, r.height,
+                  r.width, r.max_sequence_length, r.clip_skip, r.eta, r.output_type);
 }
 
 // The text of prompt p: one for all, or one each; nothing where none was given.

@@ -14,7 +14,8 @@ struct JobImage {
 };
 
 /// Consecutive pictures of a job that are computed together. Its request holds their prompts one by one
-/// (num_images_per_prompt is 1) and their seeds, so a picture does not depend on which process computes the batch.
+/// (num_images_per_prompt is 1) and their seeds, so a picture does not depend on which process computes the
+/// batch.
 struct JobBatch {
   Request request;
   std::vector<JobImage> images;
@@ -26,10 +27,11 @@ struct JobEntry {
   std::optional<uint64_t> own_seed;  // instead of the job's
 };
 
-/// Cuts a job into batches of at most `batch_size` consecutive pictures that agree in everything but prompts and
-/// seeds. Each request stands for its prompts times its num_images_per_prompt; picture i of the job gets the seed
-/// `job_seed + i`, or, where the request has an entry in `own_seed`, that seed plus its place in the request.
-/// Throws UsageError for an empty job, a batch size below 1, and texts that do not match their prompts in number.
+/// Cuts a job into batches of at most `batch_size` consecutive pictures that agree in everything but prompts
+/// and seeds. Each request stands for its prompts times its num_images_per_prompt; picture i of the job gets
+/// the seed `job_seed + i`, or, where the request has an entry in `own_seed`, that seed plus its place in the
+/// request. Throws UsageError for an empty job, a batch size below 1, and texts that do not match their
+/// prompts in number.
 std::vector<JobBatch> plan_job(const std::vector<JobEntry>& entries, uint64_t job_seed, int64_t batch_size);
 
 }  // namespace diffract::pipelines

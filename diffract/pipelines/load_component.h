@@ -9,14 +9,15 @@
 
 namespace diffract::pipelines {
 
-/// Builds the parts of a pipeline from its folder: config, weights, class checked against what the code builds.
+/// Builds the parts of a pipeline from its folder: config, weights, class checked against what the code
+/// builds.
 class ComponentLoader {
  public:
   ComponentLoader(const io::ModelFolder& folder, std::string variant, const tensor::DtypePolicy& policy)
       : folder_(folder), variant_(std::move(variant)), policy_(policy) {}
 
-  /// A model built as `Model(Config::from_json(config), weights)`. Throws CheckpointError when model_index.json names
-  /// another class, or the files are damaged or missing.
+  /// A model built as `Model(Config::from_json(config), weights)`. Throws CheckpointError when
+  /// model_index.json names another class, or the files are damaged or missing.
   template <typename Model, typename Config>
   std::shared_ptr<const Model> model(const std::string& component, const std::string& class_name) const {
     require_class(component, {class_name});

@@ -47,18 +47,18 @@ class Pipeline {
   virtual void set_scheduler(SchedulerSpec scheduler) = 0;
 };
 
-/// Any pipeline, as `DiffusionPipeline.from_pretrained` gives it: the class that the checkpoint's model_index.json
-/// names. A handle: copies share the loaded models.
+/// Any pipeline, as `DiffusionPipeline.from_pretrained` gives it: the class that the checkpoint's
+/// model_index.json names. A handle: copies share the loaded models.
 class DiffusionPipeline {
  public:
-  /// Loads a built-in model by name ("emoji-sd"), a folder, or ORG/NAME[@REV] from the Hugging Face cache. Throws
-  /// CheckpointError when it is damaged, missing or of a class that diffract has no pipeline for.
+  /// Loads a built-in model by name ("emoji-sd"), a folder, or ORG/NAME[@REV] from the Hugging Face cache.
+  /// Throws CheckpointError when it is damaged, missing or of a class that diffract has no pipeline for.
   static DiffusionPipeline from_pretrained(const std::string& model, const LoadOptions& options = {});
 
   explicit DiffusionPipeline(std::shared_ptr<Pipeline> pipeline) : pipeline_(std::move(pipeline)) {}
 
-  /// Makes the pictures of a request. Throws UsageError for a request that does not fit the model, MemoryError when
-  /// memory runs out, Cancelled when `observe` says so.
+  /// Makes the pictures of a request. Throws UsageError for a request that does not fit the model,
+  /// MemoryError when memory runs out, Cancelled when `observe` says so.
   Output operator()(const Request& request, const StepObserver& observe = {}) const;
   /// One picture of a prompt, with the defaults of the model.
   template <std::convertible_to<std::string> Text>
@@ -68,14 +68,16 @@ class DiffusionPipeline {
 
   Defaults defaults() const { return pipeline_->defaults(); }
   const SchedulerSpec& scheduler() const { return pipeline_->scheduler(); }
-  /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config, **overrides)`.
+  /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config,
+  /// **overrides)`.
   void set_scheduler(const std::string& class_name, const Json& overrides = Json::object());
 
  private:
   std::shared_ptr<Pipeline> pipeline_;
 };
 
-/// The folder of a model: a built-in name, a path, or ORG/NAME[@REV]. Throws CheckpointError saying where it looked.
+/// The folder of a model: a built-in name, a path, or ORG/NAME[@REV]. Throws CheckpointError saying where it
+/// looked.
 std::filesystem::path find_model(const std::string& model);
 /// The name of the model that is used when none is given.
 inline constexpr const char* kDefaultModel = "emoji-sd";

@@ -11,7 +11,8 @@ constexpr size_t kMaxImages = 1 << 16;
 
 void check_count(const char* name, const std::vector<std::string>& texts, size_t prompts) {
   if (texts.size() > 1 && texts.size() != prompts)
-    throw UsageError("{}: {} given for {} prompts; give one for all, or one each", name, texts.size(), prompts);
+    throw UsageError("{}: {} given for {} prompts; give one for all, or one each", name, texts.size(),
+                     prompts);
 }
 
 }  // namespace
@@ -21,8 +22,9 @@ void check_texts(const Request& request) {
   check_count("negative_prompt", request.negative_prompt, request.prompt.size());
   check_count("prompt_2", request.prompt_2, request.prompt.size());
   if (request.num_images_per_prompt < 1 || request.image_count() > kMaxImages)
-    throw UsageError("num_images_per_prompt: {} for {} prompts; expected 1 or more and at most {} images in all",
-                     request.num_images_per_prompt, request.prompt.size(), kMaxImages);
+    throw UsageError(
+        "num_images_per_prompt: {} for {} prompts; expected 1 or more and at most {} images in all",
+        request.num_images_per_prompt, request.prompt.size(), kMaxImages);
   if (!request.seeds.empty() && request.seeds.size() != request.image_count())
     throw UsageError("seeds: {} given for {} images", request.seeds.size(), request.image_count());
 }
@@ -39,7 +41,8 @@ void refuse_second_prompt(const Request& request, const char* pipeline) {
 ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_t multiple) {
   const auto check = [&](const char* name, int64_t pixels) {
     if (pixels < multiple || pixels > kMaxPixels || pixels % multiple != 0)
-      throw UsageError("{} {}: expected a multiple of {} from {} to {}", name, pixels, multiple, multiple, kMaxPixels);
+      throw UsageError("{} {}: expected a multiple of {} from {} to {}", name, pixels, multiple, multiple,
+                       kMaxPixels);
     return pixels;
   };
   return {.height = check("height", request.height.value_or(fallback.height)),
@@ -52,9 +55,11 @@ int64_t checked_steps(const Request& request, const Defaults& fallback) {
   return steps;
 }
 
-double checked_number(const char* name, std::optional<double> value, double fallback, double low, double high) {
+double checked_number(const char* name, std::optional<double> value, double fallback, double low,
+                      double high) {
   const double number = value.value_or(fallback);
-  if (!(number >= low && number <= high)) throw UsageError("{} {}: expected {} to {}", name, number, low, high);
+  if (!(number >= low && number <= high))
+    throw UsageError("{} {}: expected {} to {}", name, number, low, high);
   return number;
 }
 
@@ -65,7 +70,8 @@ std::vector<uint64_t> image_seeds(const Request& request) {
   return seeds;
 }
 
-at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t length) {
+at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts,
+                       int64_t length) {
   at::Tensor ids = at::empty({static_cast<int64_t>(texts.size()), length}, at::kLong);
   auto* row = ids.data_ptr<int64_t>();
   for (const std::string& one : texts) {
@@ -80,9 +86,10 @@ at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::
 
 void check_finite(const at::Tensor& latents, size_t step) {
   if (!at::isfinite(latents).all().item<bool>())
-    throw CheckpointError("step {}: the model gave values that are not finite. Its weights are damaged, or its "
-                          "numbers are too large for the arithmetic type: try --compute-dtype float32",
-                          step);
+    throw CheckpointError(
+        "step {}: the model gave values that are not finite. Its weights are damaged, or its "
+        "numbers are too large for the arithmetic type: try --compute-dtype float32",
+        step);
 }
 
 }  // namespace diffract::pipelines

@@ -6,8 +6,8 @@
 
 namespace diffract::pipelines {
 
-// The checks that all pipelines make of a request; each throws UsageError naming the argument, what was found and
-// what was expected.
+// The checks that all pipelines make of a request; each throws UsageError naming the argument, what was found
+// and what was expected.
 
 /// At least one prompt, as many negative prompts as that or one or none, a sane number of images.
 void check_texts(const Request& request);
@@ -16,12 +16,14 @@ void refuse_second_prompt(const Request& request, const char* pipeline);
 /// Height and width, multiples of `multiple` up to 16,384 pixels.
 ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_t multiple);
 int64_t checked_steps(const Request& request, const Defaults& fallback);
-double checked_number(const char* name, std::optional<double> value, double fallback, double low, double high);
+double checked_number(const char* name, std::optional<double> value, double fallback, double low,
+                      double high);
 /// The seed of each image: request.seeds, or seed + i.
 std::vector<uint64_t> image_seeds(const Request& request);
 
 /// Ids [texts, length] of texts padded to `length`. What does not fit is cut, with a warning once a text.
-at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t length);
+at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts,
+                       int64_t length);
 
 /// Throws CheckpointError when a value is infinite or not a number, which no sound model gives.
 void check_finite(const at::Tensor& latents, size_t step);

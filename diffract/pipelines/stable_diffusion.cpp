@@ -15,7 +15,8 @@ void require(bool fits, const std::string& problem) {
 }
 
 // One text for all prompts, or one each; `missing` where none was given.
-std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts, const std::string& missing) {
+std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts,
+                                  const std::string& missing) {
   if (texts.empty()) texts = {missing};
   if (texts.size() == 1) texts.resize(prompts, texts[0]);
   return texts;
@@ -32,9 +33,10 @@ StableDiffusionPipeline::StableDiffusionPipeline(Components components) : compon
             fmt::format("unet: \"cross_attention_dim\" is {}, but text_encoder: \"hidden_size\" is {}", width,
                         text.hidden_size));
   if (unet.in_channels != vae.latent_channels)
-    throw CheckpointError("unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; diffract runs text-to-image "
-                          "checkpoints only, not inpainting or image-conditioned ones",
-                          unet.in_channels, vae.latent_channels);
+    throw CheckpointError(
+        "unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; diffract runs text-to-image "
+        "checkpoints only, not inpainting or image-conditioned ones",
+        unet.in_channels, vae.latent_channels);
   require(unet.out_channels == vae.latent_channels,
           fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
                       vae.latent_channels));
@@ -45,7 +47,8 @@ StableDiffusionPipeline::StableDiffusionPipeline(Components components) : compon
 
 void StableDiffusionPipeline::set_scheduler(SchedulerSpec scheduler) {
   // Building a schedule checks the class and its config now rather than after the text has been encoded.
-  schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source, {.num_inference_steps = 2});
+  schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source,
+                            {.num_inference_steps = 2});
   components_.scheduler = std::move(scheduler);
 }
 
@@ -62,7 +65,8 @@ StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(const Request&
   const ImageSize size = checked_size(request, fallback.size, scale);
   return {.latent_size = {.height = size.height / scale, .width = size.width / scale},
           .num_inference_steps = checked_steps(request, fallback),
-          .guidance_scale = checked_number("guidance_scale", request.guidance_scale, fallback.guidance_scale, 0, 1000),
+          .guidance_scale =
+              checked_number("guidance_scale", request.guidance_scale, fallback.guidance_scale, 0, 1000),
           .guidance_rescale = checked_number("guidance_rescale", request.guidance_rescale, 0, 0, 1),
           .seeds = image_seeds(request)};
 }
@@ -74,8 +78,8 @@ Tensor StableDiffusionPipeline::encode_texts(const std::vector<std::string>& tex
   return (*components_.text_encoder)(ids, clip_skip).last_hidden_state;
 }
 
-StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(const Request& request,
-                                                                             bool do_classifier_free_guidance) const {
+StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
+    const Request& request, bool do_classifier_free_guidance) const {
   const int64_t skip = request.clip_skip.value_or(0);
   const auto one_row_an_image = [&](const Tensor& rows) {
     return rows.repeat_interleave(request.num_images_per_prompt, 0);
@@ -101,11 +105,11 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
                                         const StepObserver& observe) const {
   const auto& unet = *components_.unet;
   const auto& spec = components_.scheduler;
-  const auto schedule = schedulers::make_schedule(
-      spec.class_name, spec.config, spec.source,
-      {.num_inference_steps = settings.num_inference_steps, .eta = eta});
-  tensor::SeededNoise noise(settings.seeds, {unet.config().in_channels, settings.latent_size.height,
-                                             settings.latent_size.width});
+  const auto schedule =
+      schedulers::make_schedule(spec.class_name, spec.config, spec.source,
+                                {.num_inference_steps = settings.num_inference_steps, .eta = eta});
+  tensor::SeededNoise noise(
+      settings.seeds, {unet.config().in_channels, settings.latent_size.height, settings.latent_size.width});
   const bool guided = settings.do_classifier_free_guidance();
   const Tensor text = guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive;
 
@@ -117,7 +121,8 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
     if (guided) prediction = guide(prediction, settings.guidance_scale, settings.guidance_rescale);
     latents = schedule->step(prediction, i, latents, [&] { return noise.draw(); });
     check_finite(latents, i);
-    if (observe) observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
+    if (observe)
+      observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }
   return latents;
 }

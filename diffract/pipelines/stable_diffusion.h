@@ -36,8 +36,8 @@ class StableDiffusionPipeline final : public Pipeline {
     Tensor positive;  // [B, T, D]
     Tensor negative;  // [B, T, D], undefined without classifier-free guidance
   };
-  /// Embeddings of the request's prompts, one row an image. Text beyond the tokenizer's length is cut, with a warning
-  /// that shows what was lost.
+  /// Embeddings of the request's prompts, one row an image. Text beyond the tokenizer's length is cut, with a
+  /// warning that shows what was lost.
   PromptEmbeds encode_prompt(const Request& request, bool do_classifier_free_guidance) const;
 
   Output generate(const Request& request, const StepObserver& observe) const override;
@@ -57,7 +57,8 @@ class StableDiffusionPipeline final : public Pipeline {
   };
   Settings settle(const Request& request) const;
   Tensor encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const;
-  Tensor denoise(const PromptEmbeds& prompt, const Settings& settings, double eta, const StepObserver& observe) const;
+  Tensor denoise(const PromptEmbeds& prompt, const Settings& settings, double eta,
+                 const StepObserver& observe) const;
 
   Components components_;
 };

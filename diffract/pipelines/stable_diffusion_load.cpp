@@ -10,16 +10,19 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
   const auto policy = tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device);
   log::info("{}: {}", folder.path().filename().string(), policy.describe());
   if (folder.has_component("safety_checker"))
-    log::write_once(log::Level::warning,
-                    "this checkpoint has a safety_checker, which diffract does not run: look at pictures before you "
-                    "show them to others");
+    log::write_once(
+        log::Level::warning,
+        "this checkpoint has a safety_checker, which diffract does not run: look at pictures before you "
+        "show them to others");
   const ComponentLoader load(folder, options.variant, policy);
   load.require_class("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
   auto pipeline = std::make_shared<StableDiffusionPipeline>(Components{
       .tokenizer = std::make_shared<const text::ClipTokenizer>(
           text::ClipTokenizer::load(folder.component_folder("tokenizer"))),
-      .text_encoder = load.model<models::CLIPTextModel, models::CLIPTextConfig>("text_encoder", "CLIPTextModel"),
-      .unet = load.model<models::UNet2DConditionModel, models::UNet2DConditionConfig>("unet", "UNet2DConditionModel"),
+      .text_encoder =
+          load.model<models::CLIPTextModel, models::CLIPTextConfig>("text_encoder", "CLIPTextModel"),
+      .unet = load.model<models::UNet2DConditionModel, models::UNet2DConditionConfig>("unet",
+                                                                                      "UNet2DConditionModel"),
       .vae = load.model<models::AutoencoderKL, models::AutoencoderKLConfig>("vae", "AutoencoderKL"),
       .scheduler = {}});
   pipeline->set_scheduler(load.scheduler());

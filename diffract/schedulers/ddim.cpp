@@ -10,7 +10,8 @@
 namespace diffract::schedulers {
 namespace {
 
-/// Denoising diffusion implicit models. Source: Song et al. 2021, equations 12 and 16; diffusers scheduling_ddim.py.
+/// Denoising diffusion implicit models. Source: Song et al. 2021, equations 12 and 16; diffusers
+/// scheduling_ddim.py.
 class Ddim final : public Schedule {
  public:
   Ddim(const ConfigReader& config, const ScheduleRequest& request)
@@ -22,7 +23,8 @@ class Ddim final : public Schedule {
     if (!range_.quantile) range_.read_clip(config, true);
     const int64_t steps = request.num_inference_steps;
     if (steps > training_.timesteps())
-      throw UsageError("num_inference_steps {}: the model was trained at {} timesteps", steps, training_.timesteps());
+      throw UsageError("num_inference_steps {}: the model was trained at {} timesteps", steps,
+                       training_.timesteps());
     stride_ = training_.timesteps() / steps;
     timesteps_ = spaced_timesteps(Spacing::from_json(config, "leading"), {.round_linspace = true},
                                   training_.timesteps(), training_.timesteps(), steps);

@@ -19,17 +19,20 @@ class DpmSolverMultistep final : public SolverSchedule {
         euler_at_final_(config.boolean("euler_at_final", false)) {
     config.unsupported_unless("variance_type");
     std::string algorithm = config.choice(
-        "algorithm_type", {"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis"}, "dpmsolver++");
+        "algorithm_type", {"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis"},
+        "dpmsolver++");
     if (algorithm == "deis") algorithm = "dpmsolver++";  // as diffusers takes a DEIS scheduler's config
     predicts_picture_ = algorithm.ends_with("++");
     sde_ = algorithm.starts_with("sde-");
     // The other schedulers' solver types stand for the midpoint rule, as diffusers has it.
     heun_ = config.choice("solver_type", {"midpoint", "heun", "logrho", "bh1", "bh2"}, "midpoint") == "heun";
     if (!predicts_picture_ && sigmas_.back() == 0)
-      throw CheckpointError("{}: \"algorithm_type\" {} cannot reach \"final_sigmas_type\" zero; set it to sigma_min",
-                            config.source(), algorithm);
+      throw CheckpointError(
+          "{}: \"algorithm_type\" {} cannot reach \"final_sigmas_type\" zero; set it to sigma_min",
+          config.source(), algorithm);
     if (sde_ && !predicts_picture_ && order_ == 3)
-      throw CheckpointError("{}: \"algorithm_type\" sde-dpmsolver has \"solver_order\" 1 and 2 only", config.source());
+      throw CheckpointError("{}: \"algorithm_type\" sde-dpmsolver has \"solver_order\" 1 and 2 only",
+                            config.source());
   }
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource& noise) override {
@@ -41,8 +44,8 @@ class DpmSolverMultistep final : public SolverSchedule {
   }
 
  private:
-  /// A step is `sample` of the sample, `noise` of fresh noise, and `scale` times the integral of exp over [0, z] of
-  /// the predictions' polynomial, whose terms have the weights phi0, phi1, phi2.
+  /// A step is `sample` of the sample, `noise` of fresh noise, and `scale` times the integral of exp over [0,
+  /// z] of the predictions' polynomial, whose terms have the weights phi0, phi1, phi2.
   struct Weights {
     double sample, noise, scale, z;
     double phi0() const { return std::expm1(z); }
@@ -86,7 +89,9 @@ class DpmSolverMultistep final : public SolverSchedule {
 
   Tensor integral(const Weights& w, size_t order, size_t index) const {
     const auto lambda = [&](size_t i) { return level(i).lambda(); };
-    const auto prediction = [&](size_t back) -> const Tensor& { return history_[history_.size() - 1 - back]; };
+    const auto prediction = [&](size_t back) -> const Tensor& {
+      return history_[history_.size() - 1 - back];
+    };
     const Tensor value = w.scale * w.phi0() * prediction(0);
     if (order == 1) return value;
     const double h = lambda(index + 1) - lambda(index);
@@ -106,7 +111,8 @@ class DpmSolverMultistep final : public SolverSchedule {
 
 }  // namespace
 
-std::unique_ptr<Schedule> make_dpm_solver_multistep(const ConfigReader& config, const ScheduleRequest& request) {
+std::unique_ptr<Schedule> make_dpm_solver_multistep(const ConfigReader& config,
+                                                    const ScheduleRequest& request) {
   return std::make_unique<DpmSolverMultistep>(config, request);
 }
 

@@ -17,16 +17,18 @@ class EulerAncestralDiscrete final : public SigmaSchedule {
                        .sigma_spacing = false}) {}
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource& noise) override {
-    const double from = sigmas_[index], to = sigmas_[index + 1];
-    const double up = std::sqrt(to * to * (from * from - to * to) / (from * from));  // made of fresh noise
-    const double down = std::sqrt(to * to - up * up);                                // reached by the step
+    // In float32, as diffusers: at sigma 4096 (zero terminal SNR) the last bit shows.
+    const auto from = static_cast<float>(sigmas_[index]), to = static_cast<float>(sigmas_[index + 1]);
+    const float up = std::sqrt(to * to * (from * from - to * to) / (from * from));  // made of fresh noise
+    const float down = std::sqrt(to * to - up * up);                                // reached by the step
     return sample + derivative(output, sample, from) * (down - from) + noise() * up;
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Schedule> make_euler_ancestral_discrete(const ConfigReader& config, const ScheduleRequest& request) {
+std::unique_ptr<Schedule> make_euler_ancestral_discrete(const ConfigReader& config,
+                                                        const ScheduleRequest& request) {
   return std::make_unique<EulerAncestralDiscrete>(config, request);
 }
 

@@ -6,8 +6,8 @@
 namespace diffract::schedulers {
 namespace {
 
-std::optional<double> optional_number(const ConfigReader& config, const char* key) {
-  return config.has(key) ? std::optional(config.number(key, 1e-9, 1e9)) : std::nullopt;
+bool log_linear(const ConfigReader& config) {
+  return config.choice("interpolation_type", {"linear", "log_linear"}, "linear") == "log_linear";
 }
 
 /// Euler's method along sigma. Source: Karras et al. 2022, algorithm 2 without churn; diffusers
@@ -18,17 +18,17 @@ class EulerDiscrete final : public SigmaSchedule {
       : SigmaSchedule(config, request,
                       {.training = {.has_rescale_zero_snr = true, .keep_last_above_zero = true},
                        .predictions = {"epsilon", "v_prediction", "sample", "original_sample"},
-                       .sigma_min = optional_number(config, "sigma_min"),
-                       .sigma_max = optional_number(config, "sigma_max")}) {
-    if (config.choice("interpolation_type", {"linear", "log_linear"}, "linear") == "log_linear" &&
-        read_sigma_spacing(config) == SigmaSpacing::timesteps)
+                       .spaces_whole_table = log_linear(config)}) {
+    if (log_linear(config) && read_sigma_spacing(config) == SigmaSpacing::timesteps)
       space_evenly_in_logarithm();
     if (config.choice("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "sigma_min")
       sigmas_.back() = training_.sigmas().front();
+    round_sigmas();
     set_init_noise_sigma(config);
     if (config.choice("timestep_type", {"discrete", "continuous"}, "discrete") == "continuous" &&
         prediction_ == Prediction::v_prediction)
-      for (size_t i = 0; i < timesteps_.size(); ++i) timesteps_[i] = 0.25 * std::log(sigmas_[i]);
+      for (size_t i = 0; i < timesteps_.size(); ++i)
+        timesteps_[i] = 0.25f * std::log(static_cast<float>(sigmas_[i]));
   }
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {

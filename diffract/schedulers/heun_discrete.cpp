@@ -4,15 +4,16 @@
 namespace diffract::schedulers {
 namespace {
 
-/// Heun's method along sigma: an Euler step, and the same step again with the mean of the derivatives at its two
-/// ends. Source: Karras et al. 2022, algorithm 1; diffusers scheduling_heun_discrete.py.
+/// Heun's method along sigma: an Euler step, and the same step again with the mean of the derivatives at its
+/// two ends. Source: Karras et al. 2022, algorithm 1; diffusers scheduling_heun_discrete.py.
 class HeunDiscrete final : public SigmaSchedule {
  public:
   HeunDiscrete(const ConfigReader& config, const ScheduleRequest& request)
       : SigmaSchedule(config, request,
                       {.training = {.beta_start = 0.00085, .beta_end = 0.012, .has_exp = true}}) {
     range_.read_clip(config, false);
-    // Every timestep but the first is evaluated twice: as the end of one step and as the beginning of the next.
+    // Every timestep but the first is evaluated twice: as the end of one step and as the beginning of the
+    // next.
     std::vector<double> timesteps{timesteps_[0]}, sigmas{sigmas_[0]};
     for (size_t i = 1; i < timesteps_.size(); ++i) {
       timesteps.insert(timesteps.end(), 2, timesteps_[i]);

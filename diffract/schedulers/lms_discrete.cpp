@@ -6,11 +6,12 @@
 namespace diffract::schedulers {
 namespace {
 
-/// Linear multistep: the derivatives of up to four steps, joined by a polynomial that is integrated over the next.
-/// Source: k-diffusion; diffusers scheduling_lms_discrete.py, which integrates numerically.
+/// Linear multistep: the derivatives of up to four steps, joined by a polynomial that is integrated over the
+/// next. Source: k-diffusion; diffusers scheduling_lms_discrete.py, which integrates numerically.
 class LmsDiscrete final : public SigmaSchedule {
  public:
-  LmsDiscrete(const ConfigReader& config, const ScheduleRequest& request) : SigmaSchedule(config, request, {}) {}
+  LmsDiscrete(const ConfigReader& config, const ScheduleRequest& request)
+      : SigmaSchedule(config, request, {.karras_bounds = false}) {}
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {
     if (derivatives_.size() == kOrder) derivatives_.erase(derivatives_.begin());
@@ -25,8 +26,8 @@ class LmsDiscrete final : public SigmaSchedule {
  private:
   static constexpr size_t kOrder = 4;
 
-  // Integral from sigma[index] to sigma[index + 1] of the polynomial that is 1 at sigma[index - back] and 0 at the
-  // other `order` - 1 sigmas. Gauss's rule with two points is exact for its degree, three at most.
+  // Integral from sigma[index] to sigma[index + 1] of the polynomial that is 1 at sigma[index - back] and 0
+  // at the other `order` - 1 sigmas. Gauss's rule with two points is exact for its degree, three at most.
   double coefficient(size_t order, size_t index, size_t back) const {
     const auto basis = [&](double tau) {
       double product = 1;

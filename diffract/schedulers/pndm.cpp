@@ -9,10 +9,11 @@
 namespace diffract::schedulers {
 namespace {
 
-constexpr size_t kRungeKuttaSteps = 4;  // each of them four evaluations, the last one of which starts the next
+constexpr size_t kRungeKuttaSteps =
+    4;  // each of them four evaluations, the last one of which starts the next
 
-/// Pseudo numerical methods: a linear multistep rule over the last four noises, optionally started by Runge-Kutta
-/// steps. Source: Liu et al. 2022, equations 9, 12 and 13; diffusers scheduling_pndm.py.
+/// Pseudo numerical methods: a linear multistep rule over the last four noises, optionally started by
+/// Runge-Kutta steps. Source: Liu et al. 2022, equations 9, 12 and 13; diffusers scheduling_pndm.py.
 class Pndm final : public Schedule {
  public:
   Pndm(const ConfigReader& config, const ScheduleRequest& request)
@@ -22,7 +23,8 @@ class Pndm final : public Schedule {
         final_alpha_(config.boolean("set_alpha_to_one", false) ? 1.0 : training_.alphas_cumprod.front()) {
     const int64_t steps = request.num_inference_steps;
     if (steps > training_.timesteps())
-      throw UsageError("num_inference_steps {}: the model was trained at {} timesteps", steps, training_.timesteps());
+      throw UsageError("num_inference_steps {}: the model was trained at {} timesteps", steps,
+                       training_.timesteps());
     stride_ = training_.timesteps() / steps;
     const auto spaced = spaced_timesteps(Spacing::from_json(config, "leading"), {.round_linspace = true},
                                          training_.timesteps(), training_.timesteps(), steps);
@@ -34,7 +36,8 @@ class Pndm final : public Schedule {
   }
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {
-    return index < runge_kutta_count_ ? runge_kutta_step(output, index, sample) : multistep(output, index, sample);
+    return index < runge_kutta_count_ ? runge_kutta_step(output, index, sample)
+                                      : multistep(output, index, sample);
   }
 
  private:
@@ -89,10 +92,14 @@ class Pndm final : public Schedule {
   Tensor extrapolate() const {
     const auto e = [&](size_t back) -> const Tensor& { return noises_[noises_.size() - back]; };
     switch (noises_.size()) {
-      case 1: return e(1);
-      case 2: return (3 * e(1) - e(2)) / 2;
-      case 3: return (23 * e(1) - 16 * e(2) + 5 * e(3)) / 12;
-      default: return (55 * e(1) - 59 * e(2) + 37 * e(3) - 9 * e(4)) / 24;
+      case 1:
+        return e(1);
+      case 2:
+        return (3 * e(1) - e(2)) / 2;
+      case 3:
+        return (23 * e(1) - 16 * e(2) + 5 * e(3)) / 12;
+      default:
+        return (55 * e(1) - 59 * e(2) + 37 * e(3) - 9 * e(4)) / 24;
     }
   }
 
@@ -103,9 +110,10 @@ class Pndm final : public Schedule {
   // Equation 9: the sample at timestep `to`, given the noise in it at `from`.
   Tensor transfer(const Tensor& sample, int64_t from, int64_t to, const Tensor& output) const {
     if (from >= training_.timesteps())
-      throw UsageError("PNDMScheduler: the steps lead to timestep {}; the model was trained at 0 to {}. Take fewer "
-                       "steps or another timestep_spacing",
-                       from, training_.timesteps() - 1);
+      throw UsageError(
+          "PNDMScheduler: the steps lead to timestep {}; the model was trained at 0 to {}. Take fewer steps "
+          "or another timestep_spacing",
+          from, training_.timesteps() - 1);
     const double alpha = alpha_cumprod(from), alpha_to = alpha_cumprod(to);
     const Tensor noise = predicted_noise(prediction_, output, sample, NoiseLevel::of_alpha_cumprod(alpha));
     const double denominator = alpha * std::sqrt(1 - alpha_to) + std::sqrt(alpha * (1 - alpha) * alpha_to);

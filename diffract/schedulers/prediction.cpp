@@ -9,7 +9,8 @@ namespace diffract::schedulers {
 Prediction read_prediction(const ConfigReader& config, const std::vector<std::string>& allowed) {
   const std::string name = config.choice("prediction_type", allowed, "epsilon");
   if (name == "epsilon") return Prediction::epsilon;
-  return name == "v_prediction" ? Prediction::v_prediction : Prediction::sample;  // or "original_sample", its old name
+  if (name == "v_prediction") return Prediction::v_prediction;
+  return Prediction::sample;  // or "original_sample", its old name
 }
 
 NoiseLevel NoiseLevel::of_alpha_cumprod(double alpha_cumprod) {
@@ -23,31 +24,44 @@ NoiseLevel NoiseLevel::of_ratio(double sigma_over_alpha) {
 
 double NoiseLevel::lambda() const { return std::log(alpha) - std::log(sigma); }
 
-Tensor predicted_picture(Prediction prediction, const Tensor& output, const Tensor& sample, const NoiseLevel& level) {
+Tensor predicted_picture(Prediction prediction, const Tensor& output, const Tensor& sample,
+                         const NoiseLevel& level) {
   switch (prediction) {
-    case Prediction::epsilon: return (sample - level.sigma * output) / level.alpha;
-    case Prediction::sample: return output;
-    case Prediction::v_prediction: return level.alpha * sample - level.sigma * output;
+    case Prediction::epsilon:
+      return (sample - level.sigma * output) / level.alpha;
+    case Prediction::sample:
+      return output;
+    case Prediction::v_prediction:
+      return level.alpha * sample - level.sigma * output;
   }
   throw InternalError("unknown prediction type");
 }
 
-Tensor predicted_noise(Prediction prediction, const Tensor& output, const Tensor& sample, const NoiseLevel& level) {
+Tensor predicted_noise(Prediction prediction, const Tensor& output, const Tensor& sample,
+                       const NoiseLevel& level) {
   switch (prediction) {
-    case Prediction::epsilon: return output;
-    case Prediction::sample: return (sample - level.alpha * output) / level.sigma;
-    case Prediction::v_prediction: return level.alpha * output + level.sigma * sample;
+    case Prediction::epsilon:
+      return output;
+    case Prediction::sample:
+      return (sample - level.alpha * output) / level.sigma;
+    case Prediction::v_prediction:
+      return level.alpha * output + level.sigma * sample;
   }
   throw InternalError("unknown prediction type");
 }
 
-Tensor predicted_picture_unscaled(Prediction prediction, const Tensor& output, const Tensor& sample, double sigma) {
+Tensor predicted_picture_unscaled(Prediction prediction, const Tensor& output, const Tensor& sample,
+                                  double sigma) {
   switch (prediction) {
-    case Prediction::epsilon: return sample - sigma * output;
-    case Prediction::sample: return output;
+    case Prediction::epsilon:
+      return sample - sigma * output;
+    case Prediction::sample:
+      return output;
     case Prediction::v_prediction: {
-      const double scale = sigma * sigma + 1;
-      return output * (-sigma / std::sqrt(scale)) + sample / scale;
+      // In float32, as diffusers: at sigma 4096 (zero terminal SNR) a step cancels all but a few bits.
+      const auto s = static_cast<float>(sigma);
+      const float scale = s * s + 1.0f;
+      return output * (-s / std::sqrt(scale)) + sample / scale;
     }
   }
   throw InternalError("unknown prediction type");

@@ -28,11 +28,14 @@ struct NoiseLevel {
 };
 
 /// The picture that a prediction means, given the sample at its level.
-Tensor predicted_picture(Prediction prediction, const Tensor& output, const Tensor& sample, const NoiseLevel& level);
+Tensor predicted_picture(Prediction prediction, const Tensor& output, const Tensor& sample,
+                         const NoiseLevel& level);
 /// The noise that a prediction means.
-Tensor predicted_noise(Prediction prediction, const Tensor& output, const Tensor& sample, const NoiseLevel& level);
+Tensor predicted_noise(Prediction prediction, const Tensor& output, const Tensor& sample,
+                       const NoiseLevel& level);
 /// The picture for samples that are not scaled by alpha: x = picture + sigma * noise.
-Tensor predicted_picture_unscaled(Prediction prediction, const Tensor& output, const Tensor& sample, double sigma);
+Tensor predicted_picture_unscaled(Prediction prediction, const Tensor& output, const Tensor& sample,
+                                  double sigma);
 
 /// Keeps a predicted picture in range: by a fixed bound, or by each picture's own quantile.
 struct PictureRange {

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "diffract/core/error.h"
+#include "diffract/core/nearest.h"
 
 namespace diffract::schedulers {
 namespace {
@@ -34,14 +35,18 @@ const std::vector<std::string>& scheduler_names() {
   return names;
 }
 
-std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config, const std::string& source,
-                                        const ScheduleRequest& request) {
-  if (request.num_inference_steps < 1)
-    throw UsageError("num_inference_steps {}: expected 1 or more", request.num_inference_steps);
+std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,
+                                        const std::string& source, const ScheduleRequest& request) {
+  constexpr int64_t kMostSteps = 10'000;
+  if (request.num_inference_steps < 1 || request.num_inference_steps > kMostSteps)
+    throw UsageError("num_inference_steps {}: expected 1 to {}", request.num_inference_steps, kMostSteps);
   if (!(request.eta >= 0 && request.eta <= 1)) throw UsageError("eta {}: expected 0 to 1", request.eta);
   for (const Entry& entry : kEntries)
     if (class_name == entry.class_name) return entry.make(ConfigReader(config, source), request);
-  throw UsageError("scheduler \"{}\" is not known; there are {}", class_name, fmt::join(scheduler_names(), ", "));
+  const auto suggestion = nearest(class_name, scheduler_names());
+  throw UsageError("scheduler \"{}\" is not known{}. There are {}", class_name,
+                   suggestion ? fmt::format("; did you mean {}?", *suggestion) : "",
+                   fmt::join(scheduler_names(), ", "));
 }
 
 }  // namespace diffract::schedulers

@@ -20,11 +20,11 @@ using NoiseSource = std::function<Tensor()>;
 /// What a request asks of a scheduler.
 struct ScheduleRequest {
   int64_t num_inference_steps = 50;  // 1 to 10,000
-  double eta = 0.0;                  // DDIM's noise share in [0, 1]; other schedulers ignore it, as in diffusers
+  double eta = 0.0;  // DDIM's noise share in [0, 1]; other schedulers ignore it, as in diffusers
 };
 
-/// One request's walk from noise to image. It belongs to that request alone: multistep methods keep their history
-/// here. Calls of step() go through the indices in order, once each.
+/// One request's walk from noise to image. It belongs to that request alone: multistep methods keep their
+/// history here. Calls of step() go through the indices in order, once each.
 class Schedule {
  public:
   virtual ~Schedule() = default;
@@ -39,18 +39,20 @@ class Schedule {
     return sample;
   }
   /// The sample after evaluation `index`, given what the model made of it. All float32 [B, C, H, W].
-  virtual Tensor step(const Tensor& model_output, size_t index, const Tensor& sample, const NoiseSource& noise) = 0;
+  virtual Tensor step(const Tensor& model_output, size_t index, const Tensor& sample,
+                      const NoiseSource& noise) = 0;
 
  protected:
   std::vector<double> timesteps_;
 };
 
 /// Builds the schedule of a diffusers scheduler class, e.g. "PNDMScheduler". `config` holds the keys of
-/// scheduler_config.json; keys that the class does not know are ignored, as diffusers' from_config does, and missing
-/// ones get the class's default. Throws UsageError for an unknown class or request, CheckpointError for a bad config
+/// scheduler_config.json; keys that the class does not know are ignored, as diffusers' from_config does, and
+/// missing ones get the class's default. Throws UsageError for an unknown class or request, CheckpointError
+/// for a bad config
 /// (`source` names it in messages).
-std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config, const std::string& source,
-                                        const ScheduleRequest& request);
+std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,
+                                        const std::string& source, const ScheduleRequest& request);
 
 /// The class names that make_schedule knows, in alphabetical order.
 const std::vector<std::string>& scheduler_names();

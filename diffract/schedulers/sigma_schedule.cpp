@@ -7,7 +7,8 @@
 
 namespace diffract::schedulers {
 
-SigmaSchedule::SigmaSchedule(const ConfigReader& config, const ScheduleRequest& request, const Options& options)
+SigmaSchedule::SigmaSchedule(const ConfigReader& config, const ScheduleRequest& request,
+                             const Options& options)
     : training_(read_training_schedule(config, options.training)),
       prediction_(read_prediction(config, options.predictions)) {
   const auto table = training_.sigmas();
@@ -16,12 +17,25 @@ SigmaSchedule::SigmaSchedule(const ConfigReader& config, const ScheduleRequest& 
   for (const double t : timesteps_) sigmas_.push_back(interpolate(table, t));
   const SigmaSpacing spacing = options.sigma_spacing ? read_sigma_spacing(config) : SigmaSpacing::timesteps;
   if (spacing != SigmaSpacing::timesteps) {
-    sigmas_ = space_sigmas(spacing, options.sigma_max.value_or(sigmas_.front()),
-                           options.sigma_min.value_or(sigmas_.back()), request.num_inference_steps);
-    for (size_t i = 0; i < sigmas_.size(); ++i) timesteps_[i] = static_cast<float>(sigma_to_timestep(sigmas_[i], table));
+    const bool bounded = spacing != SigmaSpacing::karras || options.karras_bounds;
+    sigmas_ = space_sigmas(spacing,
+                           read_sigma_bound(config, "sigma_max", bounded,
+                                            options.spaces_whole_table ? table.back() : sigmas_.front()),
+                           read_sigma_bound(config, "sigma_min", bounded,
+                                            options.spaces_whole_table ? table.front() : sigmas_.back()),
+                           request.num_inference_steps);
+    for (size_t i = 0; i < sigmas_.size(); ++i)
+      timesteps_[i] = static_cast<float>(sigma_to_timestep(sigmas_[i], table));
   }
   sigmas_.push_back(0.0);
+  round_sigmas();
   set_init_noise_sigma(config);
+}
+
+// diffusers keeps the table in float32. With zero terminal SNR the first sigma is 4096 and a step from it
+// cancels all but a few bits, so that the same rounding is needed for the same picture.
+void SigmaSchedule::round_sigmas() {
+  for (double& sigma : sigmas_) sigma = static_cast<float>(sigma);
 }
 
 void SigmaSchedule::set_init_noise_sigma(const ConfigReader& config) {
@@ -31,7 +45,9 @@ void SigmaSchedule::set_init_noise_sigma(const ConfigReader& config) {
 }
 
 Tensor SigmaSchedule::scale_model_input(const Tensor& sample, size_t index) const {
-  return sample / std::sqrt(sigmas_[index] * sigmas_[index] + 1);
+  // ATen's float32 power, as in TrainingSchedule::sigmas: later steps may cancel down to the last bits.
+  const auto sigma = static_cast<float>(sigmas_[index]);
+  return sample / at::scalar_tensor(sigma * sigma + 1.0f).pow(0.5).item<float>();
 }
 
 Tensor SigmaSchedule::derivative(const Tensor& output, const Tensor& sample, double sigma) const {

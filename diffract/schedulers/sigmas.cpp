@@ -11,7 +11,8 @@ namespace {
 
 // i of n evenly between a and b.
 double between(double a, double b, int64_t i, int64_t n) {
-  return n == 1 ? a : a + (b - a) * static_cast<double>(i) / static_cast<double>(n - 1);
+  // As numpy.linspace rounds it.
+  return n == 1 ? a : i == n - 1 ? b : a + static_cast<double>(i) * ((b - a) / static_cast<double>(n - 1));
 }
 
 double beta_quantile(double p) {
@@ -26,13 +27,18 @@ SigmaSpacing read_sigma_spacing(const ConfigReader& config) {
   const bool exponential = config.boolean("use_exponential_sigmas", false);
   const bool beta = config.boolean("use_beta_sigmas", false);
   if (karras + exponential + beta > 1)
-    throw CheckpointError("{}: more than one of \"use_karras_sigmas\", \"use_exponential_sigmas\" and "
-                          "\"use_beta_sigmas\" is true",
-                          config.source());
+    throw CheckpointError(
+        "{}: more than one of \"use_karras_sigmas\", \"use_exponential_sigmas\" and \"use_beta_sigmas\" is "
+        "true",
+        config.source());
   return karras        ? SigmaSpacing::karras
          : exponential ? SigmaSpacing::exponential
          : beta        ? SigmaSpacing::beta
                        : SigmaSpacing::timesteps;
+}
+
+double read_sigma_bound(const ConfigReader& config, const char* key, bool read, double fallback) {
+  return read ? config.number(key, 1e-9, 1e9, fallback) : fallback;
 }
 
 std::vector<double> space_sigmas(SigmaSpacing spacing, double largest, double smallest, int64_t steps) {
@@ -41,16 +47,21 @@ std::vector<double> space_sigmas(SigmaSpacing spacing, double largest, double sm
   for (int64_t i = 0; i < steps; ++i) {
     switch (spacing) {
       case SigmaSpacing::karras:
-        sigmas.push_back(std::pow(between(std::pow(largest, 1 / kRho), std::pow(smallest, 1 / kRho), i, steps), kRho));
+        sigmas.push_back(
+            std::pow(between(std::pow(largest, 1 / kRho), std::pow(smallest, 1 / kRho), i, steps), kRho));
         break;
       case SigmaSpacing::exponential:
-      case SigmaSpacing::lu:  // lambda is the logarithm's negative, so with Lu's rho of 1 the two are one
         sigmas.push_back(std::exp(between(std::log(largest), std::log(smallest), i, steps)));
+        break;
+      case SigmaSpacing::lu:  // as exponential, from float32 logarithms: their timesteps are rounded
+        sigmas.push_back(std::exp(between(std::log(static_cast<float>(largest)),
+                                          std::log(static_cast<float>(smallest)), i, steps)));
         break;
       case SigmaSpacing::beta:
         sigmas.push_back(smallest + beta_quantile(1 - between(0, 1, i, steps)) * (largest - smallest));
         break;
-      case SigmaSpacing::timesteps: throw InternalError("space_sigmas: nothing to space");
+      case SigmaSpacing::timesteps:
+        throw InternalError("space_sigmas: nothing to space");
     }
   }
   return sigmas;

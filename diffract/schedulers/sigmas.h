@@ -19,6 +19,10 @@ enum class SigmaSpacing {
 /// Reads use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas, at most one of them true.
 SigmaSpacing read_sigma_spacing(const ConfigReader& config);
 
+/// sigma_min or sigma_max. Classes without these keys find them too when a config was made for another class,
+/// as diffusers keeps the keys it does not know; `read` is false where it does not look.
+double read_sigma_bound(const ConfigReader& config, const char* key, bool read, double fallback);
+
 /// `steps` noise levels from `largest` down to `smallest`; for every spacing but `timesteps`.
 std::vector<double> space_sigmas(SigmaSpacing spacing, double largest, double smallest, int64_t steps);
 

@@ -6,14 +6,13 @@
 
 namespace diffract::schedulers {
 
-/// What DPM-Solver and UniPC share: variance-preserving samples x = alpha * picture + sigma * noise, walked along a
-/// table of noise levels whose ratio sigma / alpha falls.
+/// What DPM-Solver and UniPC share: variance-preserving samples x = alpha * picture + sigma * noise, walked
+/// along a table of noise levels whose ratio sigma / alpha falls.
 class SolverSchedule : public Schedule {
  protected:
   struct Options {
-    bool clips_lambda = false;     // reads lambda_min_clipped
-    bool has_lu_lambdas = false;   // reads use_lu_lambdas
-    bool has_sigma_bounds = false; // reads sigma_min and sigma_max
+    bool clips_lambda = false;    // reads lambda_min_clipped
+    bool has_lu_lambdas = false;  // reads use_lu_lambdas
     // Which spacings give whole timesteps by rounding; the rest are cut to whole ones.
     bool rounds_even_with_cosine = false;
     // final_sigmas_type "sigma_min" means the smallest of the spaced sigmas, not of the trained ones.

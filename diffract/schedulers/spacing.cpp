@@ -1,5 +1,6 @@
 #include "diffract/schedulers/spacing.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "diffract/core/error.h"
@@ -18,26 +19,35 @@ std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& 
                                      int64_t last_timestep, int64_t steps) {
   const int64_t spaced = rule.one_more ? steps + 1 : steps;
   if (spacing.kind != Spacing::Kind::linspace && spaced > last_timestep)
-    throw UsageError("num_inference_steps {}: the model was trained at {} timesteps; expected at most {}", steps,
-                     last_timestep, rule.one_more ? last_timestep - 1 : last_timestep);
-  std::vector<double> timesteps(static_cast<size_t>(steps));
-  for (int64_t i = 0; i < steps; ++i) {
+    throw UsageError("num_inference_steps {}: the model was trained at {} timesteps; expected at most {}",
+                     steps, last_timestep, rule.one_more ? last_timestep - 1 : last_timestep);
+  // Trailing timesteps are a numpy.arange, whose length and increment are rounded like this: halves depend on
+  // it.
+  const auto last = static_cast<double>(last_timestep);
+  const double ratio = static_cast<double>(train_timesteps) / static_cast<double>(steps);
+  const double increment = (last - ratio) - last;
+  const int64_t count = spacing.kind == Spacing::Kind::trailing
+                            ? std::clamp<int64_t>(static_cast<int64_t>(std::ceil(last / ratio)), 1, steps)
+                            : steps;
+  std::vector<double> timesteps(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
     const auto from_picture = static_cast<double>(spaced - 1 - i);
     double t = 0;
     switch (spacing.kind) {
       case Spacing::Kind::linspace:
-        t = spaced == 1 ? 0 : from_picture * (static_cast<double>(last_timestep - 1) / static_cast<double>(spaced - 1));
+        t = spaced == 1
+                ? 0
+                : from_picture * (static_cast<double>(last_timestep - 1) / static_cast<double>(spaced - 1));
         // Halves go to the even neighbour, as in numpy; fractions are float32, as numpy is told to keep them.
         t = rule.round_linspace ? std::nearbyint(t) : static_cast<double>(static_cast<float>(t));
         break;
       case Spacing::Kind::leading:
-        t = from_picture * static_cast<double>(last_timestep / spaced) + static_cast<double>(spacing.steps_offset);
+        t = from_picture * static_cast<double>(last_timestep / spaced) +
+            static_cast<double>(spacing.steps_offset);
         break;
-      case Spacing::Kind::trailing: {
-        const double ratio = static_cast<double>(train_timesteps) / static_cast<double>(steps);
-        t = std::nearbyint(static_cast<double>(last_timestep) - static_cast<double>(i) * ratio) - 1;
+      case Spacing::Kind::trailing:
+        t = std::nearbyint(last + static_cast<double>(i) * increment) - 1;
         break;
-      }
     }
     timesteps[static_cast<size_t>(i)] = t;
   }
@@ -47,9 +57,10 @@ std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& 
 void check_trained(const std::vector<double>& timesteps, int64_t train_timesteps, int64_t steps) {
   for (const double t : timesteps)
     if (t < 0 || t >= static_cast<double>(train_timesteps))
-      throw UsageError("num_inference_steps {}: leads to timestep {}; the model was trained at 0 to {}. Take fewer "
-                       "steps or another timestep_spacing",
-                       steps, t, train_timesteps - 1);
+      throw UsageError(
+          "num_inference_steps {}: leads to timestep {}; the model was trained at 0 to {}. Take fewer steps "
+          "or another timestep_spacing",
+          steps, t, train_timesteps - 1);
 }
 
 }  // namespace diffract::schedulers

@@ -19,16 +19,19 @@ struct Spacing {
 /// How a class of schedulers picks them.
 struct SpacingRule {
   bool round_linspace = false;  // else fractions
-  // The multistep solvers space one step more and drop the one nearest to the picture; their last step leads to it.
+  // The multistep solvers space one step more and drop the one nearest to the picture; their last step leads
+  // to it.
   bool one_more = false;
 };
 
-/// `steps` timesteps out of `train_timesteps`, from noise to picture. `last_timestep` bounds them where a solver
-/// clips its range. Throws UsageError when there are more steps than timesteps to visit.
+/// `steps` timesteps out of `train_timesteps`, from noise to picture. `last_timestep` bounds them where a
+/// solver clips its range; the trailing ones are then fewer, as they keep their distance. Throws UsageError
+/// when there are more steps than timesteps to visit.
 std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& rule, int64_t train_timesteps,
                                      int64_t last_timestep, int64_t steps);
 
-/// Throws UsageError unless every timestep is one that the model was trained at, for the methods that look them up.
+/// Throws UsageError unless every timestep is one that the model was trained at, for the methods that look
+/// them up.
 void check_trained(const std::vector<double>& timesteps, int64_t train_timesteps, int64_t steps);
 
 }  // namespace diffract::schedulers

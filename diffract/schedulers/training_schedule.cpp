@@ -46,7 +46,8 @@ Tensor read_betas(const ConfigReader& config, const TrainingDefaults& defaults) 
   if (config.has("trained_betas")) {
     const auto betas = config.numbers("trained_betas");
     for (const double beta : betas)
-      if (!(beta >= 0 && beta < 1)) throw CheckpointError("{}: \"trained_betas\" has {}; expected 0 to 1", config.source(), beta);
+      if (!(beta >= 0 && beta < 1))
+        throw CheckpointError("{}: \"trained_betas\" has {}; expected 0 to 1", config.source(), beta);
     if (static_cast<int64_t>(betas.size()) != count)
       throw CheckpointError("{}: \"trained_betas\" has {} entries; expected \"num_train_timesteps\", {}",
                             config.source(), betas.size(), count);
@@ -58,7 +59,8 @@ Tensor read_betas(const ConfigReader& config, const TrainingDefaults& defaults) 
   if (defaults.has_exp) known.emplace_back("exp");
   const std::string schedule = config.choice("beta_schedule", known, "linear");
   if (schedule == "linear") return at::linspace(start, end, count, at::kFloat);
-  if (schedule == "scaled_linear") return at::linspace(std::sqrt(start), std::sqrt(end), count, at::kFloat).pow(2);
+  if (schedule == "scaled_linear")
+    return at::linspace(std::sqrt(start), std::sqrt(end), count, at::kFloat).pow(2);
   return betas_for(schedule == "exp" ? exponential : cosine, count);
 }
 
@@ -76,12 +78,12 @@ TrainingSchedule read_training_schedule(const ConfigReader& config, const Traini
 }
 
 std::vector<double> TrainingSchedule::sigmas() const {
-  std::vector<double> result;
-  for (const double a : alphas_cumprod) {
-    const auto alpha = static_cast<float>(a);
-    result.push_back(std::sqrt((1.0f - alpha) / alpha));
-  }
-  return result;
+  // By the operations of diffusers: ATen's power and the square root differ in the last bit, which a step
+  // from sigma 4096 (zero terminal SNR) shows.
+  const Tensor alphas = at::tensor(alphas_cumprod, at::kDouble).to(at::kFloat);
+  const Tensor sigmas = ((1 - alphas) / alphas).pow(0.5).to(at::kDouble).contiguous();
+  const auto* values = sigmas.const_data_ptr<double>();
+  return {values, values + sigmas.numel()};
 }
 
 }  // namespace diffract::schedulers

@@ -23,8 +23,8 @@ struct TrainingSchedule {
   std::vector<double> sigmas() const;
 };
 
-/// Reads num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas and rescale_betas_zero_snr. The
-/// numbers are computed in float32, as diffusers does. Throws CheckpointError for bad values.
+/// Reads num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas and rescale_betas_zero_snr.
+/// The numbers are computed in float32, as diffusers does. Throws CheckpointError for bad values.
 TrainingSchedule read_training_schedule(const ConfigReader& config, const TrainingDefaults& defaults);
 
 }  // namespace diffract::schedulers

@@ -7,13 +7,12 @@
 namespace diffract::schedulers {
 namespace {
 
-/// UniPC: a predictor of any order, and a corrector that takes the last step again once the model has been asked
-/// where it led. Source: Zhao et al. 2023, algorithms 5 to 8; diffusers scheduling_unipc_multistep.py.
+/// UniPC: a predictor of any order, and a corrector that takes the last step again once the model has been
+/// asked where it led. Source: Zhao et al. 2023, algorithms 5 to 8; diffusers scheduling_unipc_multistep.py.
 class UniPcMultistep final : public SolverSchedule {
  public:
   UniPcMultistep(const ConfigReader& config, const ScheduleRequest& request)
-      : SolverSchedule(config, request,
-                       {.has_sigma_bounds = true, .rounds_even_with_cosine = true, .final_is_last_spaced = true}),
+      : SolverSchedule(config, request, {.rounds_even_with_cosine = true, .final_is_last_spaced = true}),
         order_(static_cast<size_t>(config.integer("solver_order", 1, 4, 2))),
         predicts_picture_(config.boolean("predict_x0", true)),
         lower_order_final_(config.boolean("lower_order_final", true)) {
@@ -28,12 +27,15 @@ class UniPcMultistep final : public SolverSchedule {
 
   Tensor step(const Tensor& output, size_t index, const Tensor& predicted, const NoiseSource&) override {
     const Tensor prediction = converted(output, index, predicted);
-    const bool correct = index > 0 && std::find(uncorrected_.begin(), uncorrected_.end(), index - 1) == uncorrected_.end();
+    const bool correct =
+        index > 0 && std::find(uncorrected_.begin(), uncorrected_.end(), index - 1) == uncorrected_.end();
     const Tensor sample = correct ? advance(index - 1, step_order_, start_, prediction) : predicted;
     if (history_.size() == order_) history_.erase(history_.begin());
     history_.push_back(prediction);
     // A step to the picture itself has no finite length in lambda, so only the first order is defined there.
-    const size_t order = leads_to_picture(index) ? 1 : lower_order_final_ ? std::min(order_, steps() - index) : order_;
+    const size_t order = leads_to_picture(index) ? 1
+                         : lower_order_final_    ? std::min(order_, steps() - index)
+                                                 : order_;
     step_order_ = std::min(order, history_.size());
     start_ = sample;
     return advance(index, step_order_, sample, {});
@@ -46,8 +48,8 @@ class UniPcMultistep final : public SolverSchedule {
                              : predicted_noise(prediction_, output, sample, here);
   }
 
-  /// The sample that the step from `index` leads to. With `at_end`, the prediction at that end, it is the corrector;
-  /// history_ ends with the prediction at the step's begin.
+  /// The sample that the step from `index` leads to. With `at_end`, the prediction at that end, it is the
+  /// corrector; history_ ends with the prediction at the step's begin.
   Tensor advance(size_t index, size_t order, const Tensor& sample, const Tensor& at_end) const {
     const NoiseLevel from = level(index), to = level(index + 1);
     const double h = to.lambda() - from.lambda();
@@ -77,8 +79,8 @@ class UniPcMultistep final : public SolverSchedule {
 
   double b(double z) const { return bh1_ ? z : std::expm1(z); }
 
-  // The weights that make the rule exact for polynomials: sum over k of rho_k r_k^(i-1) = i! phi_(i+1)(z) / B(z).
-  // With a single one the paper takes 1/2.
+  // The weights that make the rule exact for polynomials: sum over k of rho_k r_k^(i-1) = i! phi_(i+1)(z) /
+  // B(z). With a single one the paper takes 1/2.
   std::vector<double> solve(const std::vector<double>& distances, double z) const {
     const auto n = static_cast<int64_t>(distances.size());
     if (n == 1) return {0.5};

@@ -17,11 +17,16 @@ at::ScalarType parse_dtype(std::string_view name) {
 
 std::string dtype_name(at::ScalarType dtype) {
   switch (dtype) {
-    case at::kFloat: return "float32";
-    case at::kHalf: return "float16";
-    case at::kBFloat16: return "bfloat16";
-    case at::kDouble: return "float64";
-    default: return c10::toString(dtype);
+    case at::kFloat:
+      return "float32";
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return c10::toString(dtype);
   }
 }
 
@@ -29,9 +34,9 @@ at::Device parse_device(std::string_view name) {
   if (name == "cpu") return at::kCPU;
   int index = 0;
   const bool plain_cuda = name == "cuda";
-  const bool numbered_cuda = name.starts_with("cuda:") && name.size() > 5 &&
-                             std::from_chars(name.data() + 5, name.data() + name.size(), index).ptr ==
-                                 name.data() + name.size();
+  const bool numbered_cuda =
+      name.starts_with("cuda:") && name.size() > 5 &&
+      std::from_chars(name.data() + 5, name.data() + name.size(), index).ptr == name.data() + name.size();
   if (plain_cuda || (numbered_cuda && index >= 0))
     throw UsageError("device \"{}\": this build of diffract has no CUDA; use --device cpu", name);
   throw UsageError("device \"{}\" is not known; expected cpu, cuda or cuda:N", name);

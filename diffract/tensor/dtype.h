@@ -12,18 +12,20 @@ at::ScalarType parse_dtype(std::string_view name);
 /// torch's name without its prefix: "float16".
 std::string dtype_name(at::ScalarType dtype);
 
-/// "cpu", "cuda" or "cuda:1". Throws UsageError for another name, and for a device that this build cannot use.
+/// "cpu", "cuda" or "cuda:1". Throws UsageError for another name, and for a device that this build cannot
+/// use.
 at::Device parse_device(std::string_view name);
 
-/// What a model's weights are kept in and what its arithmetic is done in; the two are chosen apart because a CPU
-/// without native float16 or bfloat16 is about 100 times slower in them than in float32.
+/// What a model's weights are kept in and what its arithmetic is done in; the two are chosen apart because a
+/// CPU without native float16 or bfloat16 is about 100 times slower in them than in float32.
 struct DtypePolicy {
-  std::optional<at::ScalarType> storage;       // unset: as the file has it
+  std::optional<at::ScalarType> storage;  // unset: as the file has it
   at::ScalarType arithmetic = at::kFloat;
 
-  /// The policy for a requested storage dtype on a device. Without a request the weights stay as they are stored
-  /// and the arithmetic is float32, so that the picture is diffusers' default one. With one, arithmetic is done in
-  /// that dtype where the device does it fast. `forced` overrides the choice of arithmetic.
+  /// The policy for a requested storage dtype on a device. Without a request the weights stay as they are
+  /// stored and the arithmetic is float32, so that the picture is diffusers' default one. With one,
+  /// arithmetic is done in that dtype where the device does it fast. `forced` overrides the choice of
+  /// arithmetic.
   static DtypePolicy choose(std::optional<at::ScalarType> requested, std::optional<at::ScalarType> forced,
                             at::Device device);
   /// One line for the log: "weights float16, arithmetic float32 (this CPU has no fast float16)".

@@ -13,7 +13,8 @@ SeededNoise::SeededNoise(const std::vector<uint64_t>& seeds, std::vector<int64_t
 at::Tensor SeededNoise::draw() {
   std::vector<at::Tensor> images;
   images.reserve(generators_.size());
-  for (const at::Generator& generator : generators_) images.push_back(at::randn(shape_, generator, at::kFloat));
+  for (const at::Generator& generator : generators_)
+    images.push_back(at::randn(shape_, generator, at::kFloat));
   return at::cat(images);
 }
 

@@ -6,9 +6,9 @@
 
 namespace diffract::tensor {
 
-/// Standard normal noise for a batch in which each image has its own generator, as diffusers draws it from a list of
-/// `torch.Generator("cpu").manual_seed(seed)`: an image's numbers do not depend on what it is batched with.
-/// Source: diffusers torch_utils.randn_tensor.
+/// Standard normal noise for a batch in which each image has its own generator, as diffusers draws it from a
+/// list of `torch.Generator("cpu").manual_seed(seed)`: an image's numbers do not depend on what it is batched
+/// with. Source: diffusers torch_utils.randn_tensor.
 class SeededNoise {
  public:
   /// `image_shape` is one image's shape without the batch, e.g. {4, 64, 64}.

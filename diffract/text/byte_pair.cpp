@@ -19,14 +19,15 @@ std::array<std::string, 256> byte_alphabet() {
   std::array<std::string, 256> alphabet;
   char32_t next = 0x100;
   for (int byte = 0; byte < 256; ++byte)
-    append_utf8(alphabet[static_cast<size_t>(byte)], stands_for_itself(byte) ? static_cast<char32_t>(byte) : next++);
+    append_utf8(alphabet[static_cast<size_t>(byte)],
+                stands_for_itself(byte) ? static_cast<char32_t>(byte) : next++);
   return alphabet;
 }
 
 // A part of a word on its way to a token: a list linked in both directions, so that joining is quick.
 struct Part {
   int64_t id;
-  int previous, next;  // -1: none
+  int previous, next;   // -1: none
   bool joined = false;  // swallowed by the part before it
 };
 
@@ -47,7 +48,8 @@ std::string byte_character(uint8_t byte) {
   return alphabet[byte];
 }
 
-BytePair::BytePair(const Vocabulary& vocabulary, const Merges& merges, int64_t unknown, const std::string& source) {
+BytePair::BytePair(const Vocabulary& vocabulary, const Merges& merges, int64_t unknown,
+                   const std::string& source) {
   const auto id_or = [&](const std::string& token, int64_t fallback) {
     const auto found = vocabulary.find(token);
     return found == vocabulary.end() ? fallback : found->second;
@@ -63,8 +65,9 @@ BytePair::BytePair(const Vocabulary& vocabulary, const Merges& merges, int64_t u
     const auto known = [&](const std::string& token) {
       const int64_t id = id_or(token, -1);
       if (id < 0)
-        throw CheckpointError("{}: merge {} (\"{}\" and \"{}\") needs the token \"{}\", which the vocabulary lacks",
-                              source, rank + 1, left, right, token);
+        throw CheckpointError(
+            "{}: merge {} (\"{}\" and \"{}\") needs the token \"{}\", which the vocabulary lacks", source,
+            rank + 1, left, right, token);
       return id;
     };
     merges_.insert_or_assign({known(left), known(right)}, Merge{rank, known(left + right)});

@@ -9,8 +9,9 @@
 
 namespace diffract::text {
 
-/// Byte-pair encoding over bytes: a word's bytes are joined pair by pair, the pair that was learnt first going first.
-/// Source: Sennrich et al. 2016; the byte alphabet of GPT-2; the "</w>" that marks a word's end, of CLIP.
+/// Byte-pair encoding over bytes: a word's bytes are joined pair by pair, the pair that was learnt first
+/// going first. Source: Sennrich et al. 2016; the byte alphabet of GPT-2; the "</w>" that marks a word's end,
+/// of CLIP.
 class BytePair {
  public:
   using Vocabulary = std::unordered_map<std::string, int64_t>;

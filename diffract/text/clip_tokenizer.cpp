@@ -46,7 +46,8 @@ std::string ClipTokenizer::id_to_token(int64_t id) const {
 }
 
 template <typename Text, typename Found>
-void ClipTokenizer::split_special(std::u32string_view text, bool normalized, Text&& on_text, Found&& on_found) const {
+void ClipTokenizer::split_special(std::u32string_view text, bool normalized, Text&& on_text,
+                                  Found&& on_found) const {
   size_t begin = 0;
   for (size_t at = 0; at < text.size();) {
     const Special* longest = nullptr;
@@ -72,7 +73,8 @@ void ClipTokenizer::encode_words(std::u32string_view normalised, std::vector<int
 Encoding ClipTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   constexpr size_t kAround = 2;  // the start and the end token
   if (options.max_length != 0 && options.max_length < static_cast<int64_t>(kAround))
-    throw UsageError("max_length {}: expected at least {}, for the start and end tokens", options.max_length, kAround);
+    throw UsageError("max_length {}: expected at least {}, for the start and end tokens", options.max_length,
+                     kAround);
   Encoding result;
   auto& ids = result.input_ids;
   ids.push_back(bos_id_);
@@ -80,8 +82,9 @@ Encoding ClipTokenizer::encode(std::string_view text, const EncodeOptions& optio
   split_special(
       decode_utf8(text), /*normalized=*/false,
       [&](std::u32string_view piece) {
-        split_special(normalise(piece), /*normalized=*/true,
-                      [&](std::u32string_view part) { encode_words(part, ids); }, add);
+        split_special(
+            normalise(piece), /*normalized=*/true, [&](std::u32string_view part) { encode_words(part, ids); },
+            add);
       },
       add);
   const auto length = static_cast<size_t>(options.max_length);

@@ -6,8 +6,8 @@
 
 namespace diffract::text {
 
-/// CLIP's tokenizer: normalised, lower-cased text, split into words, byte-pair encoded, between a start and an end
-/// token. Gives the ids of transformers' CLIPTokenizer on any text.
+/// CLIP's tokenizer: normalised, lower-cased text, split into words, byte-pair encoded, between a start and
+/// an end token. Gives the ids of transformers' CLIPTokenizer on any text.
 class ClipTokenizer final : public Tokenizer {
  public:
   /// Reads a `tokenizer/` folder. Throws CheckpointError naming the file and what is wrong.
@@ -27,7 +27,8 @@ class ClipTokenizer final : public Tokenizer {
     int64_t id;
     bool normalized;
   };
-  // Calls text(piece) for what lies between the special tokens of the given kind, and found(id) for each of those.
+  // Calls text(piece) for what lies between the special tokens of the given kind, and found(id) for each of
+  // those.
   template <typename Text, typename Found>
   void split_special(std::u32string_view text, bool normalized, Text&& on_text, Found&& on_found) const;
 

@@ -20,12 +20,14 @@ std::string load_if_there(const fs::path& file) {
 }
 
 BytePair::Vocabulary parse_tokens(const Json& vocab, const std::string& source) {
-  if (!vocab.is_object() || vocab.empty()) throw CheckpointError("{}: expected an object of tokens and ids", source);
+  if (!vocab.is_object() || vocab.empty())
+    throw CheckpointError("{}: expected an object of tokens and ids", source);
   BytePair::Vocabulary tokens;
   tokens.reserve(vocab.size());
   std::set<int64_t> ids;
   for (const auto& [token, value] : vocab.items()) {
-    const bool sound = value.is_number_unsigned() && value.get<uint64_t>() < static_cast<uint64_t>(kMaxTokens);
+    const bool sound =
+        value.is_number_unsigned() && value.get<uint64_t>() < static_cast<uint64_t>(kMaxTokens);
     if (!sound)
       throw CheckpointError("{}: token \"{}\" has the id {}; expected 0 to {}", source, token, excerpt(value),
                             kMaxTokens - 1);
@@ -83,7 +85,8 @@ Json parse_object(const std::string& text, const std::string& source) {
   return json;
 }
 
-// The files' special tokens: {"bos_token": "<|startoftext|>"} or {"bos_token": {"content": ..., "normalized": true}}.
+// The files' special tokens: {"bos_token": "<|startoftext|>"} or {"bos_token": {"content": ..., "normalized":
+// true}}.
 class SpecialTokens {
  public:
   SpecialTokens(const ClipFiles& files, ClipVocabulary& vocabulary)
@@ -101,7 +104,9 @@ class SpecialTokens {
   int64_t add(const char* key, const std::string& fallback) {
     const bool in_config = config_.contains(key) && !config_[key].is_null();
     const Json& source = in_config ? config_ : map_;
-    const auto where = [&] { return fmt::format("{}: \"{}\"", in_config ? config_source_ : map_source_, key); };
+    const auto where = [&] {
+      return fmt::format("{}: \"{}\"", in_config ? config_source_ : map_source_, key);
+    };
     SpecialToken token{.content = fallback, .id = 0, .normalized = false};
     if (source.contains(key) && !source[key].is_null()) {
       const Json& value = source[key];

@@ -26,11 +26,12 @@ struct ClipVocabulary {
 };
 
 /// Reads a tokenizer's folder: tokenizer.json where there is one, else vocab.json and merges.txt; with
-/// tokenizer_config.json and special_tokens_map.json. Throws CheckpointError naming the file and what is wrong.
+/// tokenizer_config.json and special_tokens_map.json. Throws CheckpointError naming the file and what is
+/// wrong.
 ClipVocabulary load_clip_vocabulary(const std::filesystem::path& folder);
 
-/// The contents of the files, for tests and for fuzzing; empty where a file is missing. Either `tokenizer_json`, or
-/// `vocab_json` and `merges_txt`, is there.
+/// The contents of the files, for tests and for fuzzing; empty where a file is missing. Either
+/// `tokenizer_json`, or `vocab_json` and `merges_txt`, is there.
 struct ClipFiles {
   std::string tokenizer_json, vocab_json, merges_txt, tokenizer_config_json, special_tokens_map_json;
   std::string folder;  // names them in messages

@@ -8,8 +8,8 @@ namespace diffract::text {
 namespace {
 
 constexpr std::u32string_view kEndings[] = {U"'s", U"'t", U"'re", U"'ve", U"'m", U"'ll", U"'d"};
-// Where these are not recognised as special tokens, CLIP's expression still takes them as one piece, which the
-// byte-level step behind it parts again. So they only keep the marks around them out of their run.
+// Where these are not recognised as special tokens, CLIP's expression still takes them as one piece, which
+// the byte-level step behind it parts again. So they only keep the marks around them out of their run.
 constexpr std::u32string_view kMarkers[] = {U"<|startoftext|>", U"<|endoftext|>"};
 
 bool is_symbol(char32_t c) { return !is_space(c) && !is_letter(c) && !is_number(c); }

@@ -22,7 +22,8 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Throws UsageError when `text` is not UTF-8 (naming the byte) or max_length leaves no room for the special tokens.
+  /// Throws UsageError when `text` is not UTF-8 (naming the byte) or max_length leaves no room for the
+  /// special tokens.
   virtual Encoding encode(std::string_view text, const EncodeOptions& options) const = 0;
   /// The token of an id as the vocabulary spells it. Throws UsageError for an id out of range.
   virtual std::string id_to_token(int64_t id) const = 0;

@@ -16,18 +16,19 @@ struct Range {
   char32_t first, last;
 };
 
-// What Unicode 16 and 17, which the Rust library knows, added to Unicode 15, which Debian 12's utf8proc knows. Found by
-// comparing the two on every code point.
+// What Unicode 16 and 17, which the Rust library knows, added to Unicode 15, which Debian 12's utf8proc
+// knows. Found by comparing the two on every code point.
 constexpr Range kNewerLetters[] = {
     {0x1c89, 0x1c8a},   {0xa7cb, 0xa7cd},   {0xa7da, 0xa7dc},   {0x105c0, 0x105f3}, {0x10d4a, 0x10d65},
     {0x10d6f, 0x10d85}, {0x10ec2, 0x10ec4}, {0x11380, 0x11389}, {0x1138b, 0x1138b}, {0x1138e, 0x1138e},
     {0x11390, 0x113b5}, {0x113b7, 0x113b7}, {0x113d1, 0x113d1}, {0x113d3, 0x113d3}, {0x11bc0, 0x11be0},
     {0x13460, 0x143fa}, {0x16100, 0x1611d}, {0x16d40, 0x16d6c}, {0x18cff, 0x18cff}, {0x1e5d0, 0x1e5ed},
     {0x1e5f0, 0x1e5f0}, {0x2ebf0, 0x2ee5d}};
-constexpr Range kNewerNumbers[] = {{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x16130, 0x16139},
-                                   {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9}, {0x1e5f1, 0x1e5fa}};
-// The combining marks that utf8proc knows and the Rust library's normaliser, which is of Unicode 10, does not; it
-// neither moves them nor composes across them.
+constexpr Range kNewerNumbers[] = {{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9},
+                                   {0x16130, 0x16139}, {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9},
+                                   {0x1e5f1, 0x1e5fa}};
+// The combining marks that utf8proc knows and the Rust library's normaliser, which is of Unicode 10, does
+// not; it neither moves them nor composes across them.
 constexpr Range kMarksThatStay[] = {
     {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},
@@ -41,14 +42,15 @@ struct LowerCase {
   Range upper;
   char32_t first_lower;
 };
-constexpr LowerCase kNewerLowerCase[] = {{{0x1c89, 0x1c89}, 0x1c8a}, {{0xa7cb, 0xa7cb}, 0x264},
-                                         {{0xa7cc, 0xa7cc}, 0xa7cd}, {{0xa7ce, 0xa7ce}, 0xa7cf},
-                                         {{0xa7d2, 0xa7d2}, 0xa7d3}, {{0xa7d4, 0xa7d4}, 0xa7d5},
-                                         {{0xa7da, 0xa7da}, 0xa7db}, {{0xa7dc, 0xa7dc}, 0x19b},
+constexpr LowerCase kNewerLowerCase[] = {{{0x1c89, 0x1c89}, 0x1c8a},    {{0xa7cb, 0xa7cb}, 0x264},
+                                         {{0xa7cc, 0xa7cc}, 0xa7cd},    {{0xa7ce, 0xa7ce}, 0xa7cf},
+                                         {{0xa7d2, 0xa7d2}, 0xa7d3},    {{0xa7d4, 0xa7d4}, 0xa7d5},
+                                         {{0xa7da, 0xa7da}, 0xa7db},    {{0xa7dc, 0xa7dc}, 0x19b},
                                          {{0x10d50, 0x10d65}, 0x10d70}, {{0x16ea0, 0x16eb8}, 0x16ebb}};
 
 bool contains(std::span<const Range> ranges, char32_t c) {
-  return std::any_of(ranges.begin(), ranges.end(), [c](const Range& r) { return c >= r.first && c <= r.last; });
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [c](const Range& r) { return c >= r.first && c <= r.last; });
 }
 
 utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
@@ -112,7 +114,8 @@ bool is_number(char32_t c) {
 // Unicode's White_Space, which has not changed since Unicode 6.3.
 bool is_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+         c == 0x3000;
 }
 
 std::u32string compose(std::u32string_view text) {

@@ -9,10 +9,14 @@ namespace {
 
 at::ScalarType scalar_type(io::Dtype dtype, const std::string& where) {
   switch (dtype) {
-    case io::Dtype::F64: return at::kDouble;
-    case io::Dtype::F32: return at::kFloat;
-    case io::Dtype::F16: return at::kHalf;
-    case io::Dtype::BF16: return at::kBFloat16;
+    case io::Dtype::F64:
+      return at::kDouble;
+    case io::Dtype::F32:
+      return at::kFloat;
+    case io::Dtype::F16:
+      return at::kHalf;
+    case io::Dtype::BF16:
+      return at::kBFloat16;
     default:
       throw CheckpointError("{}: has dtype {}; expected a weight in F64, F32, F16 or BF16", where,
                             io::dtype_name(dtype));
@@ -34,7 +38,8 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files)
       if (!added)
         throw CheckpointError("{}: tensor \"{}\" stands in {} too", path.string(), info.name,
                               existing->second.file->path().string());
-      checkpoint->total_elements_ += static_cast<int64_t>((info.end - info.begin) * 8 / io::dtype_bits(info.dtype));
+      checkpoint->total_elements_ +=
+          static_cast<int64_t>((info.end - info.begin) * 8 / io::dtype_bits(info.dtype));
     }
   }
   checkpoint->description_ = files.description;
@@ -44,13 +49,15 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files)
 at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
-    throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name, c10::str(shape));
+    throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name,
+                          c10::str(shape));
   const auto& [file, info] = found->second;
   const std::string where = fmt::format("{}: tensor \"{}\"", file->path().string(), name);
   const at::ScalarType dtype = scalar_type(info->dtype, where);
   const auto actual = torch_shape(*info);
   if (at::IntArrayRef(actual) != shape)
-    throw CheckpointError("{}: has shape {}; expected {}", where, c10::str(at::IntArrayRef(actual)), c10::str(shape));
+    throw CheckpointError("{}: has shape {}; expected {}", where, c10::str(at::IntArrayRef(actual)),
+                          c10::str(shape));
   {
     const std::lock_guard lock(mutex_);
     used_.insert(name);
@@ -58,7 +65,8 @@ at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) co
   const auto bytes = file->bytes(*info);
   // The mapping is read-only; no layer writes to its weights. The view keeps the file mapped.
   void* data = const_cast<std::byte*>(bytes.data());
-  at::Tensor view = at::from_blob(data, shape, [keep = file](void*) {}, at::TensorOptions(dtype));
+  at::Tensor view = at::from_blob(
+      data, shape, [keep = file](void*) {}, at::TensorOptions(dtype));
   // Files written by other tools may not align their data to the element; vector loads want at least that.
   const bool aligned = reinterpret_cast<uintptr_t>(data) % view.element_size() == 0;
   if (aligned) return view;

@@ -13,16 +13,17 @@
 
 namespace diffract::weights {
 
-/// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped files: no
-/// byte is read before it is used, and none is copied.
+/// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped
+/// files: no byte is read before it is used, and none is copied.
 class Checkpoint {
  public:
-  /// Opens and checks every file. Throws CheckpointError for damaged files and for a name that stands in two of them.
+  /// Opens and checks every file. Throws CheckpointError for damaged files and for a name that stands in two
+  /// of them.
   static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files);
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
-  /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was found and
-  /// what was expected.
+  /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was
+  /// found and what was expected.
   at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const;
   int64_t total_elements() const { return total_elements_; }
   /// The names that no module has asked for, sorted.

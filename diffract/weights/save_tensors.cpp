@@ -8,18 +8,25 @@ namespace {
 
 io::Dtype file_dtype(at::ScalarType dtype) {
   switch (dtype) {
-    case at::kFloat: return io::Dtype::F32;
-    case at::kHalf: return io::Dtype::F16;
-    case at::kBFloat16: return io::Dtype::BF16;
-    case at::kDouble: return io::Dtype::F64;
-    case at::kLong: return io::Dtype::I64;
-    default: throw InternalError("tensors of {} are not saved", c10::toString(dtype));
+    case at::kFloat:
+      return io::Dtype::F32;
+    case at::kHalf:
+      return io::Dtype::F16;
+    case at::kBFloat16:
+      return io::Dtype::BF16;
+    case at::kDouble:
+      return io::Dtype::F64;
+    case at::kLong:
+      return io::Dtype::I64;
+    default:
+      throw InternalError("tensors of {} are not saved", c10::toString(dtype));
   }
 }
 
 }  // namespace
 
-void save_tensors(const std::filesystem::path& file, const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+void save_tensors(const std::filesystem::path& file,
+                  const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
   std::vector<at::Tensor> kept;  // the views below point into these
   std::vector<io::TensorView> views;
   for (const auto& [name, tensor] : tensors) {

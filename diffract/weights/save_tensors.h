@@ -9,6 +9,7 @@
 namespace diffract::weights {
 
 /// Writes a safetensors file that appears whole or not at all. Throws IoError naming the file.
-void save_tensors(const std::filesystem::path& file, const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+void save_tensors(const std::filesystem::path& file,
+                  const std::vector<std::pair<std::string, at::Tensor>>& tensors);
 
 }  // namespace diffract::weights

@@ -3,8 +3,8 @@
 namespace diffract::weights {
 namespace {
 
-// One buffer a thread, as large as the largest weight it has met: allocating afresh for each layer would spend more
-// time in page faults than the conversion itself takes.
+// One buffer a thread, as large as the largest weight it has met: allocating afresh for each layer would
+// spend more time in page faults than the conversion itself takes.
 at::Tensor& scratch() {
   thread_local at::Tensor buffer;
   return buffer;
@@ -16,8 +16,8 @@ at::Tensor Weight::get() const {
   if (stored_.scalar_type() == arithmetic_) return stored_;
   at::Tensor& buffer = scratch();
   const auto options = at::TensorOptions().dtype(arithmetic_).device(stored_.device());
-  if (!buffer.defined() || buffer.numel() < stored_.numel() || buffer.options().device() != options.device() ||
-      buffer.scalar_type() != arithmetic_)
+  if (!buffer.defined() || buffer.numel() < stored_.numel() ||
+      buffer.options().device() != options.device() || buffer.scalar_type() != arithmetic_)
     buffer = at::empty({stored_.numel()}, options);
   at::Tensor widened = buffer.narrow(0, 0, stored_.numel()).view(stored_.sizes());
   widened.copy_(stored_);

@@ -5,8 +5,8 @@
 namespace diffract::weights {
 namespace {
 
-// A small model is converted once: its float32 copy costs less than libtorch's own memory, and converting it in each
-// of its short steps would cost more than a tenth of them.
+// A small model is converted once: its float32 copy costs less than libtorch's own memory, and converting it
+// in each of its short steps would cost more than a tenth of them.
 constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
 
 }  // namespace

@@ -11,8 +11,8 @@
 
 namespace diffract::weights {
 
-/// A checkpoint seen from one module: `scope / "to_q"` is the module below, and a tensor comes out shape-checked, in
-/// the type that it will be used in. Building a layer is fetching its tensors.
+/// A checkpoint seen from one module: `scope / "to_q"` is the module below, and a tensor comes out
+/// shape-checked, in the type that it will be used in. Building a layer is fetching its tensors.
 class WeightScope {
  public:
   WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy);
@@ -23,10 +23,11 @@ class WeightScope {
   /// True when the tensor `name` of this module is in the checkpoint.
   bool has(std::string_view name) const;
 
-  /// A matrix, kernel or table, kept in its storage type. Throws CheckpointError when it is missing, is not of a
-  /// floating-point type, or has another shape.
+  /// A matrix, kernel or table, kept in its storage type. Throws CheckpointError when it is missing, is not
+  /// of a floating-point type, or has another shape.
   Weight weight(std::string_view name, at::IntArrayRef shape) const;
-  /// A bias, a norm's scale or another small tensor: converted to the arithmetic type once. Errors as `weight`.
+  /// A bias, a norm's scale or another small tensor: converted to the arithmetic type once. Errors as
+  /// `weight`.
   at::Tensor tensor(std::string_view name, at::IntArrayRef shape) const;
 
   at::ScalarType arithmetic() const { return policy_.arithmetic; }

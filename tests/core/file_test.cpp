@@ -85,8 +85,8 @@ TEST(AtomicFile, ReportsAFullDisk) {
 
 TEST(ErrorInfo, GivesEachKindItsOwnExitCode) {
   std::set<int> codes;
-  for (const auto kind : {ErrorKind::usage, ErrorKind::checkpoint, ErrorKind::memory, ErrorKind::peer, ErrorKind::io,
-                          ErrorKind::some_failed, ErrorKind::cancelled, ErrorKind::internal})
+  for (const auto kind : {ErrorKind::usage, ErrorKind::checkpoint, ErrorKind::memory, ErrorKind::peer,
+                          ErrorKind::io, ErrorKind::some_failed, ErrorKind::cancelled, ErrorKind::internal})
     codes.insert(error_info(kind).exit_code);
   EXPECT_EQ(codes.size(), 8u);
   EXPECT_EQ(error_info(ErrorKind::usage).exit_code, 2);

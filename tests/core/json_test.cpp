@@ -24,7 +24,8 @@ TEST(ParseJson, RefusesDeepNesting) {
 }
 
 TEST(ParseJson, TakesTheInfinitiesThatPythonWrites) {
-  const Json json = parse_json(R"({"low": -Infinity, "high": Infinity, "none": NaN, "text": "-Infinity NaN \" NaN"})", "x");
+  const Json json =
+      parse_json(R"({"low": -Infinity, "high": Infinity, "none": NaN, "text": "-Infinity NaN \" NaN"})", "x");
   EXPECT_LT(json["low"].get<double>(), -1e300);
   EXPECT_GT(json["high"].get<double>(), 1e300);
   EXPECT_TRUE(json["none"].is_null());
@@ -32,7 +33,9 @@ TEST(ParseJson, TakesTheInfinitiesThatPythonWrites) {
 }
 
 TEST(ConfigReader, NamesFileKeyFoundAndExpected) {
-  const auto message = error_of<CheckpointError>([] { reader({{"in_channels", "four"}}).integer("in_channels", 1, 64); });
+  const auto message = error_of<CheckpointError>([] {
+    reader({{"in_channels", "four"}}).integer("in_channels", 1, 64);
+  });
   EXPECT_EQ(message, "unet/config.json: \"in_channels\" is \"four\"; expected an integer from 1 to 64");
 }
 
@@ -45,8 +48,8 @@ TEST(ConfigReader, TakesTheFallbackForMissingAndNull) {
 }
 
 TEST(ConfigReader, RefusesNumbersOutOfRangeOrNotWhole) {
-  for (const Json& bad : {Json(0), Json(10), Json(1.5), Json(1e30), Json(true), Json("1"), Json(Json::array({1})),
-                          Json(18446744073709551615u), Json(-1)})
+  for (const Json& bad : {Json(0), Json(10), Json(1.5), Json(1e30), Json(true), Json("1"),
+                          Json(Json::array({1})), Json(18446744073709551615u), Json(-1)})
     EXPECT_THROW(reader({{"a", bad}}).integer("a", 1, 9), CheckpointError) << bad;
   EXPECT_EQ(reader({{"a", 4.0}}).integer("a", 1, 9), 4);
   EXPECT_THROW(reader({{"a", 1.5}}).number("a", 0, 1), CheckpointError);

@@ -26,16 +26,24 @@ TEST(MakeSchedule, RefusesStepsAndEtaOutOfRange) {
     EXPECT_NE(error_of<UsageError>([&] { make(name, Json::object(), 0); }), "<no error>") << name;
     EXPECT_NE(error_of<UsageError>([&] { make(name, Json::object(), -3); }), "<no error>") << name;
     EXPECT_NE(error_of<UsageError>([&] { make(name, Json::object(), 5, 1.5); }), "<no error>") << name;
-    EXPECT_NE(error_of<UsageError>([&] { make(name, Json::object(), 5, std::nan("")); }), "<no error>") << name;
+    EXPECT_NE(error_of<UsageError>([&] { make(name, Json::object(), 5, std::nan("")); }), "<no error>")
+        << name;
   }
 }
 
 TEST(MakeSchedule, NamesTheBadKeyOfAConfig) {
   const std::pair<const char*, Json> bad[] = {
-      {"num_train_timesteps", 1},       {"num_train_timesteps", "many"}, {"num_train_timesteps", 1e12},
-      {"beta_start", -0.1},             {"beta_end", 2},                 {"beta_schedule", "sigmoid"},
-      {"timestep_spacing", "even"},     {"steps_offset", -1},            {"prediction_type", "flow"},
-      {"trained_betas", Json::array({0.1, 2.0})}, {"trained_betas", "all"},
+      {"num_train_timesteps", 1},
+      {"num_train_timesteps", "many"},
+      {"num_train_timesteps", 1e12},
+      {"beta_start", -0.1},
+      {"beta_end", 2},
+      {"beta_schedule", "sigmoid"},
+      {"timestep_spacing", "even"},
+      {"steps_offset", -1},
+      {"prediction_type", "flow"},
+      {"trained_betas", Json::array({0.1, 2.0})},
+      {"trained_betas", "all"},
   };
   for (const auto& name : scheduler_names())
     for (const auto& [key, value] : bad) {
@@ -46,22 +54,32 @@ TEST(MakeSchedule, NamesTheBadKeyOfAConfig) {
 }
 
 TEST(MakeSchedule, RefusesWhatItDoesNotBuildRatherThanIgnoringIt) {
-  EXPECT_NE(error_of<CheckpointError>([] { make("DPMSolverMultistepScheduler", {{"use_flow_sigmas", true}}, 5); }),
+  EXPECT_NE(error_of<CheckpointError>([] {
+              make("DPMSolverMultistepScheduler", {{"use_flow_sigmas", true}}, 5);
+            }),
             "<no error>");
   EXPECT_NE(error_of<CheckpointError>([] {
               make("EulerDiscreteScheduler", {{"use_karras_sigmas", true}, {"use_beta_sigmas", true}}, 5);
             }),
             "<no error>");
-  EXPECT_NE(error_of<CheckpointError>([] { make("DPMSolverMultistepScheduler", {{"algorithm_type", "dpmsolver"}}, 5); }),
+  EXPECT_NE(error_of<CheckpointError>([] {
+              make("DPMSolverMultistepScheduler", {{"algorithm_type", "dpmsolver"}}, 5);
+            }),
             "<no error>");
 }
 
 TEST(MakeSchedule, RefusesMoreStepsThanTheModelWasTrainedAt) {
   EXPECT_NE(error_of<UsageError>([] { make("DDIMScheduler", Json::object(), 1001); }), "<no error>");
-  EXPECT_NE(error_of<UsageError>([] { make("PNDMScheduler", {{"skip_prk_steps", true}}, 1001); }), "<no error>");
+  EXPECT_NE(error_of<UsageError>([] {
+              make("PNDMScheduler", {{"skip_prk_steps", true}}, 1001);
+            }),
+            "<no error>");
   // An offset of 1 leads one beyond the last timestep that there is.
   EXPECT_NE(error_of<UsageError>([] { make("DDIMScheduler", {{"steps_offset", 1}}, 1000); }), "<no error>");
-  EXPECT_NE(error_of<UsageError>([] { make("PNDMScheduler", {{"skip_prk_steps", false}}, 3); }), "<no error>");
+  EXPECT_NE(error_of<UsageError>([] {
+              make("PNDMScheduler", {{"skip_prk_steps", false}}, 3);
+            }),
+            "<no error>");
 }
 
 TEST(MakeSchedule, IgnoresKeysOfOtherClassesAsFromConfigDoes) {
@@ -79,8 +97,9 @@ TEST(TrailingSpacing, GivesTheNumberOfStepsThatWasAskedFor) {
 }
 
 TEST(UniPCMultistep, StaysFiniteWhereTheLastStepHasNoLength) {
-  const auto schedule = make_schedule("UniPCMultistepScheduler", {{"solver_type", "bh1"}, {"lower_order_final", false}},
-                                      "", {.num_inference_steps = 4});
+  const auto schedule =
+      make_schedule("UniPCMultistepScheduler", {{"solver_type", "bh1"}, {"lower_order_final", false}}, "",
+                    {.num_inference_steps = 4});
   Tensor sample = at::ones({1, 1, 2, 2});
   for (size_t i = 0; i < 4; ++i) sample = schedule->step(0.1 * sample, i, sample, {});
   EXPECT_TRUE(at::isfinite(sample).all().item<bool>());

@@ -76,11 +76,12 @@ TEST(ClipTokenizer, TurnsIdsIntoTokens) {
   EXPECT_THROW(clip().id_to_token(-1), UsageError);
 }
 
-// What transformers gives for the small tokenizer of the reference cases, once from its tokenizer.json and once from
-// vocab.json and merges.txt.
+// What transformers gives for the small tokenizer of the reference cases, once from its tokenizer.json and
+// once from vocab.json and merges.txt.
 TEST(ClipTokenizer, ReadsBothFormsOfTheFiles) {
   const auto folder = test::data("reference/checkpoints/sd15/tokenizer");
-  const std::vector<int64_t> expected = {1212, 27, 347, 524, 639, 69, 600, 1052, 91, 285, 320, 1213, 321, 1213};
+  const std::vector<int64_t> expected = {1212, 27, 347, 524, 639,  69,  600,
+                                         1052, 91, 285, 320, 1213, 321, 1213};
   const std::string text = "<|ENDOFTEXT|> a <|endoftext|>b";
   EXPECT_EQ(ClipTokenizer::load(folder).encode(text, {}).input_ids, expected);
   const test::TempFolder slow;
@@ -89,16 +90,17 @@ TEST(ClipTokenizer, ReadsBothFormsOfTheFiles) {
   EXPECT_EQ(ClipTokenizer::load(slow.path()).encode(text, {}).input_ids, expected);
 }
 
-// A token that is looked for in normalised text is found in capitals too (as transformers does for configs that say
-// "normalized": true, Stable Diffusion 1.5's among them).
+// A token that is looked for in normalised text is found in capitals too (as transformers does for configs
+// that say "normalized": true, Stable Diffusion 1.5's among them).
 TEST(ClipTokenizer, FindsNormalisedSpecialTokensInCapitals) {
-  ClipFiles files{.tokenizer_json = {},
-                  .vocab_json = R"({"a</w>":0,"<":1,"|":2,">":3,"<s>":4,"<e>":5,"s":6,"b</w>":7,"e":8,"<</w>":9})",
-                  .merges_txt = "#version: 0.2\n",
-                  .tokenizer_config_json = R"({"bos_token":{"content":"<s>","normalized":true},"eos_token":"<e>",
+  ClipFiles files{
+      .tokenizer_json = {},
+      .vocab_json = R"({"a</w>":0,"<":1,"|":2,">":3,"<s>":4,"<e>":5,"s":6,"b</w>":7,"e":8,"<</w>":9})",
+      .merges_txt = "#version: 0.2\n",
+      .tokenizer_config_json = R"({"bos_token":{"content":"<s>","normalized":true},"eos_token":"<e>",
                                                "unk_token":"<e>","pad_token":"<e>"})",
-                  .special_tokens_map_json = {},
-                  .folder = "memory"};
+      .special_tokens_map_json = {},
+      .folder = "memory"};
   const ClipTokenizer tokenizer(parse_clip_vocabulary(files));
   EXPECT_EQ(tokenizer.encode("a<S>b", {}).input_ids, (std::vector<int64_t>{4, 0, 4, 7, 5}));
   EXPECT_EQ(tokenizer.encode("a<e>b", {}).input_ids, (std::vector<int64_t>{4, 0, 5, 7, 5}));

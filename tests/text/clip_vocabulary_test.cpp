@@ -10,12 +10,13 @@ namespace diffract::text {
 namespace {
 
 ClipFiles sound_files() {
-  return {.tokenizer_json = {},
-          .vocab_json = R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab</w>":4,"<|startoftext|>":5,"<|endoftext|>":6})",
-          .merges_txt = "#version: 0.2\na b</w>\n",
-          .tokenizer_config_json = R"({"model_max_length":77})",
-          .special_tokens_map_json = "{}",
-          .folder = "memory"};
+  return {
+      .tokenizer_json = {},
+      .vocab_json = R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab</w>":4,"<|startoftext|>":5,"<|endoftext|>":6})",
+      .merges_txt = "#version: 0.2\na b</w>\n",
+      .tokenizer_config_json = R"({"model_max_length":77})",
+      .special_tokens_map_json = "{}",
+      .folder = "memory"};
 }
 
 std::string error_with(const std::function<void(ClipFiles&)>& damage) {
