@@ -24,6 +24,10 @@ Tensor stand_in_model(const Tensor& input, double timestep) {
   return 0.3 * input + 0.1 * std::sin(timestep / 100);
 }
 
+// A step that takes a sample of thousands (zero terminal SNR begins at sigma 4096) down to one of tens rounds at the
+// thousands' last float32 digit, and later steps keep that difference.
+constexpr double kRounding = 0x1p-23;
+
 double largest(const Json& values) {
   double most = 0;
   for (const Json& value : values) most = std::max(most, std::abs(value.get<double>()));
@@ -46,13 +50,16 @@ void follow(const Json& expected) {
               1e-6 * expected["init_noise_sigma"].get<double>());
   tensor::SeededNoise noise({kSeed, kSeed + 1}, kImageShape);
   Tensor sample = noise.draw() * schedule->init_noise_sigma();
+  double largest_so_far = sample.abs().max().item<double>();
   for (size_t i = 0; i < schedule->timesteps().size(); ++i) {
     const double timestep = schedule->timesteps()[i];
     ASSERT_NEAR(timestep, expected["timesteps"][i].get<double>(), 1e-3) << "timestep of step " << i;
     const Tensor output = stand_in_model(schedule->scale_model_input(sample, i), timestep);
     sample = schedule->step(output, i, sample, [&] { return noise.draw(); }).contiguous();
     const Json& wanted = expected["samples"][i];
-    ASSERT_LT(worst_error(sample, wanted), kTolerance * largest(wanted)) << "sample after step " << i;
+    ASSERT_LT(worst_error(sample, wanted), kTolerance * largest(wanted) + kRounding * largest_so_far)
+        << "sample after step " << i;
+    largest_so_far = std::max(largest_so_far, largest(wanted));
   }
 }
 

@@ -1,0 +1,147 @@
+#include "diffract/pipelines/pipeline.h"
+
+#include <gtest/gtest.h>
+
+#include "diffract/core/error.h"
+#include "diffract/pipelines/builtin_models.h"
+#include "diffract/pipelines/image_processor.h"
+#include "tests/support/temp_folder.h"
+
+namespace diffract::pipelines {
+namespace {
+
+using test::error_of;
+
+const DiffusionPipeline& tiny() {
+  static const auto pipeline =
+      DiffusionPipeline::from_pretrained(test::data("reference/checkpoints/sd15").string(), {});
+  return pipeline;
+}
+
+Request request(const std::function<void(Request&)>& change = {}) {
+  Request r{.prompt = {"a dog"}, .num_inference_steps = 2, .height = 64, .width = 64};
+  if (change) change(r);
+  return r;
+}
+
+TEST(StableDiffusionPipeline, NamesTheArgumentThatIsWrong) {
+  const std::pair<const char*, std::function<void(Request&)>> cases[] = {
+      {"prompt", [](Request& r) { r.prompt.clear(); }},
+      {"not UTF-8", [](Request& r) { r.prompt = {"a \xff"}; }},
+      {"height 65", [](Request& r) { r.height = 65; }},
+      {"height 0", [](Request& r) { r.height = 0; }},
+      {"height -8", [](Request& r) { r.height = -8; }},
+      {"width 800000", [](Request& r) { r.width = 800000; }},
+      {"num_inference_steps 0", [](Request& r) { r.num_inference_steps = 0; }},
+      {"num_inference_steps 99999", [](Request& r) { r.num_inference_steps = 99999; }},
+      {"guidance_scale nan", [](Request& r) { r.guidance_scale = std::nan(""); }},
+      {"guidance_scale -1", [](Request& r) { r.guidance_scale = -1; }},
+      {"guidance_rescale 2", [](Request& r) { r.guidance_rescale = 2; }},
+      {"eta 3", [](Request& r) { r.eta = 3; }},
+      {"clip_skip 3", [](Request& r) { r.clip_skip = 3; }},
+      {"clip_skip -1", [](Request& r) { r.clip_skip = -1; }},
+      {"num_images_per_prompt", [](Request& r) { r.num_images_per_prompt = 0; }},
+      {"num_images_per_prompt", [](Request& r) { r.num_images_per_prompt = 1 << 20; }},
+      {"negative_prompt", [](Request& r) { r.negative_prompt = {"a", "b"}; }},
+      {"prompt_2", [](Request& r) { r.prompt_2 = {"a"}; }},
+      {"true_cfg_scale", [](Request& r) { r.true_cfg_scale = 2; }},
+      {"max_sequence_length", [](Request& r) { r.max_sequence_length = 5; }},
+      {"seeds", [](Request& r) { r.seeds = {1, 2}; }},
+  };
+  for (const auto& [named, change] : cases) {
+    const auto message = error_of<UsageError>([&] { tiny()(request(change)); });
+    EXPECT_NE(message.find(named), std::string::npos) << named << ": " << message;
+  }
+}
+
+TEST(StableDiffusionPipeline, StopsWhenTheObserverSaysSo) {
+  size_t steps = 0;
+  const auto stop = [&](const StepReport&) {
+    ++steps;
+    throw Cancelled("enough");
+  };
+  EXPECT_THROW(tiny()(request(), stop), Cancelled);
+  EXPECT_EQ(steps, 1u);
+  EXPECT_EQ(tiny()(request()).images.size(), 1u);  // the next request is not hurt
+}
+
+TEST(StableDiffusionPipeline, GivesTheSamePictureForTheSameSeed) {
+  const auto first = tiny()(request()).images[0].pixels;
+  EXPECT_EQ(tiny()(request()).images[0].pixels, first);
+  EXPECT_NE(tiny()(request([](Request& r) { r.seed = 1; })).images[0].pixels, first);
+}
+
+TEST(StableDiffusionPipeline, MakesSizesThatAreNoMultipleOfItsCoarsestLevel) {
+  const auto result = tiny()(request([](Request& r) { r.height = 72, r.width = 88; }));
+  EXPECT_EQ(result.images[0].height, 72u);
+  EXPECT_EQ(result.images[0].width, 88u);
+}
+
+TEST(StableDiffusionPipeline, GivesLatentsWithoutDecodingThem) {
+  const auto result = tiny()(request([](Request& r) { r.output_type = OutputType::latent; }));
+  EXPECT_TRUE(result.images.empty());
+  EXPECT_EQ(result.latents.sizes(), (std::vector<int64_t>{1, 4, 8, 8}));
+}
+
+TEST(StableDiffusionPipeline, SkipsLayersOfTheTextEncoder) {
+  const auto with_all = tiny()(request()).images[0].pixels;
+  EXPECT_NE(tiny()(request([](Request& r) { r.clip_skip = 1; })).images[0].pixels, with_all);
+}
+
+TEST(StableDiffusionPipeline, ComputesNarrowWeightsAsIfTheyWereWide) {
+  const auto folder = test::data("reference/checkpoints/sd15-full-blocks").string();  // float16 files
+  Request r = request([](Request& r) { r.height = r.width = 128; });
+  const auto as_stored = DiffusionPipeline::from_pretrained(folder, {})(r).images[0].pixels;
+  const auto widened = DiffusionPipeline::from_pretrained(folder, {.torch_dtype = at::kFloat})(r).images[0].pixels;
+  EXPECT_EQ(as_stored, widened);
+}
+
+TEST(DiffusionPipeline, RefusesAnUnknownScheduler) {
+  auto pipeline = tiny();
+  EXPECT_THROW(pipeline.set_scheduler("EulerScheduler"), UsageError);
+  EXPECT_THROW(pipeline.set_scheduler("EulerDiscreteScheduler", Json::array()), UsageError);
+  EXPECT_THROW(pipeline.set_scheduler("EulerDiscreteScheduler", {{"beta_start", "x"}}), CheckpointError);
+  EXPECT_EQ(pipeline.scheduler().class_name, "PNDMScheduler");
+}
+
+TEST(DiffusionPipeline, SaysWhereItLookedForAModel) {
+  EXPECT_NE(error_of<CheckpointError>([] { DiffusionPipeline::from_pretrained("/no/such/folder"); }).find("/no/such"),
+            std::string::npos);
+  EXPECT_NE(error_of<CheckpointError>([] { DiffusionPipeline::from_pretrained("no-such-model"); }).find("no-such-model"),
+            std::string::npos);
+}
+
+TEST(BuiltinModels, ShipWithTheProject) {
+  const auto names = builtin_models();
+  EXPECT_NE(std::find(names.begin(), names.end(), kDefaultModel), names.end());
+  EXPECT_FALSE(builtin_model("../emoji-sd"));
+  EXPECT_FALSE(builtin_model(""));
+}
+
+TEST(EmbeddedModel, DrawsADog) {
+  const auto pipeline = DiffusionPipeline::from_pretrained(kDefaultModel);
+  EXPECT_EQ(pipeline.defaults().size.height, 128);
+  const auto image = pipeline({.prompt = {"a dog"}, .num_inference_steps = 20, .seed = 7}).images[0];
+  // A picture, not noise and not a blank: its background is white and its middle is not.
+  const auto pixel = [&](uint32_t x, uint32_t y) { return image.pixels[3 * (y * image.width + x)]; };
+  EXPECT_GT(pixel(2, 2), 240);
+  EXPECT_GT(pixel(125, 2), 240);
+  EXPECT_LT(pixel(64, 80), 250);
+}
+
+TEST(VaeImageProcessor, GoesThereAndBack) {
+  io::Image image{.width = 16, .height = 8, .channels = 3, .pixels = std::vector<uint8_t>(16 * 8 * 3)};
+  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i);
+  const VaeImageProcessor processor(8);
+  const auto pixels = processor.preprocess({image});
+  EXPECT_EQ(pixels.sizes(), (std::vector<int64_t>{1, 3, 8, 16}));
+  EXPECT_FLOAT_EQ(pixels.min().item<float>(), -1.0f);
+  EXPECT_EQ(processor.postprocess(pixels)[0].pixels, image.pixels);
+  image.width = 12;
+  EXPECT_THROW(processor.preprocess({image}), UsageError);
+  EXPECT_THROW(processor.preprocess({}), UsageError);
+  EXPECT_THROW(processor.postprocess(at::zeros({3, 8, 8})), UsageError);
+}
+
+}  // namespace
+}  // namespace diffract::pipelines

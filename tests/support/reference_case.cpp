@@ -1,0 +1,92 @@
+#include "tests/support/reference_case.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <stdexcept>
+
+#include "tests/support/temp_folder.h"
+
+namespace diffract::test {
+namespace {
+
+std::vector<std::string> one_or_many(const Json& value) {
+  if (value.is_array()) return value.get<std::vector<std::string>>();
+  return {value.get<std::string>()};
+}
+
+}  // namespace
+
+ReferenceCase::ReferenceCase(const std::string& name)
+    : folder_(data("reference/" + name)),
+      json_(load_json(folder_ / "case.json")),
+      expected_(io::SafetensorsFile::open(folder_ / "expected.safetensors")) {}
+
+std::filesystem::path ReferenceCase::checkpoint() const {
+  return data("reference/checkpoints/" + json_["checkpoint"].get<std::string>());
+}
+
+pipelines::LoadOptions ReferenceCase::load_options() const {
+  return {.torch_dtype = at::kFloat, .variant = json_.value("variant", "")};
+}
+
+pipelines::DiffusionPipeline ReferenceCase::load() const {
+  auto pipeline = pipelines::DiffusionPipeline::from_pretrained(checkpoint().string(), load_options());
+  if (json_.contains("scheduler"))
+    pipeline.set_scheduler(json_["scheduler"]["class"], json_["scheduler"].value("config", Json::object()));
+  return pipeline;
+}
+
+pipelines::Request ReferenceCase::request() const {
+  pipelines::Request request{.seed = json_["seed"].get<uint64_t>()};
+  for (const auto& [key, value] : json_["call"].items()) {
+    if (key == "prompt")
+      request.prompt = one_or_many(value);
+    else if (key == "negative_prompt")
+      request.negative_prompt = one_or_many(value);
+    else if (key == "num_inference_steps")
+      request.num_inference_steps = value.get<int64_t>();
+    else if (key == "num_images_per_prompt")
+      request.num_images_per_prompt = value.get<int64_t>();
+    else if (key == "guidance_scale")
+      request.guidance_scale = value.get<double>();
+    else if (key == "guidance_rescale")
+      request.guidance_rescale = value.get<double>();
+    else if (key == "eta")
+      request.eta = value.get<double>();
+    else if (key == "height")
+      request.height = value.get<int64_t>();
+    else if (key == "width")
+      request.width = value.get<int64_t>();
+    else
+      throw std::runtime_error("case.json has an argument that the test does not know: " + key);
+  }
+  return request;
+}
+
+at::Tensor ReferenceCase::tensor(const std::string& name) const { return load_tensor(*expected_, name); }
+
+size_t ReferenceCase::step_count() const {
+  size_t count = 0;
+  while (has(fmt::format("latents_{:03}", count))) ++count;
+  return count;
+}
+
+double relative_error(const at::Tensor& found, const at::Tensor& expected) {
+  if (found.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
+  const double largest = std::max(1e-6, expected.abs().max().item<double>());
+  const double worst = (found.to(at::kFloat) - expected).abs().max().item<double>();
+  return std::isnan(worst) ? std::numeric_limits<double>::infinity() : worst / largest;
+}
+
+at::Tensor load_tensor(const io::SafetensorsFile& file, const std::string& name) {
+  const auto* info = file.find(name);
+  if (!info || info->dtype != io::Dtype::F32) throw std::runtime_error("no float32 tensor " + name);
+  const auto bytes = file.bytes(*info);
+  const std::vector<int64_t> shape(info->shape.begin(), info->shape.end());
+  at::Tensor tensor = at::empty(shape, at::kFloat);
+  std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(tensor.data_ptr()));
+  return tensor;
+}
+
+}  // namespace diffract::test

@@ -1,0 +1,43 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <string>
+
+#include "diffract/core/json.h"
+#include "diffract/io/safetensors.h"
+#include "diffract/pipelines/pipeline.h"
+
+namespace diffract::test {
+
+/// A folder of tests/data/reference: case.json (what diffusers was asked), expected.safetensors and image_*.png (what
+/// it answered).
+class ReferenceCase {
+ public:
+  explicit ReferenceCase(const std::string& name);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  std::filesystem::path checkpoint() const;
+  pipelines::LoadOptions load_options() const;
+  /// The pipeline with the case's scheduler.
+  pipelines::DiffusionPipeline load() const;
+  pipelines::Request request() const;
+
+  bool has(const std::string& tensor) const { return expected_->find(tensor) != nullptr; }
+  at::Tensor tensor(const std::string& name) const;
+  /// How many latents_000, latents_001, ... there are.
+  size_t step_count() const;
+
+ private:
+  std::filesystem::path folder_;
+  Json json_;
+  std::shared_ptr<const io::SafetensorsFile> expected_;
+};
+
+/// Largest difference of two tensors over the largest value expected; infinite when the shapes differ.
+double relative_error(const at::Tensor& found, const at::Tensor& expected);
+
+/// A tensor of a safetensors file.
+at::Tensor load_tensor(const io::SafetensorsFile& file, const std::string& name);
+
+}  // namespace diffract::test
