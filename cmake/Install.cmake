@@ -2,6 +2,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 get_property(folders GLOBAL PROPERTY DIFFRACT_FOLDERS)
+list(REMOVE_ITEM folders diffract_cli)  # the program's own, not for others to link
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/diffract)
 
 install(TARGETS diffract RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

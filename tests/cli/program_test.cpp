@@ -1,0 +1,249 @@
+// The program as a user meets it: arguments in, files, text and exit codes out.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "diffract/core/json.h"
+#include "diffract/io/png.h"
+#include "diffract/io/safetensors.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_folder.h"
+
+namespace diffract {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Program : public ::testing::Test {
+ protected:
+  test::ProgramResult run(const std::vector<std::string>& arguments) const {
+    return test::run_diffract(arguments, folder_.path().string());
+  }
+  // A picture of the tiny checkpoint in two steps.
+  test::ProgramResult generate(std::vector<std::string> more) const {
+    std::vector<std::string> all = {"generate", "--model", model_, "--steps", "2", "--height", "64", "--width", "64"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
+  }
+  std::string text_of(const std::string& png, const std::string& key) const {
+    for (const auto& text : io::load_png(folder_ / png).texts)
+      if (text.key == key) return text.value;
+    return "";
+  }
+
+  test::TempFolder folder_;
+  std::string model_ = test::data("reference/checkpoints/sd15").string();
+};
+
+TEST_F(Program, HelpsWithoutBeingAskedTwice) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"--help"}, {"generate", "--help"}, {"tokenize", "--help"}, {"info", "--help"}, {"doctor", "--help"}}) {
+    const auto result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_NE(result.out.find("diffract"), std::string::npos);
+    if (arguments.size() > 1) EXPECT_NE(result.out.find("Example"), std::string::npos) << result.out;
+  }
+  EXPECT_EQ(run({}).exit_code, 2);
+  EXPECT_NE(run({"--version"}).out.find("diffract 0."), std::string::npos);
+}
+
+TEST_F(Program, SuggestsWhatWasMeant) {
+  const auto option = generate({"--prompt", "a", "--guidance-scal", "3"});
+  EXPECT_EQ(option.exit_code, 2);
+  EXPECT_NE(option.err.find("did you mean --guidance-scale?"), std::string::npos) << option.err;
+  const auto command = run({"generat"});
+  EXPECT_EQ(command.exit_code, 2);
+  EXPECT_NE(command.err.find("did you mean generate?"), std::string::npos) << command.err;
+  const auto scheduler = generate({"--prompt", "a", "--scheduler", "EulerDiscreteSheduler"});
+  EXPECT_EQ(scheduler.exit_code, 2);
+  EXPECT_NE(scheduler.err.find("did you mean EulerDiscreteScheduler?"), std::string::npos) << scheduler.err;
+}
+
+TEST_F(Program, WritesPicturesThatSayHowTheyWereMade) {
+  const auto result = generate({"--prompt", "a dog, running", "--negative-prompt", "blurry", "--seed", "5",
+                                "--guidance_scale=6.5", "--num_images_per_prompt", "2", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json summary = Json::parse(result.out);
+  ASSERT_EQ(summary["images"].size(), 2u);
+  EXPECT_EQ(summary["images"][1]["file"], "image_1.png");
+  EXPECT_EQ(summary["images"][1]["seed"], 6);
+  EXPECT_EQ(text_of("image_1.png", "parameters"),
+            fmt::format("a dog, running\nNegative prompt: blurry\nSteps: 2, Sampler: PNDMScheduler, CFG scale: 6.5, "
+                        "Seed: 6, Size: 64x64, Model: {}, Version: diffract 0.1.0",
+                        model_));
+  EXPECT_EQ(Json::parse(text_of("image_1.png", "diffract"))["negative_prompt"], "blurry");
+  EXPECT_EQ(files(), 2u);
+}
+
+TEST_F(Program, TakesPromptsAsTheyAre) {
+  const std::vector<std::string> prompts = {"", " ", "{}", "[a, b]", "--steps", "a=b", "%%", "你好 🐶", "a\nb", "\\n"};
+  std::vector<std::string> arguments = {"--json"};
+  for (const auto& prompt : prompts) arguments.push_back("--prompt=" + prompt);
+  const auto result = generate(arguments);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json summary = Json::parse(result.out);
+  ASSERT_EQ(summary["images"].size(), prompts.size());
+  for (size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(summary["images"][i]["prompt"], prompts[i]);
+}
+
+TEST_F(Program, NamesFilesByThePattern) {
+  const auto result = generate({"--prompt", "a dog", "--prompt", "../a/cat!", "--seed", "3", "--output",
+                                "sub/{index}_{seed}_{rank}_{prompt}.png"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(fs::exists(folder_ / "sub/0_3_0_a_dog.png"));
+  EXPECT_TRUE(fs::exists(folder_ / "sub/1_4_0_acat!.png")) << result.out;
+}
+
+TEST_F(Program, RefusesNamesBeforeItComputes) {
+  for (const auto& [pattern, code] : std::vector<std::pair<std::string, int>>{
+           {"one.png", 2}, {"{prompt.png", 2}, {"a}.png", 2}, {"{step}.png", 2}, {"x/", 2}, {"/proc/none/{index}.png", 6}}) {
+    const auto result = generate({"--prompt", "a", "--prompt", "b", "--output", pattern});
+    EXPECT_EQ(result.exit_code, code) << pattern << ": " << result.err;
+    EXPECT_EQ(result.err.find("steps"), std::string::npos) << result.err;
+  }
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(Program, ReadsPromptsFromFiles) {
+  folder_.file("p.txt", "a dog\r\n\na cat\n");
+  ASSERT_EQ(generate({"--prompts-file", "p.txt"}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(folder_ / "image_1.png"));
+  folder_.file("p.jsonl", R"({"prompt": "a dog", "seed": 77, "height": 72}
+{"prompt": "a cat", "negative_prompt": "x", "num_images_per_prompt": 2, "guidance_scale": 3})");
+  const auto result = generate({"--prompts-file", "p.jsonl", "--json", "--seed", "10", "--output", "j{index}.png"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json images = Json::parse(result.out)["images"];
+  ASSERT_EQ(images.size(), 3u);
+  EXPECT_EQ(images[0]["seed"], 77);
+  EXPECT_EQ(images[2]["seed"], 12);
+  EXPECT_EQ(io::load_png(folder_ / "j0.png").image.height, 72u);
+}
+
+TEST_F(Program, NamesTheLineOfAPromptsFile) {
+  for (const auto& [line, named] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"prompt": 5})", "\"prompt\""},
+           {R"({"negative_prompt": "x"})", "no \"prompt\""},
+           {R"({"prompt": "a", "sed": 1})", "\"sed\""},
+           {R"({"prompt": "a", "seed": -1})", "\"seed\""},
+           {R"({"prompt": "a", "height": "tall"})", "\"height\""},
+           {R"({"prompt": "a")", "JSON"},
+           {"[]", "object"}}) {
+    folder_.file("p.jsonl", "{\"prompt\": \"ok\"}\n" + line + "\n");
+    const auto result = generate({"--prompts-file", "p.jsonl"});
+    EXPECT_EQ(result.exit_code, 2) << line;
+    EXPECT_NE(result.err.find("p.jsonl:2"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find(named), std::string::npos) << result.err;
+  }
+}
+
+TEST_F(Program, SavesStepsAndLatents) {
+  const auto result = generate({"--prompt", "a", "--prompt", "b", "--save-steps", "s.safetensors", "--output-type",
+                                "latent", "--output", "l.safetensors"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto steps = io::SafetensorsFile::open(folder_ / "s.safetensors");
+  for (const char* name : {"latents_000", "latents_001", "latents_002"}) {
+    ASSERT_NE(steps->find(name), nullptr) << name;  // PNDM evaluates one timestep twice
+    EXPECT_EQ(steps->find(name)->shape, (std::vector<uint64_t>{2, 4, 8, 8}));
+  }
+  EXPECT_EQ(io::SafetensorsFile::open(folder_ / "l.safetensors")->find("latents")->shape[0], 2u);
+  EXPECT_EQ(files(), 2u);
+}
+
+TEST_F(Program, GoesOnWhereItWasStopped) {
+  ASSERT_EQ(generate({"--prompt", "a", "--prompt", "b"}).exit_code, 0);
+  const auto before = fs::last_write_time(folder_ / "image_0.png");
+  fs::remove(folder_ / "image_1.png");
+  ASSERT_EQ(generate({"--prompt", "a", "--prompt", "b", "--resume"}).exit_code, 0);
+  EXPECT_EQ(fs::last_write_time(folder_ / "image_0.png"), before);
+  EXPECT_TRUE(fs::exists(folder_ / "image_1.png"));
+  // Other parameters are another picture.
+  ASSERT_EQ(generate({"--prompt", "a", "--prompt", "b", "--resume", "--seed", "9"}).exit_code, 0);
+  EXPECT_NE(fs::last_write_time(folder_ / "image_0.png"), before);
+}
+
+TEST_F(Program, RefusesOptionsOutOfRange) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"--prompt", "a", "--seed", "-1"},
+           {"--prompt", "a", "--seed", "1.5"},
+           {"--prompt", "a", "--seed", "99999999999999999999999"},
+           {"--prompt", "a", "--steps", "0"},
+           {"--prompt", "a", "--steps", "two"},
+           {"--prompt", "a", "--height", "65"},
+           {"--prompt", "a", "--batch-size", "0"},
+           {"--prompt", "a", "--threads", "-2"},
+           {"--prompt", "a", "--dtype", "int8"},
+           {"--prompt", "a", "--compute-dtype", "half"},
+           {"--prompt", "a", "--device", "cuda"},
+           {"--prompt", "a", "--device", "gpu"},
+           {"--prompt", "a", "--output-type", "jpeg"},
+           {"--prompt", "a", "--scheduler-config", "{"},
+           {"--prompt", "a", "--scheduler-config", "[1]"},
+           {"--prompt", "a", "--eta", "5"},
+           {"--prompt", "a", "--prompt-2", "b"},
+           {"--prompt", "a", "stray"},
+           {"--prompt"},
+           {"--prompts-file", "none.txt"},
+           {}}) {
+    const auto result = generate(arguments);
+    EXPECT_EQ(result.exit_code, 2) << fmt::format("{}", arguments.empty() ? "" : arguments.back()) << ": " << result.err;
+    EXPECT_NE(result.err.find("error"), std::string::npos);
+    EXPECT_EQ(result.err.find("terminate"), std::string::npos) << result.err;
+  }
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(Program, SaysThatTheSafetyCheckerIsNotRun) {
+  fs::copy(model_, folder_ / "model", fs::copy_options::recursive);
+  Json index = load_json(folder_ / "model/model_index.json");
+  index["safety_checker"] = {"stable_diffusion", "StableDiffusionSafetyChecker"};
+  index["feature_extractor"] = {"transformers", "CLIPImageProcessor"};
+  index["requires_safety_checker"] = true;
+  folder_.file("model/model_index.json", index.dump());
+  folder_.file("model/feature_extractor/preprocessor_config.json", "{}");
+  const auto result = run({"generate", "--model", "model", "--prompt", "a", "--prompt", "b", "--steps", "1", "--height",
+                           "64", "--width", "64"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const size_t first = result.err.find("safety_checker");
+  EXPECT_NE(first, std::string::npos);
+  EXPECT_EQ(result.err.find("safety_checker", first + 1), std::string::npos) << "said twice";
+}
+
+TEST_F(Program, TokenizesAsTheModelDoes) {
+  const auto result = run({"tokenize", "--model", model_, "--json", "<|ENDOFTEXT|> a <|endoftext|>b"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json tokens = Json::parse(result.out);
+  EXPECT_EQ(tokens["input_ids"], Json({1212, 27, 347, 524, 639, 69, 600, 1052, 91, 285, 320, 1213, 321, 1213}));
+  EXPECT_EQ(tokens["tokens"][10], "a</w>");
+  EXPECT_EQ(Json::parse(run({"tokenize", "--model", model_, "--max-length", "5", "--json", "a b c d e"}).out)["cut_tokens"], 2);
+  EXPECT_EQ(run({"tokenize", "--model", model_, "--max-length", "-5", "a"}).exit_code, 2);
+  EXPECT_EQ(run({"tokenize", "--model", "/none", "a"}).exit_code, 3);
+}
+
+TEST_F(Program, DescribesModelsFilesAndPictures) {
+  const Json model = Json::parse(run({"info", model_, "--json"}).out);
+  EXPECT_EQ(model["class"], "StableDiffusionPipeline");
+  EXPECT_GT(model["components"]["unet"]["parameters"].get<int64_t>(), 100'000);
+  const Json file = Json::parse(run({"info", model_ + "/unet/diffusion_pytorch_model.safetensors", "--json"}).out);
+  EXPECT_EQ(file["tensors"].size(), 208u);
+  ASSERT_EQ(generate({"--prompt", "a dog"}).exit_code, 0);
+  EXPECT_NE(run({"info", "image_0.png"}).out.find("a dog"), std::string::npos);
+  EXPECT_EQ(Json::parse(run({"info", "image_0.png", "--json"}).out)["width"], 64);
+  EXPECT_EQ(run({"info", "none"}).exit_code, 3);
+  EXPECT_EQ(run({"info"}).exit_code, 2);
+}
+
+TEST_F(Program, ExaminesTheMachine) {
+  const auto result = run({"doctor", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json report = Json::parse(result.out);
+  EXPECT_GT(report["matmul_gflops"]["float32"].get<double>(), 0);
+  EXPECT_GE(report["threads"].get<int>(), 1);
+  EXPECT_EQ(report["libtorch"], "2.11.0");
+}
+
+}  // namespace
+}  // namespace diffract

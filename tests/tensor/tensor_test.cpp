@@ -1,0 +1,53 @@
+#include <gtest/gtest.h>
+
+#include "diffract/core/error.h"
+#include "diffract/tensor/dtype.h"
+#include "diffract/tensor/noise.h"
+
+namespace diffract::tensor {
+namespace {
+
+TEST(ParseDtype, TakesTorchsNamesAndTheirShortForms) {
+  EXPECT_EQ(parse_dtype("float16"), at::kHalf);
+  EXPECT_EQ(parse_dtype("bf16"), at::kBFloat16);
+  EXPECT_EQ(dtype_name(parse_dtype("fp32")), "float32");
+  EXPECT_THROW(parse_dtype("int8"), UsageError);
+  EXPECT_THROW(parse_dtype(""), UsageError);
+}
+
+TEST(ParseDevice, SaysWhatThisBuildCannotUse) {
+  EXPECT_TRUE(parse_device("cpu").is_cpu());
+  for (const char* name : {"cuda", "cuda:1", "tpu", "", "cpu:x", "cuda:", "cuda:-1", "cuda:1x"})
+    EXPECT_THROW(parse_device(name), UsageError) << name;
+}
+
+TEST(DtypePolicy, ComputesInFloat32UnlessAFasterTypeWasAskedFor) {
+  EXPECT_EQ(DtypePolicy::choose({}, {}, at::kCPU).arithmetic, at::kFloat);
+  EXPECT_FALSE(DtypePolicy::choose({}, {}, at::kCPU).storage);
+  for (const auto dtype : {at::kHalf, at::kBFloat16}) {
+    const auto policy = DtypePolicy::choose(dtype, {}, at::kCPU);
+    EXPECT_EQ(policy.storage, dtype);
+    EXPECT_EQ(policy.arithmetic, computes_fast(dtype, at::kCPU) ? dtype : at::kFloat);
+  }
+  EXPECT_EQ(DtypePolicy::choose(at::kHalf, at::kHalf, at::kCPU).arithmetic, at::kHalf);
+}
+
+// The first values of torch.randn(1, 2, 2, 2, generator=torch.Generator("cpu").manual_seed(7)) and of a second draw.
+TEST(SeededNoise, GivesTorchsNumbers) {
+  SeededNoise noise({7, 8}, {2, 2, 2});
+  const at::Tensor first = noise.draw(), second = noise.draw();
+  EXPECT_EQ(first.sizes(), (std::vector<int64_t>{2, 2, 2, 2}));
+  const at::Tensor expected = at::tensor({-0.1467951, 0.7861413, 0.9468216, -1.1143440}, at::kFloat);
+  EXPECT_TRUE(at::allclose(first[0].flatten().slice(0, 0, 4), expected, 0, 1e-6)) << first[0].flatten();
+  const at::Tensor then = at::tensor({0.1381727, -1.6821985, 0.3176783, 0.1328070}, at::kFloat);
+  EXPECT_TRUE(at::allclose(second[0].flatten().slice(0, 0, 4), then, 0, 1e-6)) << second[0].flatten();
+}
+
+TEST(SeededNoise, GivesAnImageTheSameNumbersInAnyBatch) {
+  SeededNoise together({7, 8}, {4, 8, 8}), alone({8}, {4, 8, 8});
+  EXPECT_TRUE(at::equal(together.draw()[1], alone.draw()[0]));
+  EXPECT_TRUE(at::equal(together.draw()[1], alone.draw()[0]));
+}
+
+}  // namespace
+}  // namespace diffract::tensor
