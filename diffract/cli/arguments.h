@@ -17,6 +17,9 @@ void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>&
 CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& values,
                        const std::string& help);
 
+/// A whole number of 64 bits without a sign.
+CLI::Option* add_seed(CLI::App& app, const std::string& name, uint64_t& value, const std::string& help);
+
 /// A number option that stays unset unless given.
 template <typename T>
 CLI::Option* add_optional(CLI::App& app, const std::string& name, std::optional<T>& value,

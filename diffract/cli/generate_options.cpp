@@ -5,22 +5,6 @@
 #include "diffract/core/error.h"
 
 namespace diffract::cli {
-namespace {
-
-// CLI11 reads "-1" into an unsigned number as a very large one.
-const CLI::Validator& digits_only() {
-  static const CLI::Validator validator(
-      [](std::string& text) {
-        return text.empty() || text.find_first_not_of("0123456789") != std::string::npos
-                   ? "expected a whole number, not \"" + text + "\""
-                   : std::string();
-      },
-      "", "digits");
-  return validator;
-}
-
-}  // namespace
-
 void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   auto& s = o.settings;
   app.add_option("--model", o.model, "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model")
@@ -43,7 +27,7 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   add_optional(app, "--clip-skip", s.clip_skip, "Layers of the CLIP text encoder to leave out at its end");
   add_optional(app, "--max-sequence-length", s.max_sequence_length, "Tokens of the T5 prompt");
   app.add_option("--eta", s.eta, "DDIM's share of fresh noise, 0 to 1")->capture_default_str();
-  app.add_option("--seed", o.seed, "Picture i uses seed + i")->capture_default_str()->check(digits_only());
+  add_seed(app, "--seed", o.seed, "Picture i uses seed + i; default: 0");
   app.add_option("--num-images-per-prompt", s.num_images_per_prompt, "Pictures of each prompt")
       ->capture_default_str();
   app.add_option("--batch-size", o.batch_size, "Pictures computed together")->capture_default_str();

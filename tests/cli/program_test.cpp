@@ -22,12 +22,14 @@ class Program : public ::testing::Test {
   }
   // A picture of the tiny checkpoint in two steps.
   test::ProgramResult generate(std::vector<std::string> more) const {
-    std::vector<std::string> all = {"generate", "--model", model_, "--steps", "2", "--height", "64", "--width", "64"};
+    std::vector<std::string> all = {"generate", "--model", model_,    "--steps", "2",
+                                    "--height", "64",      "--width", "64"};
     all.insert(all.end(), more.begin(), more.end());
     return run(all);
   }
   size_t files() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
+    return static_cast<size_t>(
+        std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
   }
   std::string text_of(const std::string& png, const std::string& key) const {
     for (const auto& text : io::load_png(folder_ / png).texts)
@@ -40,8 +42,11 @@ class Program : public ::testing::Test {
 };
 
 TEST_F(Program, HelpsWithoutBeingAskedTwice) {
-  for (const auto& arguments : std::vector<std::vector<std::string>>{
-           {"--help"}, {"generate", "--help"}, {"tokenize", "--help"}, {"info", "--help"}, {"doctor", "--help"}}) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"--help"},
+                                                                     {"generate", "--help"},
+                                                                     {"tokenize", "--help"},
+                                                                     {"info", "--help"},
+                                                                     {"doctor", "--help"}}) {
     const auto result = run(arguments);
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_NE(result.out.find("diffract"), std::string::npos);
@@ -72,15 +77,17 @@ TEST_F(Program, WritesPicturesThatSayHowTheyWereMade) {
   EXPECT_EQ(summary["images"][1]["file"], "image_1.png");
   EXPECT_EQ(summary["images"][1]["seed"], 6);
   EXPECT_EQ(text_of("image_1.png", "parameters"),
-            fmt::format("a dog, running\nNegative prompt: blurry\nSteps: 2, Sampler: PNDMScheduler, CFG scale: 6.5, "
-                        "Seed: 6, Size: 64x64, Model: {}, Version: diffract 0.1.0",
-                        model_));
+            fmt::format(
+                "a dog, running\nNegative prompt: blurry\nSteps: 2, Sampler: PNDMScheduler, CFG scale: 6.5, "
+                "Seed: 6, Size: 64x64, Model: {}, Version: diffract 0.1.0",
+                model_));
   EXPECT_EQ(Json::parse(text_of("image_1.png", "diffract"))["negative_prompt"], "blurry");
   EXPECT_EQ(files(), 2u);
 }
 
 TEST_F(Program, TakesPromptsAsTheyAre) {
-  const std::vector<std::string> prompts = {"", " ", "{}", "[a, b]", "--steps", "a=b", "%%", "你好 🐶", "a\nb", "\\n"};
+  const std::vector<std::string> prompts = {"",    " ",  "{}",     "[a, b]", "--steps",
+                                            "a=b", "%%", "你好 🐶", "a\nb",   "\\n"};
   std::vector<std::string> arguments = {"--json"};
   for (const auto& prompt : prompts) arguments.push_back("--prompt=" + prompt);
   const auto result = generate(arguments);
@@ -99,8 +106,13 @@ TEST_F(Program, NamesFilesByThePattern) {
 }
 
 TEST_F(Program, RefusesNamesBeforeItComputes) {
-  for (const auto& [pattern, code] : std::vector<std::pair<std::string, int>>{
-           {"one.png", 2}, {"{prompt.png", 2}, {"a}.png", 2}, {"{step}.png", 2}, {"x/", 2}, {"/proc/none/{index}.png", 6}}) {
+  for (const auto& [pattern, code] :
+       std::vector<std::pair<std::string, int>>{{"one.png", 2},
+                                                {"{prompt.png", 2},
+                                                {"a}.png", 2},
+                                                {"{step}.png", 2},
+                                                {"x/", 2},
+                                                {"/proc/none/{index}.png", 6}}) {
     const auto result = generate({"--prompt", "a", "--prompt", "b", "--output", pattern});
     EXPECT_EQ(result.exit_code, code) << pattern << ": " << result.err;
     EXPECT_EQ(result.err.find("steps"), std::string::npos) << result.err;
@@ -114,7 +126,8 @@ TEST_F(Program, ReadsPromptsFromFiles) {
   EXPECT_TRUE(fs::exists(folder_ / "image_1.png"));
   folder_.file("p.jsonl", R"({"prompt": "a dog", "seed": 77, "height": 72}
 {"prompt": "a cat", "negative_prompt": "x", "num_images_per_prompt": 2, "guidance_scale": 3})");
-  const auto result = generate({"--prompts-file", "p.jsonl", "--json", "--seed", "10", "--output", "j{index}.png"});
+  const auto result =
+      generate({"--prompts-file", "p.jsonl", "--json", "--seed", "10", "--output", "j{index}.png"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json images = Json::parse(result.out)["images"];
   ASSERT_EQ(images.size(), 3u);
@@ -141,8 +154,8 @@ TEST_F(Program, NamesTheLineOfAPromptsFile) {
 }
 
 TEST_F(Program, SavesStepsAndLatents) {
-  const auto result = generate({"--prompt", "a", "--prompt", "b", "--save-steps", "s.safetensors", "--output-type",
-                                "latent", "--output", "l.safetensors"});
+  const auto result = generate({"--prompt", "a", "--prompt", "b", "--save-steps", "s.safetensors",
+                                "--output-type", "latent", "--output", "l.safetensors"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const auto steps = io::SafetensorsFile::open(folder_ / "s.safetensors");
   for (const char* name : {"latents_000", "latents_001", "latents_002"}) {
@@ -166,30 +179,31 @@ TEST_F(Program, GoesOnWhereItWasStopped) {
 }
 
 TEST_F(Program, RefusesOptionsOutOfRange) {
-  for (const auto& arguments : std::vector<std::vector<std::string>>{
-           {"--prompt", "a", "--seed", "-1"},
-           {"--prompt", "a", "--seed", "1.5"},
-           {"--prompt", "a", "--seed", "99999999999999999999999"},
-           {"--prompt", "a", "--steps", "0"},
-           {"--prompt", "a", "--steps", "two"},
-           {"--prompt", "a", "--height", "65"},
-           {"--prompt", "a", "--batch-size", "0"},
-           {"--prompt", "a", "--threads", "-2"},
-           {"--prompt", "a", "--dtype", "int8"},
-           {"--prompt", "a", "--compute-dtype", "half"},
-           {"--prompt", "a", "--device", "cuda"},
-           {"--prompt", "a", "--device", "gpu"},
-           {"--prompt", "a", "--output-type", "jpeg"},
-           {"--prompt", "a", "--scheduler-config", "{"},
-           {"--prompt", "a", "--scheduler-config", "[1]"},
-           {"--prompt", "a", "--eta", "5"},
-           {"--prompt", "a", "--prompt-2", "b"},
-           {"--prompt", "a", "stray"},
-           {"--prompt"},
-           {"--prompts-file", "none.txt"},
-           {}}) {
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"--prompt", "a", "--seed", "-1"},
+                                             {"--prompt", "a", "--seed", "1.5"},
+                                             {"--prompt", "a", "--seed", "99999999999999999999999"},
+                                             {"--prompt", "a", "--steps", "0"},
+                                             {"--prompt", "a", "--steps", "two"},
+                                             {"--prompt", "a", "--height", "65"},
+                                             {"--prompt", "a", "--batch-size", "0"},
+                                             {"--prompt", "a", "--threads", "-2"},
+                                             {"--prompt", "a", "--dtype", "int8"},
+                                             {"--prompt", "a", "--compute-dtype", "half"},
+                                             {"--prompt", "a", "--device", "cuda"},
+                                             {"--prompt", "a", "--device", "gpu"},
+                                             {"--prompt", "a", "--output-type", "jpeg"},
+                                             {"--prompt", "a", "--scheduler-config", "{"},
+                                             {"--prompt", "a", "--scheduler-config", "[1]"},
+                                             {"--prompt", "a", "--eta", "5"},
+                                             {"--prompt", "a", "--prompt-2", "b"},
+                                             {"--prompt", "a", "stray"},
+                                             {"--prompt"},
+                                             {"--prompts-file", "none.txt"},
+                                             {}}) {
     const auto result = generate(arguments);
-    EXPECT_EQ(result.exit_code, 2) << fmt::format("{}", arguments.empty() ? "" : arguments.back()) << ": " << result.err;
+    EXPECT_EQ(result.exit_code, 2) << fmt::format("{}", arguments.empty() ? "" : arguments.back()) << ": "
+                                   << result.err;
     EXPECT_NE(result.err.find("error"), std::string::npos);
     EXPECT_EQ(result.err.find("terminate"), std::string::npos) << result.err;
   }
@@ -204,8 +218,8 @@ TEST_F(Program, SaysThatTheSafetyCheckerIsNotRun) {
   index["requires_safety_checker"] = true;
   folder_.file("model/model_index.json", index.dump());
   folder_.file("model/feature_extractor/preprocessor_config.json", "{}");
-  const auto result = run({"generate", "--model", "model", "--prompt", "a", "--prompt", "b", "--steps", "1", "--height",
-                           "64", "--width", "64"});
+  const auto result = run({"generate", "--model", "model", "--prompt", "a", "--prompt", "b", "--steps", "1",
+                           "--height", "64", "--width", "64"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const size_t first = result.err.find("safety_checker");
   EXPECT_NE(first, std::string::npos);
@@ -216,9 +230,13 @@ TEST_F(Program, TokenizesAsTheModelDoes) {
   const auto result = run({"tokenize", "--model", model_, "--json", "<|ENDOFTEXT|> a <|endoftext|>b"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json tokens = Json::parse(result.out);
-  EXPECT_EQ(tokens["input_ids"], Json({1212, 27, 347, 524, 639, 69, 600, 1052, 91, 285, 320, 1213, 321, 1213}));
+  EXPECT_EQ(tokens["input_ids"],
+            Json({1212, 27, 347, 524, 639, 69, 600, 1052, 91, 285, 320, 1213, 321, 1213}));
   EXPECT_EQ(tokens["tokens"][10], "a</w>");
-  EXPECT_EQ(Json::parse(run({"tokenize", "--model", model_, "--max-length", "5", "--json", "a b c d e"}).out)["cut_tokens"], 2);
+  EXPECT_EQ(
+      Json::parse(
+          run({"tokenize", "--model", model_, "--max-length", "5", "--json", "a b c d e"}).out)["cut_tokens"],
+      2);
   EXPECT_EQ(run({"tokenize", "--model", model_, "--max-length", "-5", "a"}).exit_code, 2);
   EXPECT_EQ(run({"tokenize", "--model", "/none", "a"}).exit_code, 3);
 }
@@ -227,7 +245,8 @@ TEST_F(Program, DescribesModelsFilesAndPictures) {
   const Json model = Json::parse(run({"info", model_, "--json"}).out);
   EXPECT_EQ(model["class"], "StableDiffusionPipeline");
   EXPECT_GT(model["components"]["unet"]["parameters"].get<int64_t>(), 100'000);
-  const Json file = Json::parse(run({"info", model_ + "/unet/diffusion_pytorch_model.safetensors", "--json"}).out);
+  const Json file =
+      Json::parse(run({"info", model_ + "/unet/diffusion_pytorch_model.safetensors", "--json"}).out);
   EXPECT_EQ(file["tensors"].size(), 208u);
   ASSERT_EQ(generate({"--prompt", "a dog"}).exit_code, 0);
   EXPECT_NE(run({"info", "image_0.png"}).out.find("a dog"), std::string::npos);

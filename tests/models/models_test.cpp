@@ -1,4 +1,5 @@
-// Models against what diffusers gives for the same weights, where the pipeline's reference cases do not reach.
+// Models against what diffusers gives for the same weights, where the pipeline's reference cases do not
+// reach.
 #include <gtest/gtest.h>
 
 #include "diffract/core/error.h"
@@ -17,7 +18,8 @@ using test::relative_error;
 constexpr double kTolerance = 1e-5;
 
 WeightScope weights_of(const std::filesystem::path& file) {
-  return {weights::Checkpoint::open({.files = {file}, .description = file.string()}), {.arithmetic = at::kFloat}};
+  return {weights::Checkpoint::open({.files = {file}, .description = file.string()}),
+          {.arithmetic = at::kFloat}};
 }
 
 ConfigReader config_of(const std::filesystem::path& file) { return {load_json(file), file.string()}; }
@@ -61,8 +63,10 @@ TEST(UNet2DConditionModel, TakesEveryOptionAsDiffusersDoes) {
   const auto expected = io::SafetensorsFile::open(file);
   const auto config = UNet2DConditionConfig::from_json(config_of(test::data("models/unet_options.json")));
   const UNet2DConditionModel unet(config, weights_of(file) / "weights");
-  const auto sample = test::load_tensor(*expected, "input.sample"), text = test::load_tensor(*expected, "input.text");
-  EXPECT_LT(relative_error(unet(sample, 123.4, text), test::load_tensor(*expected, "output.sample")), kTolerance);
+  const auto sample = test::load_tensor(*expected, "input.sample"),
+             text = test::load_tensor(*expected, "input.text");
+  EXPECT_LT(relative_error(unet(sample, 123.4, text), test::load_tensor(*expected, "output.sample")),
+            kTolerance);
   EXPECT_THROW(unet(sample, 0, text.slice(0, 0, 1)), UsageError);
   EXPECT_THROW(unet(sample, 0, text.slice(2, 0, 8)), UsageError);
   EXPECT_THROW(unet(sample.slice(1, 0, 3), 0, text), UsageError);

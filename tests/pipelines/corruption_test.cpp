@@ -1,5 +1,5 @@
-// A checkpoint whose files are damaged one at a time: each gives an error that names what is wrong, or, where the
-// damage cannot be seen (a bit of a weight), a picture; never a crash.
+// A checkpoint whose files are damaged one at a time: each gives an error that names what is wrong, or, where
+// the damage cannot be seen (a bit of a weight), a picture; never a crash.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 
 class Corruption : public ::testing::Test {
  protected:
-  Corruption() { fs::copy(test::data("reference/checkpoints/sd15-fp16"), model_, fs::copy_options::recursive); }
+  Corruption() {
+    fs::copy(test::data("reference/checkpoints/sd15-fp16"), model_, fs::copy_options::recursive);
+  }
 
   // Runs with one file damaged, and puts it back. The outcome is an error's message, or "" for a picture.
   std::string with_damage(const std::string& file, const std::function<void(const fs::path&)>& damage) {
@@ -63,7 +65,8 @@ class Corruption : public ::testing::Test {
 
   // The error must name the file or the folder that it is in.
   void expect_named(const std::string& message, const std::string& file) const {
-    const std::string component = fs::path(file).has_parent_path() ? fs::path(file).parent_path().string() : file;
+    const std::string component =
+        fs::path(file).has_parent_path() ? fs::path(file).parent_path().string() : file;
     EXPECT_NE(message.find(component), std::string::npos) << file << ": \"" << message << "\"";
   }
 
@@ -81,7 +84,8 @@ TEST_F(Corruption, ByCuttingAFileShort) {
       for (const auto length : {uintmax_t{0}, uintmax_t{1}, size / 4, size / 2, size - 3}) {
         const auto message = with_damage(file, [&](const fs::path& path) { fs::resize_file(path, length); });
         // The files that only say what tokenizer.json says too are not needed when they are empty.
-        const bool optional = length == 0 && (file.ends_with("tokenizer_config.json") || file.ends_with("map.json"));
+        const bool optional =
+            length == 0 && (file.ends_with("tokenizer_config.json") || file.ends_with("map.json"));
         const bool unread = file.ends_with("vocab.json") || file.ends_with("special_tokens_map.json");
         if (!optional && !unread) expect_named(message, file);
       }

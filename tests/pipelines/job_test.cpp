@@ -47,7 +47,8 @@ TEST(PlanJob, RefusesJobsThatMakeNoSense) {
   EXPECT_THROW(plan_job({{.request = {.prompt = {}}}}, 0, 1), UsageError);
   EXPECT_THROW(plan_job({{.request = {.prompt = {"a"}}}}, 0, 0), UsageError);
   EXPECT_THROW(plan_job({{.request = {.prompt = {"a"}, .num_images_per_prompt = 0}}}, 0, 1), UsageError);
-  EXPECT_THROW(plan_job({{.request = {.prompt = {"a", "b", "c"}, .negative_prompt = {"x", "y"}}}}, 0, 1), UsageError);
+  EXPECT_THROW(plan_job({{.request = {.prompt = {"a", "b", "c"}, .negative_prompt = {"x", "y"}}}}, 0, 1),
+               UsageError);
 }
 
 }  // namespace

@@ -42,11 +42,17 @@ TEST(StableDiffusionPipeline, NamesTheArgumentThatIsWrong) {
       {"clip_skip -1", [](Request& r) { r.clip_skip = -1; }},
       {"num_images_per_prompt", [](Request& r) { r.num_images_per_prompt = 0; }},
       {"num_images_per_prompt", [](Request& r) { r.num_images_per_prompt = 1 << 20; }},
-      {"negative_prompt", [](Request& r) { r.negative_prompt = {"a", "b"}; }},
+      {"negative_prompt",
+       [](Request& r) {
+         r.negative_prompt = {"a", "b"};
+       }},
       {"prompt_2", [](Request& r) { r.prompt_2 = {"a"}; }},
       {"true_cfg_scale", [](Request& r) { r.true_cfg_scale = 2; }},
       {"max_sequence_length", [](Request& r) { r.max_sequence_length = 5; }},
-      {"seeds", [](Request& r) { r.seeds = {1, 2}; }},
+      {"seeds",
+       [](Request& r) {
+         r.seeds = {1, 2};
+       }},
   };
   for (const auto& [named, change] : cases) {
     const auto message = error_of<UsageError>([&] { tiny()(request(change)); });
@@ -92,7 +98,8 @@ TEST(StableDiffusionPipeline, ComputesNarrowWeightsAsIfTheyWereWide) {
   const auto folder = test::data("reference/checkpoints/sd15-full-blocks").string();  // float16 files
   Request r = request([](Request& r) { r.height = r.width = 128; });
   const auto as_stored = DiffusionPipeline::from_pretrained(folder, {})(r).images[0].pixels;
-  const auto widened = DiffusionPipeline::from_pretrained(folder, {.torch_dtype = at::kFloat})(r).images[0].pixels;
+  const auto widened =
+      DiffusionPipeline::from_pretrained(folder, {.torch_dtype = at::kFloat})(r).images[0].pixels;
   EXPECT_EQ(as_stored, widened);
 }
 
@@ -105,9 +112,13 @@ TEST(DiffusionPipeline, RefusesAnUnknownScheduler) {
 }
 
 TEST(DiffusionPipeline, SaysWhereItLookedForAModel) {
-  EXPECT_NE(error_of<CheckpointError>([] { DiffusionPipeline::from_pretrained("/no/such/folder"); }).find("/no/such"),
+  EXPECT_NE(error_of<CheckpointError>([] {
+              DiffusionPipeline::from_pretrained("/no/such/folder");
+            }).find("/no/such"),
             std::string::npos);
-  EXPECT_NE(error_of<CheckpointError>([] { DiffusionPipeline::from_pretrained("no-such-model"); }).find("no-such-model"),
+  EXPECT_NE(error_of<CheckpointError>([] {
+              DiffusionPipeline::from_pretrained("no-such-model");
+            }).find("no-such-model"),
             std::string::npos);
 }
 

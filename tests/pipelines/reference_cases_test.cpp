@@ -1,5 +1,5 @@
-// Every Stable Diffusion case of tests/data/reference: what diffusers 0.42.1 computed from tiny random checkpoints,
-// embedding by embedding, step by step, pixel by pixel.
+// Every Stable Diffusion case of tests/data/reference: what diffusers 0.42.1 computed from tiny random
+// checkpoints, embedding by embedding, step by step, pixel by pixel.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 using test::ReferenceCase;
 using test::relative_error;
 
-// The contract: every step's latents within 1e-4 of the largest value, every 8-bit pixel within 1. Sums of products
-// come out in another order on every kind of CPU, which is what the tolerance is for.
+// The contract: every step's latents within 1e-4 of the largest value, every 8-bit pixel within 1. Sums of
+// products come out in another order on every kind of CPU, which is what the tolerance is for.
 constexpr double kLatentTolerance = 1e-4;
 constexpr int kPixelTolerance = 1;
 

@@ -24,8 +24,8 @@ Tensor stand_in_model(const Tensor& input, double timestep) {
   return 0.3 * input + 0.1 * std::sin(timestep / 100);
 }
 
-// A step that takes a sample of thousands (zero terminal SNR begins at sigma 4096) down to one of tens rounds at the
-// thousands' last float32 digit, and later steps keep that difference.
+// A step that takes a sample of thousands (zero terminal SNR begins at sigma 4096) down to one of tens rounds
+// at the thousands' last float32 digit, and later steps keep that difference.
 constexpr double kRounding = 0x1p-23;
 
 double largest(const Json& values) {

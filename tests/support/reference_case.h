@@ -10,8 +10,8 @@
 
 namespace diffract::test {
 
-/// A folder of tests/data/reference: case.json (what diffusers was asked), expected.safetensors and image_*.png (what
-/// it answered).
+/// A folder of tests/data/reference: case.json (what diffusers was asked), expected.safetensors and
+/// image_*.png (what it answered).
 class ReferenceCase {
  public:
   explicit ReferenceCase(const std::string& name);

@@ -32,7 +32,8 @@ TEST(DtypePolicy, ComputesInFloat32UnlessAFasterTypeWasAskedFor) {
   EXPECT_EQ(DtypePolicy::choose(at::kHalf, at::kHalf, at::kCPU).arithmetic, at::kHalf);
 }
 
-// The first values of torch.randn(1, 2, 2, 2, generator=torch.Generator("cpu").manual_seed(7)) and of a second draw.
+// The first values of torch.randn(1, 2, 2, 2, generator=torch.Generator("cpu").manual_seed(7)) and of a
+// second draw.
 TEST(SeededNoise, GivesTorchsNumbers) {
   SeededNoise noise({7, 8}, {2, 2, 2});
   const at::Tensor first = noise.draw(), second = noise.draw();

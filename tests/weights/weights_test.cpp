@@ -15,11 +15,14 @@ class WeightScopeTest : public ::testing::Test {
  protected:
   WeightScopeTest() {
     const at::Tensor values = at::arange(6, at::kFloat).view({2, 3}) / 7;
-    save_tensors(folder_ / "a.safetensors", {{"to_q.weight", values.to(at::kHalf)}, {"to_q.bias", at::ones({2})}});
-    save_tensors(folder_ / "b.safetensors", {{"ids", at::arange(3)}, {"norm.weight", at::ones({3}, at::kBFloat16)}});
+    save_tensors(folder_ / "a.safetensors",
+                 {{"to_q.weight", values.to(at::kHalf)}, {"to_q.bias", at::ones({2})}});
+    save_tensors(folder_ / "b.safetensors",
+                 {{"ids", at::arange(3)}, {"norm.weight", at::ones({3}, at::kBFloat16)}});
   }
   WeightScope scope(const tensor::DtypePolicy& policy = {}) const {
-    return {Checkpoint::open({.files = {folder_ / "a.safetensors", folder_ / "b.safetensors"}, .description = "unet"}),
+    return {Checkpoint::open(
+                {.files = {folder_ / "a.safetensors", folder_ / "b.safetensors"}, .description = "unet"}),
             policy};
   }
   test::TempFolder folder_;
@@ -36,7 +39,9 @@ TEST_F(WeightScopeTest, NamesFileTensorFoundAndExpected) {
   const auto message = error_of<CheckpointError>([&] { (scope() / "to_q").weight("weight", {3, 2}); });
   for (const char* part : {"a.safetensors", "to_q.weight", "[2, 3]", "[3, 2]"})
     EXPECT_NE(message.find(part), std::string::npos) << message;
-  EXPECT_NE(error_of<CheckpointError>([&] { (scope() / "to_k").weight("weight", {2, 3}); }).find("to_k.weight"),
+  EXPECT_NE(error_of<CheckpointError>([&] {
+              (scope() / "to_k").weight("weight", {2, 3});
+            }).find("to_k.weight"),
             std::string::npos);
   EXPECT_NE(error_of<CheckpointError>([&] { scope().tensor("ids", {3}); }).find("I64"), std::string::npos);
 }
