@@ -1,5 +1,6 @@
 #include "diffract/cli/arguments.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
 

@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/cpu/Utils.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>

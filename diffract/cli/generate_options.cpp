@@ -1,5 +1,6 @@
 #include "diffract/cli/generate_options.h"
 
+#include <fmt/format.h>
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/prompts_file.h"
 #include "diffract/core/error.h"

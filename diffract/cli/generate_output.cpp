@@ -1,5 +1,6 @@
 #include "diffract/cli/generate_output.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 #include "diffract/cli/output_pattern.h"
 
+#include <fmt/format.h>
 #include "diffract/core/error.h"
 
 namespace diffract::cli {

@@ -1,5 +1,6 @@
 #include "diffract/cli/prompts_file.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 
 #include "diffract/core/error.h"

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/core/error.h"

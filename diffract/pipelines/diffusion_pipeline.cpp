@@ -7,6 +7,7 @@
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/stable_diffusion.h"
 #include "diffract/schedulers/schedule.h"
+#include "diffract/tensor/host_memory.h"
 #include "diffract/weights/weight.h"
 
 namespace diffract::pipelines {
@@ -49,6 +50,7 @@ std::filesystem::path find_model(const std::string& model) {
 }
 
 DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, const LoadOptions& options) {
+  tensor::keep_host_memory();
   const io::ModelFolder folder = io::ModelFolder::open(find_model(model));
   for (const Family& family : kFamilies)
     if (folder.class_name() == family.class_name)
@@ -60,8 +62,11 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
 }
 
 Output DiffusionPipeline::operator()(const Request& request, const StepObserver& observe) const {
-  struct Scratch {
-    ~Scratch() { weights::release_scratch(); }
+  struct Memory {
+    ~Memory() {
+      weights::release_scratch();
+      tensor::release_host_memory();
+    }
   } released_at_the_end;
   const c10::InferenceMode no_autograd;
   return with_memory_errors([&] { return pipeline_->generate(request, observe); });

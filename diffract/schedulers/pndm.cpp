@@ -52,7 +52,8 @@ class Pndm final : public Schedule {
       throw UsageError("num_inference_steps {}: PNDMScheduler with skip_prk_steps false takes {} or more",
                        spaced.size(), kRungeKuttaSteps);
     // From one timestep to the next: at its begin, twice half way, at its end.
-    const auto half = static_cast<double>(stride_ / 2);
+    const int64_t half_stride = stride_ / 2;
+    const auto half = static_cast<double>(half_stride);
     for (size_t i = 0; i + 1 < kRungeKuttaSteps; ++i)
       for (const double t : {spaced[i], spaced[i + 1] + half, spaced[i + 1] + half, spaced[i + 1]})
         timesteps_.push_back(t);

@@ -42,8 +42,7 @@ std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& 
         t = rule.round_linspace ? std::nearbyint(t) : static_cast<double>(static_cast<float>(t));
         break;
       case Spacing::Kind::leading:
-        t = from_picture * static_cast<double>(last_timestep / spaced) +
-            static_cast<double>(spacing.steps_offset);
+        t = static_cast<double>((spaced - 1 - i) * (last_timestep / spaced) + spacing.steps_offset);
         break;
       case Spacing::Kind::trailing:
         t = std::nearbyint(last + static_cast<double>(i) * increment) - 1;

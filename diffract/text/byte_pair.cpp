@@ -61,7 +61,7 @@ BytePair::BytePair(const Vocabulary& vocabulary, const Merges& merges, int64_t u
   }
   merges_.reserve(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
+    const std::string &left = merges[rank].first, &right = merges[rank].second;
     const auto known = [&](const std::string& token) {
       const int64_t id = id_or(token, -1);
       if (id < 0)

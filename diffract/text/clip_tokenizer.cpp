@@ -26,7 +26,7 @@ ClipTokenizer ClipTokenizer::load(const std::filesystem::path& folder) {
   return ClipTokenizer(load_clip_vocabulary(folder));
 }
 
-ClipTokenizer::ClipTokenizer(ClipVocabulary v)
+ClipTokenizer::ClipTokenizer(const ClipVocabulary& v)
     : byte_pair_(v.tokens, v.merges, v.unk_id, v.source),
       bos_id_(v.bos_id),
       eos_id_(v.eos_id),

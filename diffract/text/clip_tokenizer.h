@@ -12,7 +12,7 @@ class ClipTokenizer final : public Tokenizer {
  public:
   /// Reads a `tokenizer/` folder. Throws CheckpointError naming the file and what is wrong.
   static ClipTokenizer load(const std::filesystem::path& folder);
-  explicit ClipTokenizer(ClipVocabulary vocabulary);
+  explicit ClipTokenizer(const ClipVocabulary& vocabulary);
 
   Encoding encode(std::string_view text, const EncodeOptions& options) const override;
   std::string id_to_token(int64_t id) const override;
