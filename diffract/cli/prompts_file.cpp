@@ -65,11 +65,12 @@ pipelines::JobEntry parse_prompt_line(std::string_view line, const std::string& 
   pipelines::JobEntry entry{.request = shared};
   try {
     const ConfigReader reader(parse_json(line, where), where);
-    for (const auto& [name, value] : reader.json().items()) {
-      const auto* key =
-          std::find_if(std::begin(kKeys), std::end(kKeys), [&](const Key& k) { return name == k.name; });
-      if (key == std::end(kKeys)) throw UsageError("{}: \"{}\" is not an option of a picture", where, name);
-      if (!value.is_null()) key->set(entry, reader, key->name);
+    for (const auto& item : reader.json().items()) {
+      const auto* key = std::find_if(std::begin(kKeys), std::end(kKeys),
+                                     [&](const Key& k) { return item.key() == k.name; });
+      if (key == std::end(kKeys))
+        throw UsageError("{}: \"{}\" is not an option of a picture", where, item.key());
+      if (!item.value().is_null()) key->set(entry, reader, key->name);
     }
   } catch (const CheckpointError& error) {
     throw UsageError("{}", error.what());  // the file is the user's, not a model's

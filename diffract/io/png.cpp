@@ -65,6 +65,7 @@ std::vector<std::byte> encode_png(const Image& image, const std::vector<PngText>
       .width = image.width, .height = image.height, .bit_depth = 8, .color_type = color_type(image)};
   check(spng_set_ihdr(context.get(), &header));
   std::vector<spng_text> chunks;
+  chunks.reserve(texts.size());
   for (const PngText& text : texts) chunks.push_back(to_spng(text));
   if (!chunks.empty())
     check(spng_set_text(context.get(), chunks.data(), static_cast<uint32_t>(chunks.size())));

@@ -29,6 +29,7 @@ std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& 
   const int64_t count = spacing.kind == Spacing::Kind::trailing
                             ? std::clamp<int64_t>(static_cast<int64_t>(std::ceil(last / ratio)), 1, steps)
                             : steps;
+  const int64_t step_ratio = last_timestep / spaced;  // the leading timesteps are whole multiples of it
   std::vector<double> timesteps(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     const auto from_picture = static_cast<double>(spaced - 1 - i);
@@ -42,7 +43,7 @@ std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& 
         t = rule.round_linspace ? std::nearbyint(t) : static_cast<double>(static_cast<float>(t));
         break;
       case Spacing::Kind::leading:
-        t = static_cast<double>((spaced - 1 - i) * (last_timestep / spaced) + spacing.steps_offset);
+        t = static_cast<double>((spaced - 1 - i) * step_ratio + spacing.steps_offset);
         break;
       case Spacing::Kind::trailing:
         t = std::nearbyint(last + static_cast<double>(i) * increment) - 1;

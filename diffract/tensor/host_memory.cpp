@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string_view>
 #include <unordered_map>
@@ -93,13 +94,13 @@ class HostMemory final : public c10::Allocator {
     void* region =
         ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (region == MAP_FAILED) return nullptr;
-    const auto begin = reinterpret_cast<uintptr_t>(region);
-    const uintptr_t aligned = (begin + kHugePage - 1) / kHugePage * kHugePage;
-    if (aligned > begin) ::munmap(region, aligned - begin);
-    if (const size_t behind = begin + kHugePage - aligned; behind > 0)
-      ::munmap(reinterpret_cast<void*>(aligned + size), behind);
-    ::madvise(reinterpret_cast<void*>(aligned), size, MADV_HUGEPAGE);  // a wish: without it all works, slower
-    return reinterpret_cast<void*>(aligned);
+    void* aligned = region;
+    size_t room = size + kHugePage;
+    std::align(kHugePage, size, aligned, room);  // cannot fail: there is a huge page to spare
+    if (const size_t before = size + kHugePage - room; before > 0) ::munmap(region, before);
+    if (room > size) ::munmap(static_cast<std::byte*>(aligned) + size, room - size);
+    ::madvise(aligned, size, MADV_HUGEPAGE);  // a wish: without it all works, slower
+    return aligned;
   }
 
   // The largest go first: few of them make room, and the small ones are asked for more often.
