@@ -6,6 +6,7 @@
 
 tests/data/clip_tokenizer/      vocab.json, merges.txt and the two configs, as Stable Diffusion 1.5 has them
 tests/data/tokenization/clip.jsonl   a line each: {"text": ..., "ids": [...]}; the ids without the start and end token
+tests/data/tokenization/t5.jsonl     the same with the T5 tokenizer of models/emoji-flux
 """
 import gzip
 import importlib.util
@@ -64,17 +65,32 @@ def write_vocabulary(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps({**special, "do_lower_case": True, "model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}) + "\n")
 
 
+def t5_texts():
+    """What T5 has beyond CLIP's texts: its sentinels, its own mark of a word, and what its table of characters rewrites."""
+    rng = random.Random(20261124)
+    sentinels = ["<extra_id_0>", "<extra_id_99>", "<extra_id_100>", "</s>", "<pad>", "<unk>", "a</s>b", "a <extra_id_5> b", " <unk> ", "<extra_id_1><extra_id_2>", "＜pad＞", "＜/s＞x", "< pad>"]
+    marks = ["▁", "▁▁", "a▁b", "▁a ▁b", " ▁ ", "▁<extra_id_3>▁", "a ▁", "_a_"]
+    rewritten = ["ﬁ", "½ cup", "Ａ１！", "㍿", "①②③", "ﷺ", "e\u0301", "\u1100\u1161\u11a8", "ｶﾞ", "\r\n", "a\r\nb", "\u00ad", "\u200b\u200c\u200d", "\ufeff", "x\u0300\u0301\u0302", "ﬁ\u0301", "²\u0301", "\u0e33", "\u1e9b\u0323", "\u0958", "🇩🇪", "\u115f\u1160"]
+    found = sentinels + marks + rewritten + [a + b for a in rewritten for b in sentinels[:6] + marks[:4] + rewritten]
+    parts = SUBJECTS + sentinels + marks + rewritten
+    return found + [" ".join(rng.choice(parts) for _ in range(rng.randint(2, 6))) for _ in range(300)]
+
+
+def write_cases(out, tokenizer, all_texts, ids):
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"text": t, "ids": ids(tokenizer(t).input_ids)}, separators=(",", ":")) for t in all_texts]
+    out.write_text("\n".join(lines) + "\n")
+    print(len(lines), "texts,", out.stat().st_size, "bytes")
+
+
 def main():
-    from transformers import CLIPTokenizer
+    from transformers import CLIPTokenizer, T5Tokenizer
 
     data = Path(sys.argv[1])
     write_vocabulary(data / "clip_tokenizer")
-    tokenizer = CLIPTokenizer.from_pretrained(data / "clip_tokenizer")
-    out = data / "tokenization" / "clip.jsonl"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"text": t, "ids": tokenizer(t).input_ids[1:-1]}, separators=(",", ":")) for t in texts()]
-    out.write_text("\n".join(lines) + "\n")
-    print(len(lines), "texts,", out.stat().st_size, "bytes")
+    write_cases(data / "tokenization/clip.jsonl", CLIPTokenizer.from_pretrained(data / "clip_tokenizer"), texts(), lambda ids: ids[1:-1])
+    t5 = T5Tokenizer.from_pretrained(Path(__file__).parent.parent / "models/emoji-flux/tokenizer_2")
+    write_cases(data / "tokenization/t5.jsonl", t5, list(dict.fromkeys(texts() + t5_texts())), lambda ids: ids[:-1])
 
 
 if __name__ == "__main__":

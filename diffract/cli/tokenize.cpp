@@ -4,7 +4,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
 #include "diffract/pipelines/pipeline.h"
-#include "diffract/text/clip_tokenizer.h"
+#include "diffract/text/load_tokenizer.h"
 
 namespace diffract::cli {
 namespace {
@@ -19,14 +19,14 @@ void tokenize(const TokenizeOptions& options) {
   const auto folder = pipelines::find_model(options.model);
   const auto own = folder / options.tokenizer;
   // A tokenizer's own folder may be given too.
-  const auto tokenizer = text::ClipTokenizer::load(std::filesystem::is_directory(own) ? own : folder);
+  const auto tokenizer = text::load_tokenizer(std::filesystem::is_directory(own) ? own : folder);
   if (options.max_length < 0 || options.max_length > (1 << 20))
     throw UsageError("--max-length {}: expected 1 to {}", options.max_length, 1 << 20);
   const auto encoding = options.max_length > 0
-                            ? tokenizer.encode(options.text, {.max_length = options.max_length, .pad = true})
-                            : tokenizer.encode(options.text, {});
+                            ? tokenizer->encode(options.text, {.max_length = options.max_length, .pad = true})
+                            : tokenizer->encode(options.text, {});
   Json ids = encoding.input_ids, tokens = Json::array();
-  for (const int64_t id : encoding.input_ids) tokens.push_back(tokenizer.id_to_token(id));
+  for (const int64_t id : encoding.input_ids) tokens.push_back(tokenizer->id_to_token(id));
   if (options.json) {
     fmt::print("{}\n",
                Json{{"input_ids", ids}, {"tokens", tokens}, {"cut_tokens", encoding.cut_tokens}}.dump());

@@ -22,18 +22,8 @@ class ClipTokenizer final : public Tokenizer {
  private:
   void encode_words(std::u32string_view normalised, std::vector<int64_t>& ids) const;
 
-  struct Special {
-    std::u32string content;
-    int64_t id;
-    bool normalized;
-  };
-  // Calls text(piece) for what lies between the special tokens of the given kind, and found(id) for each of
-  // those.
-  template <typename Text, typename Found>
-  void split_special(std::u32string_view text, bool normalized, Text&& on_text, Found&& on_found) const;
-
   BytePair byte_pair_;
-  std::vector<Special> special_tokens_;
+  AddedTokens added_tokens_;
   std::vector<std::string> tokens_;  // by id; empty where the vocabulary has a gap
   int64_t bos_id_, eos_id_, pad_id_, model_max_length_;
 };

@@ -17,6 +17,13 @@ struct Encoding {
   int64_t cut_tokens = 0;          // how many tokens of the text did not fit
 };
 
+struct EndTokens {
+  int64_t end, pad;
+};
+/// What every tokenizer does with the ids of a text: cuts them so that the end token fits behind, adds it,
+/// and pads. `options.max_length` is 0 or leaves room for the end token.
+Encoding finish_encoding(std::vector<int64_t> ids, const EndTokens& tokens, const EncodeOptions& options);
+
 /// Text to token ids, as the tokenizer class of transformers gives them.
 class Tokenizer {
  public:

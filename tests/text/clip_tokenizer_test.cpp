@@ -93,7 +93,7 @@ TEST(ClipTokenizer, ReadsBothFormsOfTheFiles) {
 // A token that is looked for in normalised text is found in capitals too (as transformers does for configs
 // that say "normalized": true, Stable Diffusion 1.5's among them).
 TEST(ClipTokenizer, FindsNormalisedSpecialTokensInCapitals) {
-  ClipFiles files{
+  TokenizerFiles files{
       .tokenizer_json = {},
       .vocab_json = R"({"a</w>":0,"<":1,"|":2,">":3,"<s>":4,"<e>":5,"s":6,"b</w>":7,"e":8,"<</w>":9})",
       .merges_txt = "#version: 0.2\n",

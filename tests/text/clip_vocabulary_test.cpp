@@ -9,7 +9,7 @@
 namespace diffract::text {
 namespace {
 
-ClipFiles sound_files() {
+TokenizerFiles sound_files() {
   return {
       .tokenizer_json = {},
       .vocab_json = R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab</w>":4,"<|startoftext|>":5,"<|endoftext|>":6})",
@@ -19,9 +19,9 @@ ClipFiles sound_files() {
       .folder = "memory"};
 }
 
-std::string error_with(const std::function<void(ClipFiles&)>& damage) {
+std::string error_with(const std::function<void(TokenizerFiles&)>& damage) {
   return test::error_of<CheckpointError>([&] {
-    ClipFiles files = sound_files();
+    TokenizerFiles files = sound_files();
     damage(files);
     ClipTokenizer tokenizer(parse_clip_vocabulary(files));
   });
@@ -33,46 +33,46 @@ TEST(ClipVocabulary, TakesSoundFiles) {
 }
 
 TEST(ClipVocabulary, NamesTheFileAndWhatIsWrongInIt) {
-  const std::tuple<std::string, std::string, std::string ClipFiles::*> cases[] = {
-      {"", "vocab.json", &ClipFiles::vocab_json},
-      {"[]", "vocab.json", &ClipFiles::vocab_json},
-      {"{}", "vocab.json", &ClipFiles::vocab_json},
-      {R"({"a":"0"})", "vocab.json", &ClipFiles::vocab_json},
-      {R"({"a":-1})", "vocab.json", &ClipFiles::vocab_json},
-      {R"({"a":0.5})", "vocab.json", &ClipFiles::vocab_json},
-      {R"({"a":99999999999})", "vocab.json", &ClipFiles::vocab_json},
-      {R"({"a":0,"b":0})", "vocab.json", &ClipFiles::vocab_json},
-      {R"({"a":0,"b":1})", "<|startoftext|>", &ClipFiles::vocab_json},
-      {R"({"a":0,)", "vocab.json", &ClipFiles::vocab_json},
-      {"a b c\n", "merges.txt:1", &ClipFiles::merges_txt},
-      {"a  b\n", "merges.txt:1", &ClipFiles::merges_txt},
-      {"#version: 0.2\nab\n", "merges.txt:2", &ClipFiles::merges_txt},
-      {" b\n", "merges.txt:1", &ClipFiles::merges_txt},
-      {"a \n", "merges.txt:1", &ClipFiles::merges_txt},
-      {"a c\n", "\"c\"", &ClipFiles::merges_txt},
-      {"b a</w>\n", "\"ba</w>\"", &ClipFiles::merges_txt},
-      {R"({"model_max_length":"long"})", "model_max_length", &ClipFiles::tokenizer_config_json},
-      {R"({"model_max_length":-5})", "model_max_length", &ClipFiles::tokenizer_config_json},
-      {R"({"bos_token":5})", "bos_token", &ClipFiles::tokenizer_config_json},
-      {R"({"bos_token":""})", "bos_token", &ClipFiles::tokenizer_config_json},
-      {R"({"eos_token":{"content":7}})", "eos_token", &ClipFiles::tokenizer_config_json},
-      {R"({"pad_token":"<none>"})", "<none>", &ClipFiles::tokenizer_config_json},
-      {R"([1])", "tokenizer_config.json", &ClipFiles::tokenizer_config_json},
-      {R"({"unk_token":[]})", "unk_token", &ClipFiles::special_tokens_map_json},
-      {R"({"model":{"type":"Unigram"}})", "tokenizer.json", &ClipFiles::tokenizer_json},
-      {R"({"model":[]})", "tokenizer.json", &ClipFiles::tokenizer_json},
-      {R"({"model":{"vocab":{"a":0},"merges":{}}})", "merges", &ClipFiles::tokenizer_json},
-      {R"({"model":{"vocab":{"a":0},"merges":[["a"]]}})", "merge 1", &ClipFiles::tokenizer_json},
-      {R"({"model":{"vocab":{"a":0},"merges":["a b c"]}})", "merge 1", &ClipFiles::tokenizer_json},
+  const std::tuple<std::string, std::string, std::string TokenizerFiles::*> cases[] = {
+      {"", "vocab.json", &TokenizerFiles::vocab_json},
+      {"[]", "vocab.json", &TokenizerFiles::vocab_json},
+      {"{}", "vocab.json", &TokenizerFiles::vocab_json},
+      {R"({"a":"0"})", "vocab.json", &TokenizerFiles::vocab_json},
+      {R"({"a":-1})", "vocab.json", &TokenizerFiles::vocab_json},
+      {R"({"a":0.5})", "vocab.json", &TokenizerFiles::vocab_json},
+      {R"({"a":99999999999})", "vocab.json", &TokenizerFiles::vocab_json},
+      {R"({"a":0,"b":0})", "vocab.json", &TokenizerFiles::vocab_json},
+      {R"({"a":0,"b":1})", "<|startoftext|>", &TokenizerFiles::vocab_json},
+      {R"({"a":0,)", "vocab.json", &TokenizerFiles::vocab_json},
+      {"a b c\n", "merges.txt:1", &TokenizerFiles::merges_txt},
+      {"a  b\n", "merges.txt:1", &TokenizerFiles::merges_txt},
+      {"#version: 0.2\nab\n", "merges.txt:2", &TokenizerFiles::merges_txt},
+      {" b\n", "merges.txt:1", &TokenizerFiles::merges_txt},
+      {"a \n", "merges.txt:1", &TokenizerFiles::merges_txt},
+      {"a c\n", "\"c\"", &TokenizerFiles::merges_txt},
+      {"b a</w>\n", "\"ba</w>\"", &TokenizerFiles::merges_txt},
+      {R"({"model_max_length":"long"})", "model_max_length", &TokenizerFiles::tokenizer_config_json},
+      {R"({"model_max_length":-5})", "model_max_length", &TokenizerFiles::tokenizer_config_json},
+      {R"({"bos_token":5})", "bos_token", &TokenizerFiles::tokenizer_config_json},
+      {R"({"bos_token":""})", "bos_token", &TokenizerFiles::tokenizer_config_json},
+      {R"({"eos_token":{"content":7}})", "eos_token", &TokenizerFiles::tokenizer_config_json},
+      {R"({"pad_token":"<none>"})", "<none>", &TokenizerFiles::tokenizer_config_json},
+      {R"([1])", "tokenizer_config.json", &TokenizerFiles::tokenizer_config_json},
+      {R"({"unk_token":[]})", "unk_token", &TokenizerFiles::special_tokens_map_json},
+      {R"({"model":{"type":"Unigram"}})", "tokenizer.json", &TokenizerFiles::tokenizer_json},
+      {R"({"model":[]})", "tokenizer.json", &TokenizerFiles::tokenizer_json},
+      {R"({"model":{"vocab":{"a":0},"merges":{}}})", "merges", &TokenizerFiles::tokenizer_json},
+      {R"({"model":{"vocab":{"a":0},"merges":[["a"]]}})", "merge 1", &TokenizerFiles::tokenizer_json},
+      {R"({"model":{"vocab":{"a":0},"merges":["a b c"]}})", "merge 1", &TokenizerFiles::tokenizer_json},
   };
   for (const auto& [text, named, file] : cases) {
-    const auto message = error_with([&](ClipFiles& files) { files.*file = text; });
+    const auto message = error_with([&](TokenizerFiles& files) { files.*file = text; });
     EXPECT_NE(message.find(named), std::string::npos) << text << " gives: " << message;
   }
 }
 
 TEST(ClipVocabulary, TakesTransformersMarkForNoLimitAsClipsLength) {
-  ClipFiles files = sound_files();
+  TokenizerFiles files = sound_files();
   files.tokenizer_config_json = R"({"model_max_length":1000000000000000019884624838656})";
   EXPECT_EQ(parse_clip_vocabulary(files).model_max_length, 77);
 }
