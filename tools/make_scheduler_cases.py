@@ -103,37 +103,53 @@ def grid():
         yield add("UniPCMultistep", 7, **SD, **extra)
 
 
-def run(name, config, steps, eta):
+    for given in (False, True):  # the sigmas that FLUX's pipeline gives, and the class's own
+        for steps in (1, 2, 4, 28):
+            for config in (dict(shift=1.0), dict(shift=3.0), dict(shift=3.0, use_dynamic_shifting=True), dict(use_dynamic_shifting=True, time_shift_type="linear"), dict(shift=3.0, shift_terminal=0.1),
+                           dict(use_dynamic_shifting=True, shift_terminal=0.02), dict(shift=2.0, use_karras_sigmas=True), dict(shift=2.0, use_exponential_sigmas=True), dict(use_dynamic_shifting=True, use_beta_sigmas=True),
+                           dict(shift=3.0, stochastic_sampling=True), dict(shift=1.5, invert_sigmas=True), dict(shift=3.0, num_train_timesteps=500)):
+                if steps == 1 and not given and config.get("shift_terminal"):
+                    continue  # 0 / 0 upstream
+                name = "FlowMatchEulerDiscrete"
+                yield (*add(name, steps, **config), given, 0.75 if config.get("use_dynamic_shifting") else None)
+
+
+def run(name, config, steps, eta, given=False, mu=None):
     scheduler = getattr(diffusers, name).from_config(config)  # keeps keys that the class does not know, as pipelines do
-    scheduler.set_timesteps(steps)
+    request = {"sigmas": np.linspace(1.0, 1 / steps, steps).tolist()} if given else {}
+    if mu is not None:
+        request["mu"] = mu
+    scheduler.set_timesteps(**request) if given else scheduler.set_timesteps(steps, **request)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # without it, schedules whose first timestep stands twice lose their first step
     generators = [torch.Generator("cpu").manual_seed(SEED + i) for i in range(SHAPE[0])]
-    sample = randn_tensor(SHAPE, generator=generators) * scheduler.init_noise_sigma
+    init_noise_sigma = float(getattr(scheduler, "init_noise_sigma", 1.0))  # flow matching has none: it begins with noise alone
+    sample = randn_tensor(SHAPE, generator=generators) * init_noise_sigma
     accepts = scheduler.step.__code__.co_varnames
     extra = {**({"eta": eta} if "eta" in accepts else {}), **({"generator": generators} if "generator" in accepts else {})}
     samples = []
     for t in scheduler.timesteps:
-        model_input = scheduler.scale_model_input(sample, t)
+        model_input = scheduler.scale_model_input(sample, t) if hasattr(scheduler, "scale_model_input") else sample
         output = 0.3 * model_input + 0.1 * math.sin(float(t) / 100)
         sample = scheduler.step(output, t, sample, **extra).prev_sample
         samples.append(sample)
-    return [float(t) for t in scheduler.timesteps], float(scheduler.init_noise_sigma), samples
+    return request, [float(t) for t in scheduler.timesteps], init_noise_sigma, samples
 
 
 def main():
     lines, seen = [], set()
-    for name, config, steps, eta in grid():
-        key = json.dumps([name, config, steps, eta], sort_keys=True)
+    for case in grid():
+        name, config, steps, eta = case[:4]
+        key = json.dumps(case, sort_keys=True)
         if key in seen:
             continue
         seen.add(key)
-        timesteps, sigma, samples = run(name, config, steps, eta)
+        request, timesteps, sigma, samples = run(*case)
         if not all(torch.isfinite(s).all() for s in samples):
             print("not finite upstream, left out:", name, config, steps)
             continue
         rounded = [[float(np.format_float_scientific(v, precision=6)) for v in s.flatten().tolist()] for s in samples]
-        lines.append(json.dumps({"class": name, "config": config, "steps": steps, "eta": eta, "timesteps": timesteps, "init_noise_sigma": sigma, "samples": rounded}, separators=(",", ":")))
+        lines.append(json.dumps({"class": name, "config": config, "steps": steps, "eta": eta, **request, "timesteps": timesteps, "init_noise_sigma": sigma, "samples": rounded}, separators=(",", ":")))
     out = Path(sys.argv[1])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(lines) + "\n")

@@ -18,6 +18,7 @@ constexpr Entry kEntries[] = {
     {"DPMSolverMultistepScheduler", make_dpm_solver_multistep},
     {"EulerAncestralDiscreteScheduler", make_euler_ancestral_discrete},
     {"EulerDiscreteScheduler", make_euler_discrete},
+    {"FlowMatchEulerDiscreteScheduler", make_flow_match_euler_discrete},
     {"HeunDiscreteScheduler", make_heun_discrete},
     {"LMSDiscreteScheduler", make_lms_discrete},
     {"PNDMScheduler", make_pndm},

@@ -10,6 +10,7 @@ MakeSchedule make_ddim;
 MakeSchedule make_dpm_solver_multistep;
 MakeSchedule make_euler_ancestral_discrete;
 MakeSchedule make_euler_discrete;
+MakeSchedule make_flow_match_euler_discrete;
 MakeSchedule make_heun_discrete;
 MakeSchedule make_lms_discrete;
 MakeSchedule make_pndm;

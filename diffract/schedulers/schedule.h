@@ -21,6 +21,9 @@ using NoiseSource = std::function<Tensor()>;
 struct ScheduleRequest {
   int64_t num_inference_steps = 50;  // 1 to 10,000
   double eta = 0.0;  // DDIM's noise share in [0, 1]; other schedulers ignore it, as in diffusers
+  // FlowMatchEulerDiscrete's alone:
+  std::vector<float> sigmas;  // set_timesteps' `sigmas`, before shifting; empty: the class's own
+  std::optional<double> mu;   // the shift, where the config has use_dynamic_shifting
 };
 
 /// One request's walk from noise to image. It belongs to that request alone: multistep methods keep their
@@ -38,7 +41,8 @@ class Schedule {
     static_cast<void>(index);
     return sample;
   }
-  /// The sample after evaluation `index`, given what the model made of it. All float32 [B, C, H, W].
+  /// The sample after evaluation `index`, given what the model made of it. All float32, of one
+  /// shape: [B, C, H, W], or [B, L, C] where latents are packed.
   virtual Tensor step(const Tensor& model_output, size_t index, const Tensor& sample,
                       const NoiseSource& noise) = 0;
 

@@ -15,10 +15,12 @@ void make(const std::string& name, const Json& config, int64_t steps, double eta
   make_schedule(name, config, "scheduler_config.json", {.num_inference_steps = steps, .eta = eta});
 }
 
+constexpr const char* kFlow = "FlowMatchEulerDiscreteScheduler";
+
 TEST(MakeSchedule, ListsTheKnownClassesForAnUnknownOne) {
   const auto message = error_of<UsageError>([] { make("EulerScheduler", Json::object(), 5); });
   EXPECT_NE(message.find("EulerDiscreteScheduler"), std::string::npos) << message;
-  EXPECT_EQ(scheduler_names().size(), 8u);
+  EXPECT_EQ(scheduler_names().size(), 9u);
 }
 
 TEST(MakeSchedule, RefusesStepsAndEtaOutOfRange) {
@@ -45,12 +47,31 @@ TEST(MakeSchedule, NamesTheBadKeyOfAConfig) {
       {"trained_betas", Json::array({0.1, 2.0})},
       {"trained_betas", "all"},
   };
-  for (const auto& name : scheduler_names())
+  for (const auto& name : scheduler_names()) {
+    if (name == kFlow) continue;  // has keys of its own, below
     for (const auto& [key, value] : bad) {
       const auto message = error_of<CheckpointError>([&] { make(name, Json{{key, value}}, 5); });
       EXPECT_NE(message.find(std::string("\"") + key + "\""), std::string::npos) << name << ": " << message;
       EXPECT_NE(message.find("scheduler_config.json"), std::string::npos) << message;
     }
+  }
+}
+
+TEST(MakeSchedule, NamesTheBadKeyOfAFlowConfig) {
+  const std::pair<const char*, Json> bad[] = {
+      {"num_train_timesteps", 0},     {"shift", -1},           {"shift", "x"},
+      {"use_dynamic_shifting", 1},    {"invert_sigmas", "no"}, {"time_shift_type", "square"},
+      {"shift_terminal", 1.5},        {"shift_terminal", -1},  {"stochastic_sampling", 2},
+      {"use_karras_sigmas", "maybe"},
+  };
+  for (const auto& [key, value] : bad) {
+    const auto message = error_of<CheckpointError>([&] { make(kFlow, Json{{key, value}}, 5); });
+    EXPECT_NE(message.find(std::string("\"") + key + "\""), std::string::npos) << message;
+  }
+  EXPECT_NE(error_of<UsageError>([] {
+              make(kFlow, {{"use_dynamic_shifting", true}}, 5);
+            }).find("mu"),
+            std::string::npos);
 }
 
 TEST(MakeSchedule, RefusesWhatItDoesNotBuildRatherThanIgnoringIt) {

@@ -43,8 +43,10 @@ double worst_error(const Tensor& found, const Json& expected) {
 }
 
 void follow(const Json& expected) {
-  const auto schedule = make_schedule(expected["class"], expected["config"], "config",
-                                      {.num_inference_steps = expected["steps"], .eta = expected["eta"]});
+  ScheduleRequest request{.num_inference_steps = expected["steps"], .eta = expected["eta"]};
+  request.sigmas = expected.value("sigmas", std::vector<float>());
+  if (expected.contains("mu")) request.mu = expected["mu"].get<double>();
+  const auto schedule = make_schedule(expected["class"], expected["config"], "config", request);
   ASSERT_EQ(schedule->timesteps().size(), expected["timesteps"].size());
   EXPECT_NEAR(schedule->init_noise_sigma(), expected["init_noise_sigma"].get<double>(),
               1e-6 * expected["init_noise_sigma"].get<double>());
@@ -83,6 +85,9 @@ TEST(PNDM, FollowsDiffusersStepByStep) { follow_all("PNDMScheduler", 20); }
 TEST(EulerDiscrete, FollowsDiffusersStepByStep) { follow_all("EulerDiscreteScheduler", 30); }
 TEST(EulerAncestralDiscrete, FollowsDiffusersStepByStep) {
   follow_all("EulerAncestralDiscreteScheduler", 15);
+}
+TEST(FlowMatchEulerDiscrete, FollowsDiffusersStepByStep) {
+  follow_all("FlowMatchEulerDiscreteScheduler", 60);
 }
 TEST(LMSDiscrete, FollowsDiffusersStepByStep) { follow_all("LMSDiscreteScheduler", 25); }
 TEST(HeunDiscrete, FollowsDiffusersStepByStep) { follow_all("HeunDiscreteScheduler", 25); }
