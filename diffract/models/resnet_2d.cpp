@@ -1,6 +1,57 @@
 #include "diffract/models/resnet_2d.h"
 
+#include <algorithm>
+
 namespace diffract::models {
+namespace {
+
+// Feature maps beyond this size (a VAE's, near the pixels) are computed band by band, so that the copies on
+// the way to a convolution stay small: half the memory of a 512x512 picture's VAE, and no slower.
+constexpr int64_t kBandedElements = int64_t{24} << 20;
+constexpr int64_t kBandElements = int64_t{8} << 20;
+constexpr int64_t kHalo = 1;  // rows that a 3x3 convolution sees beyond its own
+
+// Half-open range of rows.
+struct Rows {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+// `rows` of a picture of `height` together with the halo around them.
+Rows with_halo(const Rows& rows, int64_t height) {
+  return {std::max<int64_t>(rows.begin - kHalo, 0), std::min(rows.end + kHalo, height)};
+}
+
+// Calls compute(rows) for bands of `height` rows, of `row_elements` on the way, and joins what it gives, [B,
+// C, rows or a multiple of them, W].
+template <typename Compute>
+Tensor by_bands(int64_t height, int64_t row_elements, const Compute& compute) {
+  const int64_t step = std::max<int64_t>(kBandElements / row_elements, 8);
+  Tensor joined;
+  for (int64_t begin = 0; begin < height; begin += step) {
+    const Rows rows{begin, std::min(begin + step, height)};
+    const Tensor band = compute(rows);
+    const int64_t factor = band.size(2) / rows.size();
+    if (!joined.defined())
+      joined = at::empty({band.size(0), band.size(1), factor * height, band.size(3)}, band.options());
+    joined.slice(2, factor * rows.begin, factor * rows.end).copy_(band);
+  }
+  return joined;
+}
+
+// conv(activate(norm(x))) for a 3x3 convolution.
+Tensor norm_activate_convolve(const nn::GroupNorm& norm, nn::Activation activation, const nn::Conv2d& conv,
+                              const Tensor& x) {
+  if (x.numel() < kBandedElements) return conv(nn::activate(activation, norm(x)));
+  const auto affine = norm.affine(x);
+  return by_bands(x.size(2), x.numel() / x.size(2), [&](const Rows& rows) {
+    const Rows seen = with_halo(rows, x.size(2));
+    const Tensor normed = at::addcmul(affine.shift, x.slice(2, seen.begin, seen.end), affine.scale);
+    return conv(nn::activate(activation, Tensor(normed))).narrow(2, rows.begin - seen.begin, rows.size());
+  });
+}
+
+}  // namespace
 
 ResnetBlock2D::ResnetBlock2D(const WeightScope& w, const ResnetShape& s)
     : norm1_(w / "norm1", s.groups, s.in_channels, s.eps),
@@ -16,11 +67,11 @@ ResnetBlock2D::ResnetBlock2D(const WeightScope& w, const ResnetShape& s)
 }
 
 Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb) const {
-  Tensor x = conv1_(nn::activate(activation_, norm1_(input)));
-  if (time_emb_proj_) x = x + (*time_emb_proj_)(temb).unsqueeze(-1).unsqueeze(-1);
-  x = conv2_(nn::activate(activation_, norm2_(x)));
-  const Tensor sum = (conv_shortcut_ ? (*conv_shortcut_)(input) : input) + x;
-  return output_scale_factor_ == 1.0 ? sum : sum / output_scale_factor_;
+  Tensor x = norm_activate_convolve(norm1_, activation_, conv1_, input);
+  if (time_emb_proj_) x.add_((*time_emb_proj_)(temb).unsqueeze(-1).unsqueeze(-1));
+  x = norm_activate_convolve(norm2_, activation_, conv2_, x);
+  x.add_(conv_shortcut_ ? (*conv_shortcut_)(input) : input);
+  return output_scale_factor_ == 1.0 ? x : x.div_(output_scale_factor_);
 }
 
 Downsample2D::Downsample2D(const WeightScope& w, int64_t channels, int64_t padding)
@@ -34,7 +85,15 @@ Upsample2D::Upsample2D(const WeightScope& w, int64_t channels) : conv_(w / "conv
 
 Tensor Upsample2D::operator()(const Tensor& x, at::OptionalIntArrayRef size) const {
   const std::vector<int64_t> twice{2 * x.size(2), 2 * x.size(3)};
-  return conv_(at::upsample_nearest2d(x, size ? *size : at::IntArrayRef(twice)));
+  if (size || 4 * x.numel() < kBandedElements)
+    return conv_(at::upsample_nearest2d(x, size ? *size : at::IntArrayRef(twice)));
+  // Bands of the input's rows; each row gives two.
+  return by_bands(x.size(2), 4 * x.numel() / x.size(2), [&](const Rows& rows) {
+    const Rows seen = with_halo(rows, x.size(2));
+    const Tensor large =
+        at::upsample_nearest2d(x.slice(2, seen.begin, seen.end), {2 * seen.size(), 2 * x.size(3)});
+    return conv_(large).narrow(2, 2 * (rows.begin - seen.begin), 2 * rows.size());
+  });
 }
 
 }  // namespace diffract::models

@@ -36,22 +36,24 @@ Activation parse_activation(const std::string& name) {
   throw UsageError("activation \"{}\" is not known", name);
 }
 
-at::Tensor activate(Activation activation, const at::Tensor& x) {
+at::Tensor activate(Activation activation, at::Tensor&& x) {
   switch (activation) {
     case Activation::silu:
-      return at::silu(x);
+      return at::silu_(x);
     case Activation::gelu:
-      return at::gelu(x);
+      return at::gelu_(x);
     case Activation::gelu_new:
-      return at::gelu(x, "tanh");
+      return at::gelu_(x, "tanh");
     case Activation::quick_gelu:
-      return x * at::sigmoid(x * 1.702);
+      return x.mul_(at::sigmoid(x * 1.702));
     case Activation::relu:
-      return at::relu(x);
+      return at::relu_(x);
     case Activation::mish:
-      return at::mish(x);
+      return at::mish_(x);
   }
   throw InternalError("activation {} has no function", static_cast<int>(activation));
 }
+
+at::Tensor activate(Activation activation, const at::Tensor& x) { return activate(activation, x.clone()); }
 
 }  // namespace diffract::nn

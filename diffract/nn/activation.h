@@ -15,5 +15,7 @@ const std::vector<std::string>& activation_names();
 /// One of activation_names(). Throws UsageError for another.
 Activation parse_activation(const std::string& name);
 at::Tensor activate(Activation activation, const at::Tensor& x);
+/// The same for a tensor that nobody else needs, whose memory the result may take.
+at::Tensor activate(Activation activation, at::Tensor&& x);
 
 }  // namespace diffract::nn

@@ -10,13 +10,16 @@ Tensor split_heads(const Tensor& x, int64_t heads) {
 
 }  // namespace
 
-Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape) {
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
+              const Tensor& bias) {
   const auto narrow = query.scalar_type();
   const auto prepare = [&](const Tensor& x) {
     return split_heads(shape.upcast ? x.to(at::kFloat) : x, shape.heads);
   };
-  const Tensor mixed = at::scaled_dot_product_attention(prepare(query), prepare(key), prepare(value), {}, 0.0,
-                                                        shape.causal);  // [B, heads, L, d]
+  const auto mask = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
+  const Tensor mixed =
+      at::scaled_dot_product_attention(prepare(query), prepare(key), prepare(value), mask, 0.0, shape.causal,
+                                       shape.scale);  // [B, heads, L, d]
   return mixed.transpose(1, 2).reshape(query.sizes()).to(narrow);
 }
 

@@ -1,17 +1,21 @@
 #pragma once
+#include <optional>
+
 #include "diffract/nn/linear.h"
 
 namespace diffract::nn {
 
 struct AttentionShape {
   int64_t heads;
-  bool causal = false;  // a position sees itself and those before it
-  bool upcast = false;  // scores in float32 when the arithmetic is narrower
+  bool causal = false;               // a position sees itself and those before it
+  bool upcast = false;               // scores in float32 when the arithmetic is narrower
+  std::optional<double> scale = {};  // of the scores; unset: 1 / sqrt(width of a head)
 };
 
-/// softmax(Q K^T / sqrt(width of a head)) V for `query` [B, L, heads * d], `key` and `value` [B, S, heads *
-/// d]; gives [B, L, heads * d]. The one place where attention is computed.
-Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape);
+/// softmax(scale Q K^T + bias) V for `query` [B, L, heads * d], `key` and `value` [B, S, heads * d]; gives
+/// [B, L, heads * d]. `bias` [1 or B, heads, L, S] or undefined. The one place where attention is computed.
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
+              const Tensor& bias = {});
 
 /// The names of the four projections, which differ among checkpoints.
 struct AttentionNames {

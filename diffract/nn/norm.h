@@ -9,6 +9,13 @@ class GroupNorm {
   GroupNorm(const WeightScope& w, int64_t groups, int64_t channels, double eps);
   Tensor operator()(const Tensor& x) const;
 
+  /// The norm of `x` as one scale and one shift a channel, each [B, C, 1, 1]: x * scale + shift is what the
+  /// norm gives, so that it can be computed band by band.
+  struct Affine {
+    Tensor scale, shift;
+  };
+  Affine affine(const Tensor& x) const;
+
  private:
   Tensor weight_, bias_;  // [C]
   int64_t groups_;
@@ -19,10 +26,24 @@ class GroupNorm {
 class LayerNorm {
  public:
   LayerNorm(const WeightScope& w, int64_t width, double eps = 1e-5);
+  /// Without scale and shift of its own, for layers that the conditioning scales and shifts.
+  LayerNorm(int64_t width, double eps);
   Tensor operator()(const Tensor& x) const;
 
  private:
   Tensor weight_, bias_;  // [width]
+  int64_t width_;
+  double eps_;
+};
+
+/// Divides the last dimension of [..., width] by its root mean square and scales it.
+class RMSNorm {
+ public:
+  RMSNorm(const WeightScope& w, int64_t width, double eps);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  Tensor weight_;  // [width]
   int64_t width_;
   double eps_;
 };

@@ -3,12 +3,13 @@
 #include "diffract/core/error.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/io/model_folder.h"
+#include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/builtin_models.h"
+#include "diffract/pipelines/flux.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/stable_diffusion.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/host_memory.h"
-#include "diffract/weights/weight.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -22,6 +23,10 @@ constexpr Family kFamilies[] = {
     {"StableDiffusionPipeline",
      [](const io::ModelFolder& folder, const LoadOptions& options) -> std::shared_ptr<Pipeline> {
        return StableDiffusionPipeline::from_folder(folder, options);
+     }},
+    {"FluxPipeline",
+     [](const io::ModelFolder& folder, const LoadOptions& options) -> std::shared_ptr<Pipeline> {
+       return std::make_shared<FluxPipeline>(FluxPipeline::from_folder(folder, {}, options));
      }},
 };
 
@@ -61,15 +66,16 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
                         (folder.path() / "model_index.json").string(), folder.class_name(), known);
 }
 
-Output DiffusionPipeline::operator()(const Request& request, const StepObserver& observe) const {
+Output Pipeline::operator()(const Request& request, const StepObserver& observe) const {
   struct Memory {
-    ~Memory() {
-      weights::release_scratch();
-      tensor::release_host_memory();
-    }
+    ~Memory() { flush(); }
   } released_at_the_end;
   const c10::InferenceMode no_autograd;
-  return with_memory_errors([&] { return pipeline_->generate(request, observe); });
+  return with_memory_errors([&] { return generate(request, observe); });
+}
+
+Output DiffusionPipeline::operator()(const Request& request, const StepObserver& observe) const {
+  return (*pipeline_)(request, observe);
 }
 
 void DiffusionPipeline::set_scheduler(const std::string& class_name, const Json& overrides) {

@@ -4,8 +4,51 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/weights/host_budget.h"
 
 namespace diffract::pipelines {
+namespace {
+
+// A model that takes more than this share of the memory that is free is read block by block.
+constexpr double kWholeShare = 0.8;
+// Then so much of it stays: the rest is for the blocks that come and go, activations and everything else.
+constexpr double kResidentShare = 0.5;
+
+std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
+                                                  const weights::Checkpoint& checkpoint,
+                                                  const tensor::DtypePolicy& policy) {
+  if (policy.storage) return nullptr;  // its weights are converted into memory of their own
+  const auto free_bytes = static_cast<double>(weights::available_host_bytes());
+  const auto total = static_cast<double>(checkpoint.total_bytes());
+  if (total <= kWholeShare * free_bytes) return nullptr;
+  log::info("{}: {:.1f} GB of weights for {:.1f} GB of free memory: they are read block by block", name,
+            total / 1e9, free_bytes / 1e9);
+  return std::make_shared<weights::WeightStream>(static_cast<uint64_t>(kResidentShare * free_bytes));
+}
+
+}  // namespace
+
+OpenedWeights open_weights(const ModelSource& source, const tensor::DtypePolicy& policy) {
+  auto checkpoint = weights::Checkpoint::open(source.weights);
+  weights::WeightScope root(checkpoint, policy, stream_for(source.name, *checkpoint, policy));
+  return {std::move(checkpoint), std::move(root)};
+}
+
+void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint) {
+  auto names = checkpoint.unused();
+  // A table of 0, 1, 2, ... that older transformers saved with each text encoder.
+  std::erase_if(names, [](const std::string& name) { return name.ends_with("position_ids"); });
+  // T5's token table stands under both names in some checkpoints.
+  std::erase(names, "encoder.embed_tokens.weight");
+  if (names.empty()) return;
+  log::warning("{}: {} tensors are not part of the model and were left out, {} among them", source.name,
+               names.size(), names.front());
+}
+
+ConfigReader load_config(const std::filesystem::path& folder) {
+  const auto file = folder / "config.json";
+  return ConfigReader(load_json(file), file.string());
+}
 
 void ComponentLoader::require_class(const std::string& component,
                                     const std::vector<std::string>& class_names) const {
@@ -16,23 +59,17 @@ void ComponentLoader::require_class(const std::string& component,
                           found.empty() ? "null" : found, class_names.front());
 }
 
+ModelSource ComponentLoader::source(const std::string& component, const std::string& class_name) const {
+  require_class(component, {class_name});
+  return {.name = component,
+          .config = folder_.config(component),
+          .weights = folder_.component_weights(component, variant_)};
+}
+
 SchedulerSpec ComponentLoader::scheduler() const {
   const ConfigReader config = folder_.config("scheduler");
   return {
       .class_name = folder_.component_class("scheduler"), .config = config.json(), .source = config.source()};
-}
-
-std::shared_ptr<const weights::Checkpoint> ComponentLoader::open(const std::string& component) const {
-  return weights::Checkpoint::open(folder_.component_weights(component, variant_));
-}
-
-void ComponentLoader::report_unused(const std::string& component, const weights::Checkpoint& checkpoint) {
-  auto names = checkpoint.unused();
-  // A table of 0, 1, 2, ... that older transformers saved with each text encoder.
-  std::erase_if(names, [](const std::string& name) { return name.ends_with("position_ids"); });
-  if (names.empty()) return;
-  log::warning("{}: {} tensors are not part of the model and were left out, {} among them", component,
-               names.size(), names.front());
 }
 
 }  // namespace diffract::pipelines

@@ -9,33 +9,62 @@
 
 namespace diffract::pipelines {
 
+/// Where a model comes from.
+struct ModelSource {
+  std::string name;  // in messages
+  ConfigReader config;
+  io::WeightFiles weights;
+};
+
+/// A model's checkpoint, opened, with the way its blocks are read: null where they all stay in memory.
+struct OpenedWeights {
+  std::shared_ptr<const weights::Checkpoint> checkpoint;
+  weights::WeightScope root;
+};
+OpenedWeights open_weights(const ModelSource& source, const tensor::DtypePolicy& policy);
+/// Warns of tensors that no layer asked for.
+void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint);
+/// config.json of a model's folder. Throws CheckpointError when it is missing or damaged.
+ConfigReader load_config(const std::filesystem::path& folder);
+
+/// A model built as `Model(Config::from_json(config), weights)`. Throws CheckpointError when the files are
+/// damaged.
+template <typename Model, typename Config>
+std::shared_ptr<const Model> build_model(const ModelSource& source, const tensor::DtypePolicy& policy) {
+  const auto opened = open_weights(source, policy);
+  auto built = std::make_shared<const Model>(Config::from_json(source.config), opened.root);
+  report_unused(source, *opened.checkpoint);
+  return built;
+}
+
 /// Builds the parts of a pipeline from its folder: config, weights, class checked against what the code
 /// builds.
 class ComponentLoader {
  public:
-  ComponentLoader(const io::ModelFolder& folder, std::string variant, const tensor::DtypePolicy& policy)
-      : folder_(folder), variant_(std::move(variant)), policy_(policy) {}
+  ComponentLoader(io::ModelFolder folder, std::string variant, const tensor::DtypePolicy& policy)
+      : folder_(std::move(folder)), variant_(std::move(variant)), policy_(policy) {}
 
-  /// A model built as `Model(Config::from_json(config), weights)`. Throws CheckpointError when
-  /// model_index.json names another class, or the files are damaged or missing.
+  /// Throws CheckpointError when model_index.json names another class, or the files are damaged or missing.
   template <typename Model, typename Config>
   std::shared_ptr<const Model> model(const std::string& component, const std::string& class_name) const {
-    require_class(component, {class_name});
-    const auto checkpoint = open(component);
-    auto built = std::make_shared<const Model>(Config::from_json(folder_.config(component)),
-                                               weights::WeightScope(checkpoint, policy_));
-    report_unused(component, *checkpoint);
-    return built;
+    return build_model<Model, Config>(source(component, class_name), policy_);
+  }
+  /// The same checks without converting the weights or keeping the model, so that an error shows before the
+  /// model's stage begins.
+  template <typename Model, typename Config>
+  void check(const std::string& component, const std::string& class_name) const {
+    build_model<Model, Config>(source(component, class_name),
+                               {.storage = {}, .arithmetic = policy_.arithmetic});
   }
 
   void require_class(const std::string& component, const std::vector<std::string>& class_names) const;
   SchedulerSpec scheduler() const;
+  const io::ModelFolder& folder() const { return folder_; }
 
  private:
-  std::shared_ptr<const weights::Checkpoint> open(const std::string& component) const;
-  static void report_unused(const std::string& component, const weights::Checkpoint& checkpoint);
+  ModelSource source(const std::string& component, const std::string& class_name) const;
 
-  const io::ModelFolder& folder_;
+  io::ModelFolder folder_;
   std::string variant_;
   tensor::DtypePolicy policy_;
 };

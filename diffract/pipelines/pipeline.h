@@ -41,6 +41,9 @@ class Pipeline {
  public:
   virtual ~Pipeline() = default;
 
+  /// generate() without autograd, with libtorch's out-of-memory errors as MemoryError, and with the memory
+  /// that it kept for itself given back at the end.
+  Output operator()(const Request& request, const StepObserver& observe = {}) const;
   virtual Output generate(const Request& request, const StepObserver& observe) const = 0;
   virtual Defaults defaults() const = 0;
   virtual const SchedulerSpec& scheduler() const = 0;

@@ -16,7 +16,7 @@ enum class OutputType { image, latent };
 /// One call of a pipeline; the fields are the arguments of diffusers' `__call__`. What is unset gets the
 /// pipeline's own default; what a pipeline cannot use is refused with UsageError rather than ignored.
 struct Request {
-  std::vector<std::string> prompt;           // at least one, UTF-8, taken as they are
+  std::vector<std::string> prompt;           // at least one (or prompt_embeds), UTF-8, taken as they are
   std::vector<std::string> prompt_2;         // for a second text encoder: none, one for all, or one each
   std::vector<std::string> negative_prompt;  // none, one for all, or one each
   std::optional<int64_t> num_inference_steps;
@@ -31,8 +31,15 @@ struct Request {
   uint64_t seed = 0;            // image i draws its noise from a generator of seed + i
   std::vector<uint64_t> seeds;  // one an image, instead of seed + i, when not empty
   OutputType output_type = OutputType::image;
+  // Instead of prompts, as encode_prompt gave them, one row an image.
+  at::Tensor prompt_embeds, pooled_prompt_embeds;                    // [B, T, D], [B, D']
+  at::Tensor negative_prompt_embeds, negative_pooled_prompt_embeds;  // the same shapes
 
-  size_t image_count() const { return prompt.size() * static_cast<size_t>(num_images_per_prompt); }
+  size_t image_count() const {
+    if (prompt_embeds.defined())
+      return static_cast<size_t>(prompt_embeds.dim() > 0 ? prompt_embeds.size(0) : 0);
+    return prompt.size() * static_cast<size_t>(num_images_per_prompt);
+  }
 };
 
 struct Output {

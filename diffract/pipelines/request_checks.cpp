@@ -15,9 +15,40 @@ void check_count(const char* name, const std::vector<std::string>& texts, size_t
                      prompts);
 }
 
+// Embeddings stand in for all texts; whether their widths fit is the model's to say.
+void check_embeds(const Request& request) {
+  const auto require = [](bool fits, const char* problem) {
+    if (!fits) throw UsageError("{}", problem);
+  };
+  const auto rows = [](const at::Tensor& embeds) { return embeds.dim() > 0 ? embeds.size(0) : 0; };
+  require(request.prompt.empty() && request.prompt_2.empty() && request.negative_prompt.empty(),
+          "prompt_embeds: given together with texts; give either");
+  require(request.prompt_embeds.dim() == 3 && request.prompt_embeds.numel() > 0,
+          "prompt_embeds: expected the shape [images, tokens, width]");
+  require(request.pooled_prompt_embeds.defined() &&
+              rows(request.pooled_prompt_embeds) == rows(request.prompt_embeds),
+          "pooled_prompt_embeds: expected one row for each of prompt_embeds; both come from encode_prompt");
+  require(request.negative_prompt_embeds.defined() == request.negative_pooled_prompt_embeds.defined(),
+          "negative_prompt_embeds and negative_pooled_prompt_embeds: give both or neither");
+  if (request.image_count() > kMaxImages) throw UsageError("prompt_embeds: more than {} images", kMaxImages);
+  if (!request.seeds.empty() && request.seeds.size() != request.image_count())
+    throw UsageError("seeds: {} given for {} images", request.seeds.size(), request.image_count());
+}
+
 }  // namespace
 
+std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts,
+                                  const std::string& missing) {
+  if (texts.empty()) texts = {missing};
+  if (texts.size() == 1) texts.resize(prompts, texts[0]);
+  return texts;
+}
+
 void check_texts(const Request& request) {
+  if (request.prompt_embeds.defined()) {
+    check_embeds(request);
+    return;
+  }
   if (request.prompt.empty()) throw UsageError("prompt: none given");
   check_count("negative_prompt", request.negative_prompt, request.prompt.size());
   check_count("prompt_2", request.prompt_2, request.prompt.size());
@@ -30,6 +61,8 @@ void check_texts(const Request& request) {
 }
 
 void refuse_second_prompt(const Request& request, const char* pipeline) {
+  if (request.prompt_embeds.defined())
+    throw UsageError("prompt_embeds: {} takes prompts only so far", pipeline);
   if (!request.prompt_2.empty())
     throw UsageError("prompt_2: {} has one text encoder; leave prompt_2 out", pipeline);
   if (request.true_cfg_scale)

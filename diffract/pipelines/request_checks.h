@@ -9,7 +9,11 @@ namespace diffract::pipelines {
 // The checks that all pipelines make of a request; each throws UsageError naming the argument, what was found
 // and what was expected.
 
-/// At least one prompt, as many negative prompts as that or one or none, a sane number of images.
+/// One text for all prompts, or one each; `missing` where none was given.
+std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts, const std::string& missing);
+
+/// At least one prompt (or sound embeddings instead), as many negative prompts as that or one or none, a sane
+/// number of images.
 void check_texts(const Request& request);
 /// For pipelines with one text encoder and without true guidance.
 void refuse_second_prompt(const Request& request, const char* pipeline);

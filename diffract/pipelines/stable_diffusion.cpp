@@ -2,6 +2,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
@@ -12,14 +13,6 @@ namespace {
 
 void require(bool fits, const std::string& problem) {
   if (!fits) throw CheckpointError("{}. The folder mixes parts of different models", problem);
-}
-
-// One text for all prompts, or one each; `missing` where none was given.
-std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts,
-                                  const std::string& missing) {
-  if (texts.empty()) texts = {missing};
-  if (texts.size() == 1) texts.resize(prompts, texts[0]);
-  return texts;
 }
 
 }  // namespace
@@ -43,6 +36,8 @@ StableDiffusionPipeline::StableDiffusionPipeline(Components components) : compon
   require(components_.tokenizer->vocab_size() <= text.vocab_size,
           fmt::format("tokenizer: has {} tokens, but text_encoder: \"vocab_size\" is {}",
                       components_.tokenizer->vocab_size(), text.vocab_size));
+  const int64_t pixels = unet.sample_size * vae.scale_factor();
+  defaults_ = {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 50, .guidance_scale = 7.5};
 }
 
 void StableDiffusionPipeline::set_scheduler(SchedulerSpec scheduler) {
@@ -52,21 +47,15 @@ void StableDiffusionPipeline::set_scheduler(SchedulerSpec scheduler) {
   components_.scheduler = std::move(scheduler);
 }
 
-Defaults StableDiffusionPipeline::defaults() const {
-  const int64_t pixels = components_.unet->config().sample_size * components_.vae->config().scale_factor();
-  return {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 50, .guidance_scale = 7.5};
-}
-
 StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(const Request& request) const {
   check_texts(request);
   refuse_second_prompt(request, "StableDiffusionPipeline");
-  const Defaults fallback = defaults();
   const int64_t scale = components_.vae->config().scale_factor();
-  const ImageSize size = checked_size(request, fallback.size, scale);
+  const ImageSize size = checked_size(request, defaults_.size, scale);
   return {.latent_size = {.height = size.height / scale, .width = size.width / scale},
-          .num_inference_steps = checked_steps(request, fallback),
+          .num_inference_steps = checked_steps(request, defaults_),
           .guidance_scale =
-              checked_number("guidance_scale", request.guidance_scale, fallback.guidance_scale, 0, 1000),
+              checked_number("guidance_scale", request.guidance_scale, defaults_.guidance_scale, 0, 1000),
           .guidance_rescale = checked_number("guidance_rescale", request.guidance_rescale, 0, 0, 1),
           .seeds = image_seeds(request)};
 }
@@ -96,6 +85,7 @@ Output StableDiffusionPipeline::generate(const Request& request, const StepObser
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
   const Tensor latents = denoise(prompt, settings, request.eta, observe);
   if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
+  flush();  // what the denoising kept is of other sizes than what the VAE needs
   const auto& vae = *components_.vae;
   const Tensor pixels = vae.decode(latents / vae.config().scaling_factor);
   return {.images = VaeImageProcessor(vae.config().scale_factor()).postprocess(pixels), .latents = latents};

@@ -41,7 +41,7 @@ class StableDiffusionPipeline final : public Pipeline {
   PromptEmbeds encode_prompt(const Request& request, bool do_classifier_free_guidance) const;
 
   Output generate(const Request& request, const StepObserver& observe) const override;
-  Defaults defaults() const override;
+  Defaults defaults() const override { return defaults_; }
   const SchedulerSpec& scheduler() const override { return components_.scheduler; }
   void set_scheduler(SchedulerSpec scheduler) override;
 
@@ -61,6 +61,7 @@ class StableDiffusionPipeline final : public Pipeline {
                  const StepObserver& observe) const;
 
   Components components_;
+  Defaults defaults_{};
 };
 
 }  // namespace diffract::pipelines

@@ -1,5 +1,6 @@
 #include "diffract/core/log.h"
 #include "diffract/pipelines/load_component.h"
+#include "diffract/pipelines/model_defaults.h"
 #include "diffract/pipelines/stable_diffusion.h"
 #include "diffract/text/clip_tokenizer.h"
 
@@ -25,6 +26,7 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
                                                                                       "UNet2DConditionModel"),
       .vae = load.model<models::AutoencoderKL, models::AutoencoderKLConfig>("vae", "AutoencoderKL"),
       .scheduler = {}});
+  pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
   pipeline->set_scheduler(load.scheduler());
   return pipeline;
 }

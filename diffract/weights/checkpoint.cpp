@@ -40,6 +40,7 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files)
                               existing->second.file->path().string());
       checkpoint->total_elements_ +=
           static_cast<int64_t>((info.end - info.begin) * 8 / io::dtype_bits(info.dtype));
+      checkpoint->total_bytes_ += info.end - info.begin;
     }
   }
   checkpoint->description_ = files.description;

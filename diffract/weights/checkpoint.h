@@ -26,6 +26,7 @@ class Checkpoint {
   /// found and what was expected.
   at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const;
   int64_t total_elements() const { return total_elements_; }
+  uint64_t total_bytes() const { return total_bytes_; }
   /// The names that no module has asked for, sorted.
   std::vector<std::string> unused() const;
 
@@ -37,6 +38,7 @@ class Checkpoint {
   std::string description_;  // names the component in messages
   std::unordered_map<std::string, Entry> tensors_;
   int64_t total_elements_ = 0;
+  uint64_t total_bytes_ = 0;
   mutable std::mutex mutex_;
   mutable std::set<std::string> used_;
 };

@@ -11,9 +11,11 @@ constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
 
 }  // namespace
 
-WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy)
+WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
+                         std::shared_ptr<WeightStream> stream)
     : checkpoint_(std::move(checkpoint)),
       policy_(policy),
+      stream_(std::move(stream)),
       widen_at_load_(checkpoint_->total_elements() < kWidenBelowElements) {}
 
 WeightScope WeightScope::operator/(std::string_view child) const {
@@ -34,8 +36,11 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape) cons
 
 Weight WeightScope::weight(std::string_view name, at::IntArrayRef shape) const {
   at::Tensor stored = fetch(name, shape);
+  const void* mapped = stored.const_data_ptr();
   if (policy_.storage) stored = stored.to(*policy_.storage);
   if (widen_at_load_) stored = stored.to(policy_.arithmetic);
+  if (stream_ && stored.const_data_ptr() == mapped)
+    stream_->add({static_cast<const std::byte*>(mapped), stored.nbytes()});
   return Weight(std::move(stored), policy_.arithmetic);
 }
 

@@ -8,6 +8,7 @@
 #include "diffract/tensor/dtype.h"
 #include "diffract/weights/checkpoint.h"
 #include "diffract/weights/weight.h"
+#include "diffract/weights/weight_stream.h"
 
 namespace diffract::weights {
 
@@ -15,7 +16,9 @@ namespace diffract::weights {
 /// shape-checked, in the type that it will be used in. Building a layer is fetching its tensors.
 class WeightScope {
  public:
-  WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy);
+  /// With a `stream` the model's blocks are read when they are needed rather than kept in memory.
+  WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
+              std::shared_ptr<WeightStream> stream = nullptr);
 
   WeightScope operator/(std::string_view child) const;
   WeightScope operator/(int64_t index) const { return *this / std::to_string(index); }
@@ -30,6 +33,7 @@ class WeightScope {
   /// `weight`.
   at::Tensor tensor(std::string_view name, at::IntArrayRef shape) const;
 
+  const std::shared_ptr<WeightStream>& stream() const { return stream_; }
   at::ScalarType arithmetic() const { return policy_.arithmetic; }
 
  private:
@@ -38,6 +42,7 @@ class WeightScope {
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   tensor::DtypePolicy policy_;
+  std::shared_ptr<WeightStream> stream_;
   bool widen_at_load_ = false;
   std::string prefix_;
 };

@@ -96,7 +96,7 @@ TEST(StableDiffusionPipeline, SkipsLayersOfTheTextEncoder) {
 
 TEST(StableDiffusionPipeline, ComputesNarrowWeightsAsIfTheyWereWide) {
   const auto folder = test::data("reference/checkpoints/sd15-full-blocks").string();  // float16 files
-  Request r = request([](Request& r) { r.height = r.width = 128; });
+  const Request r = request([](Request& wide) { wide.height = wide.width = 128; });
   const auto as_stored = DiffusionPipeline::from_pretrained(folder, {})(r).images[0].pixels;
   const auto widened =
       DiffusionPipeline::from_pretrained(folder, {.torch_dtype = at::kFloat})(r).images[0].pixels;

@@ -1,12 +1,12 @@
-// Every Stable Diffusion case of tests/data/reference: what diffusers 0.42.1 computed from tiny random
-// checkpoints, embedding by embedding, step by step, pixel by pixel.
+// Every case of tests/data/reference: what diffusers 0.42.1 computed from tiny random checkpoints, embedding
+// by embedding, step by step, pixel by pixel.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 
 #include "diffract/io/png.h"
+#include "diffract/pipelines/flux.h"
 #include "diffract/pipelines/stable_diffusion.h"
 #include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
@@ -14,7 +14,6 @@
 namespace diffract::pipelines {
 namespace {
 
-namespace fs = std::filesystem;
 using test::ReferenceCase;
 using test::relative_error;
 
@@ -39,9 +38,11 @@ void check_images(const ReferenceCase& expected, const std::vector<io::Image>& i
   }
 }
 
+class AnyCase : public ::testing::TestWithParam<std::string> {};
 class StableDiffusionCase : public ::testing::TestWithParam<std::string> {};
+class FluxCase : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(StableDiffusionCase, GivesDiffusersEmbeddingsLatentsAndPixels) {
+TEST_P(AnyCase, GivesDiffusersLatentsAndPixels) {
   const ReferenceCase expected(GetParam());
   auto pipeline = expected.load();
   size_t steps = 0;
@@ -71,7 +72,7 @@ TEST_P(StableDiffusionCase, EncodesPromptsAsTransformersDoes) {
 }
 
 // The pictures of a batch are those of its images one by one: a batch's composition must not show.
-TEST_P(StableDiffusionCase, GivesTheSamePicturesOneByOne) {
+TEST_P(AnyCase, GivesTheSamePicturesOneByOne) {
   const ReferenceCase expected(GetParam());
   auto pipeline = expected.load();
   const Request request = expected.request();
@@ -79,7 +80,9 @@ TEST_P(StableDiffusionCase, GivesTheSamePicturesOneByOne) {
   std::vector<io::Image> images;
   for (size_t i = 0; i < request.image_count(); ++i) {
     Request one = request;
-    one.prompt = {request.prompt[i / static_cast<size_t>(request.num_images_per_prompt)]};
+    const size_t prompt = i / static_cast<size_t>(request.num_images_per_prompt);
+    one.prompt = {request.prompt[prompt]};
+    if (request.prompt_2.size() > 1) one.prompt_2 = {request.prompt_2[prompt]};
     one.num_images_per_prompt = 1;
     one.seeds = {request.seed + i};
     images.push_back(pipeline(one).images[0]);
@@ -87,18 +90,53 @@ TEST_P(StableDiffusionCase, GivesTheSamePicturesOneByOne) {
   check_images(expected, images);
 }
 
-std::vector<std::string> stable_diffusion_cases() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(test::data("reference")))
-    if (fs::exists(entry.path() / "case.json")) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
+TEST_P(FluxCase, EncodesPromptsAsTransformersDoes) {
+  const ReferenceCase expected(GetParam());
+  const auto pipeline =
+      FluxPipeline::from_pretrained(expected.checkpoint().string(), {.transformer = nullptr, .vae = nullptr});
+  const Request request = expected.request();
+  const auto [prompt_embeds, pooled_prompt_embeds, text_ids] = pipeline.encode_prompt(
+      request.prompt,
+      {.prompt_2 = request.prompt_2, .max_sequence_length = request.max_sequence_length.value_or(512)});
+  EXPECT_LT(relative_error(prompt_embeds, expected.tensor("prompt_embeds")), 1e-5);
+  EXPECT_LT(relative_error(pooled_prompt_embeds, expected.tensor("pooled_prompt_embeds")), 1e-5);
+  EXPECT_EQ(relative_error(text_ids, expected.tensor("text_ids")), 0);
 }
 
-TEST(ReferenceData, HoldsAllStableDiffusionCases) { EXPECT_EQ(stable_diffusion_cases().size(), 19u); }
+// The guide's way: encode, leave the encoders, denoise from the embeddings, leave the transformer, decode.
+TEST_P(FluxCase, GivesTheSameLatentsFromEmbeddings) {
+  const ReferenceCase expected(GetParam());
+  const std::string model = expected.checkpoint().string();
+  Request request = expected.request();
+  if (request.num_images_per_prompt > 1 || !request.negative_prompt.empty())
+    return;  // encoded by the test above
+  const auto encoders = FluxPipeline::from_pretrained(model, {.transformer = nullptr, .vae = nullptr});
+  const auto embeds = encoders.encode_prompt(
+      request.prompt,
+      {.prompt_2 = request.prompt_2, .max_sequence_length = request.max_sequence_length.value_or(512)});
+  request.prompt.clear();
+  request.prompt_2.clear();
+  request.prompt_embeds = embeds.prompt_embeds;
+  request.pooled_prompt_embeds = embeds.pooled_prompt_embeds;
+  request.output_type = OutputType::latent;
+  const auto denoiser = FluxPipeline::from_pretrained(model, {.tokenizer = nullptr,
+                                                              .tokenizer_2 = nullptr,
+                                                              .text_encoder = nullptr,
+                                                              .text_encoder_2 = nullptr,
+                                                              .vae = nullptr});
+  EXPECT_LT(relative_error(denoiser(request).latents, expected.tensor("latents")), kLatentTolerance);
+}
 
-INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionCase, ::testing::ValuesIn(stable_diffusion_cases()),
-                         [](const auto& info) { return info.param; });
+const auto name_of = [](const auto& test) { return test.param; };
+INSTANTIATE_TEST_SUITE_P(Diffusers, AnyCase, ::testing::ValuesIn(test::reference_cases("")), name_of);
+INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionCase, ::testing::ValuesIn(test::reference_cases("sd")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
+
+TEST(ReferenceData, HoldsAllCases) {
+  EXPECT_EQ(test::reference_cases("sd").size(), 19u);
+  EXPECT_EQ(test::reference_cases("flux").size(), 6u);
+}
 
 }  // namespace
 }  // namespace diffract::pipelines

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
@@ -44,6 +45,12 @@ pipelines::Request ReferenceCase::request() const {
       request.prompt = one_or_many(value);
     else if (key == "negative_prompt")
       request.negative_prompt = one_or_many(value);
+    else if (key == "prompt_2")
+      request.prompt_2 = one_or_many(value);
+    else if (key == "true_cfg_scale")
+      request.true_cfg_scale = value.get<double>();
+    else if (key == "max_sequence_length")
+      request.max_sequence_length = value.get<int64_t>();
     else if (key == "num_inference_steps")
       request.num_inference_steps = value.get<int64_t>();
     else if (key == "num_images_per_prompt")
@@ -70,6 +77,17 @@ size_t ReferenceCase::step_count() const {
   size_t count = 0;
   while (has(fmt::format("latents_{:03}", count))) ++count;
   return count;
+}
+
+std::vector<std::string> reference_cases(const std::string& prefix) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(data("reference"))) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(prefix) && std::filesystem::exists(entry.path() / "case.json"))
+      names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 double relative_error(const at::Tensor& found, const at::Tensor& expected) {

@@ -34,6 +34,9 @@ class ReferenceCase {
   std::shared_ptr<const io::SafetensorsFile> expected_;
 };
 
+/// The names of the cases that begin with `prefix`, sorted.
+std::vector<std::string> reference_cases(const std::string& prefix);
+
 /// Largest difference of two tensors over the largest value expected; infinite when the shapes differ.
 double relative_error(const at::Tensor& found, const at::Tensor& expected);
 

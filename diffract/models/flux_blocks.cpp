@@ -1,0 +1,143 @@
+#include "diffract/models/flux_blocks.h"
+
+#include <fmt/ranges.h>
+
+#include "diffract/core/error.h"
+#include "diffract/nn/activation.h"
+#include "diffract/nn/rotary.h"
+
+namespace diffract::models {
+namespace {
+
+constexpr double kEps = 1e-6;
+constexpr int64_t kFeedForwardFactor = 4;
+constexpr FluxQkvProjection::Names kNames{
+    .q = "to_q", .k = "to_k", .v = "to_v", .norm_q = "norm_q", .norm_k = "norm_k"};
+constexpr FluxQkvProjection::Names kAddedNames{.q = "add_q_proj",
+                                               .k = "add_k_proj",
+                                               .v = "add_v_proj",
+                                               .norm_q = "norm_added_q",
+                                               .norm_k = "norm_added_k"};
+
+Tensor attend(const FluxQkv& qkv, const Tensor& rope, const nn::AttentionShape& shape) {
+  return nn::attend(nn::apply_rotary(qkv.query, rope).flatten(2), nn::apply_rotary(qkv.key, rope).flatten(2),
+                    qkv.value.flatten(2), shape);  // [B, L, D]
+}
+
+FluxQkv join(const FluxQkv& a, const FluxQkv& b) {
+  return {.query = at::cat({a.query, b.query}, 1),
+          .key = at::cat({a.key, b.key}, 1),
+          .value = at::cat({a.value, b.value}, 1)};
+}
+
+}  // namespace
+
+FluxTransformer2DConfig FluxTransformer2DConfig::from_json(const ConfigReader& config) {
+  constexpr int64_t kMaxWidth = 1 << 16;
+  FluxTransformer2DConfig c;
+  config.unsupported_unless("patch_size", 1);
+  c.in_channels = config.integer("in_channels", 4, kMaxWidth, c.in_channels);
+  c.out_channels = config.integer("out_channels", 1, kMaxWidth, c.in_channels);
+  c.num_layers = config.integer("num_layers", 0, 1000, c.num_layers);
+  c.num_single_layers = config.integer("num_single_layers", 0, 1000, c.num_single_layers);
+  c.attention_head_dim = config.integer("attention_head_dim", 2, kMaxWidth, c.attention_head_dim);
+  c.num_attention_heads = config.integer("num_attention_heads", 1, 1 << 12, c.num_attention_heads);
+  c.joint_attention_dim = config.integer("joint_attention_dim", 1, kMaxWidth, c.joint_attention_dim);
+  c.pooled_projection_dim = config.integer("pooled_projection_dim", 1, kMaxWidth, c.pooled_projection_dim);
+  c.guidance_embeds = config.boolean("guidance_embeds", c.guidance_embeds);
+  c.axes_dims_rope = config.integers("axes_dims_rope", 2, kMaxWidth, {}, c.axes_dims_rope);
+  int64_t turned = 0;
+  for (const int64_t width : c.axes_dims_rope) turned += width % 2 == 0 ? width : kMaxWidth;
+  if (c.axes_dims_rope.size() != 3 || turned != c.attention_head_dim)
+    throw CheckpointError(
+        "{}: \"axes_dims_rope\" is [{}]; expected three even numbers whose sum is \"attention_head_dim\" {}",
+        config.source(), fmt::join(c.axes_dims_rope, ", "), c.attention_head_dim);
+  if (c.in_channels % 4 != 0)
+    throw CheckpointError("{}: \"in_channels\" {} is not a multiple of 4, as packed latents are",
+                          config.source(), c.in_channels);
+  return c;
+}
+
+AdaLayerNorm::AdaLayerNorm(const WeightScope& w, int64_t width, int64_t vectors)
+    : linear_(w / "linear", width, vectors * width), norm_(width, kEps), vectors_(vectors) {}
+
+std::vector<Tensor> AdaLayerNorm::modulation(const Tensor& temb) const {
+  return linear_(temb).unsqueeze(1).chunk(vectors_, 2);
+}
+
+Tensor AdaLayerNorm::operator()(const Tensor& x, const Tensor& shift, const Tensor& scale) const {
+  return norm_(x).mul_(1 + scale).add_(shift);
+}
+
+FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& c,
+                                     const Names& names)
+    : q_(w / names.q, c.inner_dim(), c.inner_dim()),
+      k_(w / names.k, c.inner_dim(), c.inner_dim()),
+      v_(w / names.v, c.inner_dim(), c.inner_dim()),
+      norm_q_(w / names.norm_q, c.attention_head_dim, kEps),
+      norm_k_(w / names.norm_k, c.attention_head_dim, kEps),
+      heads_(c.num_attention_heads) {}
+
+FluxQkv FluxQkvProjection::operator()(const Tensor& x) const {
+  const auto heads = [&](const Tensor& projected) { return projected.unflatten(2, {heads_, -1}); };
+  return {.query = norm_q_(heads(q_(x))), .key = norm_k_(heads(k_(x))), .value = heads(v_(x))};
+}
+
+FluxFeedForward::FluxFeedForward(const WeightScope& w, int64_t width)
+    : proj_(w / "net.0.proj", width, kFeedForwardFactor * width),
+      out_(w / "net.2", kFeedForwardFactor * width, width) {}
+
+Tensor FluxFeedForward::operator()(const Tensor& x) const {
+  return out_(nn::activate(nn::Activation::gelu_new, proj_(x)));
+}
+
+FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
+    : norm1_(w / "norm1", c.inner_dim(), 6),
+      norm1_context_(w / "norm1_context", c.inner_dim(), 6),
+      image_qkv_(w / "attn", c, kNames),
+      text_qkv_(w / "attn", c, kAddedNames),
+      to_out_(w / "attn.to_out.0", c.inner_dim(), c.inner_dim()),
+      to_add_out_(w / "attn.to_add_out", c.inner_dim(), c.inner_dim()),
+      norm2_(c.inner_dim(), kEps),
+      ff_(w / "ff", c.inner_dim()),
+      ff_context_(w / "ff_context", c.inner_dim()),
+      shape_{.heads = c.num_attention_heads} {}
+
+FluxStreams FluxTransformerBlock::operator()(const FluxStreams& in, const Tensor& temb,
+                                             const Tensor& rope) const {
+  enum { shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp };  // the checkpoint's order
+  const auto image = norm1_.modulation(temb), text = norm1_context_.modulation(temb);
+
+  const FluxQkv qkv = join(text_qkv_(norm1_context_(in.text, text[shift_msa], text[scale_msa])),
+                           image_qkv_(norm1_(in.image, image[shift_msa], image[scale_msa])));
+  const Tensor mixed = attend(qkv, rope, shape_);
+  const int64_t tokens = in.text.size(1);
+  FluxStreams x{.text = in.text + text[gate_msa] * to_add_out_(mixed.slice(1, 0, tokens)),
+                .image = in.image + image[gate_msa] * to_out_(mixed.slice(1, tokens))};
+
+  const auto modulate = [&](const Tensor& y, const std::vector<Tensor>& m) {
+    return norm2_(y).mul_(1 + m[scale_mlp]).add_(m[shift_mlp]);
+  };
+  x.image = x.image + image[gate_mlp] * ff_(modulate(x.image, image));
+  x.text = x.text + text[gate_mlp] * ff_context_(modulate(x.text, text));
+  return x;
+}
+
+FluxSingleTransformerBlock::FluxSingleTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
+    : norm_(w / "norm", c.inner_dim(), 3),
+      qkv_(w / "attn", c, kNames),
+      proj_mlp_(w / "proj_mlp", c.inner_dim(), kFeedForwardFactor * c.inner_dim()),
+      proj_out_(w / "proj_out", (1 + kFeedForwardFactor) * c.inner_dim(), c.inner_dim()),
+      shape_{.heads = c.num_attention_heads} {}
+
+Tensor FluxSingleTransformerBlock::operator()(const Tensor& in, const Tensor& temb,
+                                              const Tensor& rope) const {
+  enum { shift, scale, gate };
+  const auto m = norm_.modulation(temb);
+  const Tensor normed = norm_(in, m[shift], m[scale]);
+  const Tensor mlp = nn::activate(nn::Activation::gelu_new, proj_mlp_(normed));
+  const Tensor both = at::cat({attend(qkv_(normed), rope, shape_), mlp}, 2);  // [B, T + I, 5 D]
+  return in + m[gate] * proj_out_(both);
+}
+
+}  // namespace diffract::models

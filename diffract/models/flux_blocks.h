@@ -1,0 +1,94 @@
+#pragma once
+#include <vector>
+
+#include "diffract/models/flux_config.h"
+#include "diffract/nn/attention.h"
+#include "diffract/nn/norm.h"
+
+namespace diffract::models {
+
+using at::Tensor;
+using weights::WeightScope;
+
+/// A norm whose scales, shifts and gates the conditioning gives. Source: Peebles and Xie 2023, adaLN-Zero;
+/// diffusers AdaLayerNormZero (six vectors), AdaLayerNormZeroSingle (three) and AdaLayerNormContinuous (two).
+class AdaLayerNorm {
+ public:
+  AdaLayerNorm(const WeightScope& w, int64_t width, int64_t vectors);
+  /// The vectors [B, 1, width] that `temb` [B, width] (activated) gives, in the checkpoint's order.
+  std::vector<Tensor> modulation(const Tensor& temb) const;
+  /// norm(x) * (1 + scale) + shift.
+  Tensor operator()(const Tensor& x, const Tensor& shift, const Tensor& scale) const;
+
+ private:
+  nn::Linear linear_;
+  nn::LayerNorm norm_;
+  int64_t vectors_;
+};
+
+/// Queries, keys and values [B, L, heads, d] of one stream, queries and keys normalised a head.
+struct FluxQkv {
+  Tensor query, key, value;
+};
+
+/// The three projections of a stream and the norms of its queries and keys.
+class FluxQkvProjection {
+ public:
+  struct Names {
+    const char *q, *k, *v, *norm_q, *norm_k;
+  };
+  FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& config, const Names& names);
+  FluxQkv operator()(const Tensor& x) const;
+
+ private:
+  nn::Linear q_, k_, v_;
+  nn::RMSNorm norm_q_, norm_k_;
+  int64_t heads_;
+};
+
+/// Two linear layers with a tanh gelu between. Source: diffusers FeedForward, "gelu-approximate".
+class FluxFeedForward {
+ public:
+  FluxFeedForward(const WeightScope& w, int64_t width);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  nn::Linear proj_, out_;
+};
+
+struct FluxStreams {
+  Tensor text;   // [B, T, D]
+  Tensor image;  // [B, I, D]
+};
+
+/// Text and image with weights of their own, joined in the attention.
+class FluxTransformerBlock {
+ public:
+  FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& config);
+  /// `temb` [B, D], activated; `rope` [T + I, d / 2, 2].
+  FluxStreams operator()(const FluxStreams& streams, const Tensor& temb, const Tensor& rope) const;
+
+ private:
+  AdaLayerNorm norm1_, norm1_context_;
+  FluxQkvProjection image_qkv_, text_qkv_;
+  nn::Linear to_out_, to_add_out_;
+  nn::LayerNorm norm2_;
+  FluxFeedForward ff_, ff_context_;
+  nn::AttentionShape shape_;
+};
+
+/// Text and image as one sequence, attention and feed-forward side by side.
+class FluxSingleTransformerBlock {
+ public:
+  FluxSingleTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& config);
+  /// [B, T + I, D] -> the same.
+  Tensor operator()(const Tensor& x, const Tensor& temb, const Tensor& rope) const;
+
+ private:
+  AdaLayerNorm norm_;
+  FluxQkvProjection qkv_;
+  nn::Linear proj_mlp_, proj_out_;
+  nn::AttentionShape shape_;
+};
+
+}  // namespace diffract::models

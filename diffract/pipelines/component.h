@@ -1,0 +1,54 @@
+#pragma once
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "diffract/core/error.h"
+
+namespace diffract::pipelines {
+
+/// A model of a pipeline that works in stages: given and kept, or loaded when its stage begins and gone when
+/// the stage ends, or left out.
+template <typename T>
+class Component {
+ public:
+  using Loaded = std::shared_ptr<const T>;
+
+  Component() = default;
+  /// Kept; null: left out. `name` stands in messages.
+  Component(Loaded model, std::string name) : kept_(std::move(model)), name_(std::move(name)) {}
+  Component(std::function<Loaded()> load, std::string name)
+      : load_(std::move(load)), name_(std::move(name)) {}
+
+  /// The model, in memory for as long as the caller holds it. Throws UsageError when it was left out.
+  Loaded load() const {
+    if (kept_) return kept_;
+    if (!load_) throw UsageError("{}: this call needs it, but the pipeline was loaded without it", name_);
+    return load_();
+  }
+
+ private:
+  Loaded kept_;
+  std::function<Loaded()> load_;
+  std::string name_;
+};
+
+/// What from_pretrained is told of one component, as in Python: nothing (it comes from the checkpoint), null
+/// (it is left out), or a model to use.
+template <typename T>
+class Part {
+ public:
+  Part() = default;
+  Part(std::nullptr_t) : from_checkpoint_(false) {}
+  Part(std::shared_ptr<const T> model) : from_checkpoint_(false), model_(std::move(model)) {}
+
+  bool from_checkpoint() const { return from_checkpoint_; }
+  const std::shared_ptr<const T>& model() const { return model_; }
+
+ private:
+  bool from_checkpoint_ = true;
+  std::shared_ptr<const T> model_;
+};
+
+}  // namespace diffract::pipelines

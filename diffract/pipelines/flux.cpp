@@ -1,0 +1,185 @@
+#include "diffract/pipelines/flux.h"
+
+#include "diffract/core/error.h"
+#include "diffract/pipelines/auto_model.h"
+#include "diffract/pipelines/flux_latents.h"
+#include "diffract/pipelines/guidance.h"
+#include "diffract/pipelines/image_processor.h"
+#include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/noise.h"
+
+namespace diffract::pipelines {
+namespace {
+
+constexpr int64_t kMostT5Tokens = 512;
+constexpr double kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
+
+int64_t checked_sequence_length(int64_t length) {
+  if (length < 1 || length > kMostT5Tokens)
+    throw UsageError("max_sequence_length {}: expected 1 to {}", length, kMostT5Tokens);
+  return length;
+}
+
+void refuse_what_flux_has_not(const Request& request) {
+  const auto refuse = [](bool given, const char* name, const char* instead) {
+    if (given) throw UsageError("{}: FluxPipeline has none; {}", name, instead);
+  };
+  refuse(request.clip_skip.has_value(), "clip_skip", "leave it out");
+  refuse(request.guidance_rescale.has_value(), "guidance_rescale", "leave it out");
+  refuse(request.eta != 0, "eta", "its scheduler draws no noise by it; leave it out");
+}
+
+// [B, T, D] twice as one batch, the negative half first, as guide() takes it.
+Tensor both(const Tensor& negative, const Tensor& positive, const char* name) {
+  if (negative.sizes() != positive.sizes())
+    throw UsageError("negative_{}: has shape {}; expected {}, as {}", name, c10::str(negative.sizes()),
+                     c10::str(positive.sizes()), name);
+  return at::cat({negative, positive});
+}
+
+}  // namespace
+
+void FluxPipeline::set_scheduler(SchedulerSpec scheduler) {
+  if (!scheduler.class_name.starts_with("FlowMatch"))
+    throw UsageError(
+        "scheduler \"{}\": FluxPipeline needs one for flow matching, FlowMatchEulerDiscreteScheduler",
+        scheduler.class_name);
+  scheduler_ = std::move(scheduler);
+  make_schedule(/*steps=*/2, /*image_tokens=*/256);  // a bad config shows now rather than after the text
+}
+
+std::unique_ptr<schedulers::Schedule> FluxPipeline::make_schedule(int64_t steps, int64_t image_tokens) const {
+  schedulers::ScheduleRequest request{.num_inference_steps = steps, .mu = shift_of(image_tokens, scheduler_)};
+  const double last = 1.0 / static_cast<double>(steps);  // from 1 down to it, evenly
+  for (int64_t i = 0; i < steps; ++i) {
+    const double share = steps == 1 ? 0 : static_cast<double>(i) / static_cast<double>(steps - 1);
+    request.sigmas.push_back(static_cast<float>(1.0 + share * (last - 1.0)));
+  }
+  return schedulers::make_schedule(scheduler_.class_name, scheduler_.config, scheduler_.source, request);
+}
+
+FluxPipeline::Settings FluxPipeline::settle(const Request& request) const {
+  check_texts(request);
+  refuse_what_flux_has_not(request);
+  const double true_cfg_scale = checked_number("true_cfg_scale", request.true_cfg_scale, 1.0, 0, 1000);
+  return {.size = checked_size(request, defaults_.size, 2 * vae_scale_factor_),
+          .num_inference_steps = checked_steps(request, defaults_),
+          .max_sequence_length = checked_sequence_length(request.max_sequence_length.value_or(kMostT5Tokens)),
+          .guidance_scale =
+              checked_number("guidance_scale", request.guidance_scale, defaults_.guidance_scale, 0, 1000),
+          .true_cfg_scale = true_cfg_scale,
+          .do_true_cfg = true_cfg_scale > 1 &&
+                         (!request.negative_prompt.empty() || request.negative_prompt_embeds.defined()),
+          .seeds = image_seeds(request)};
+}
+
+Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts) const {
+  const auto encoder = text_encoder_.load();
+  const auto tokenizer = tokenizer_.load();
+  const int64_t length = std::min(tokenizer->model_max_length(), encoder->config().max_position_embeddings);
+  return (*encoder)(token_batch(*tokenizer, texts, length)).pooled;
+}
+
+Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length) const {
+  const auto encoder = text_encoder_2_.load();
+  return (*encoder)(token_batch(*tokenizer_2_.load(), texts, max_sequence_length));
+}
+
+FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
+                                                       const EncodeOptions& options) const {
+  const c10::InferenceMode no_autograd;
+  if (prompt.empty()) throw UsageError("prompt: none given");
+  const auto one_row_an_image = [&](const Tensor& rows) {
+    return rows.repeat_interleave(options.num_images_per_prompt, 0);
+  };
+  const int64_t length = checked_sequence_length(options.max_sequence_length);
+  const auto second = options.prompt_2.empty() ? prompt : one_each(options.prompt_2, prompt.size(), "");
+  // One encoder after the other: each is gone before the next is loaded.
+  PromptEmbeds embeds{
+      .prompt_embeds = {}, .pooled_prompt_embeds = one_row_an_image(encode_clip(prompt)), .text_ids = {}};
+  embeds.prompt_embeds = one_row_an_image(encode_t5(second, length));
+  embeds.text_ids = at::zeros({length, 3});
+  return embeds;
+}
+
+FluxPipeline::Prompts FluxPipeline::prompts_of(const Request& request, const Settings& settings) const {
+  const auto given = [](const Tensor& embeds, const Tensor& pooled) -> PromptEmbeds {
+    return {
+        .prompt_embeds = embeds, .pooled_prompt_embeds = pooled, .text_ids = at::zeros({embeds.size(1), 3})};
+  };
+  if (request.prompt_embeds.defined())
+    return {.positive = given(request.prompt_embeds, request.pooled_prompt_embeds),
+            .negative = settings.do_true_cfg
+                            ? given(request.negative_prompt_embeds, request.negative_pooled_prompt_embeds)
+                            : PromptEmbeds{}};
+  // Positive and negative texts go through an encoder together, so that it is loaded once.
+  std::vector<std::string> prompt = request.prompt;
+  std::vector<std::string> second =
+      request.prompt_2.empty() ? request.prompt : one_each(request.prompt_2, prompt.size(), "");
+  if (settings.do_true_cfg)
+    for (const auto& text : one_each(request.negative_prompt, request.prompt.size(), "")) {
+      prompt.push_back(text);
+      second.push_back(text);
+    }
+  const PromptEmbeds all = encode_prompt(prompt, {.prompt_2 = second,
+                                                  .num_images_per_prompt = request.num_images_per_prompt,
+                                                  .max_sequence_length = settings.max_sequence_length});
+  const auto images = static_cast<int64_t>(request.image_count());
+  const auto part = [&](int64_t begin) -> PromptEmbeds {
+    return {.prompt_embeds = all.prompt_embeds.narrow(0, begin, images),
+            .pooled_prompt_embeds = all.pooled_prompt_embeds.narrow(0, begin, images),
+            .text_ids = all.text_ids};
+  };
+  return {.positive = part(0), .negative = settings.do_true_cfg ? part(images) : PromptEmbeds{}};
+}
+
+Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
+                             const StepObserver& observe) const {
+  const auto transformer = transformer_.load();
+  const auto& config = transformer->config();
+  const int64_t rows = settings.size.height / (2 * vae_scale_factor_),
+                columns = settings.size.width / (2 * vae_scale_factor_);
+  const auto batch = static_cast<int64_t>(settings.seeds.size());
+  const bool guided = settings.do_true_cfg;
+  const PromptEmbeds &positive = prompts.positive, &negative = prompts.negative;
+  const models::FluxTransformer2DModel::Conditioning cond{
+      .prompt_embeds = guided ? both(negative.prompt_embeds, positive.prompt_embeds, "prompt_embeds")
+                              : positive.prompt_embeds,
+      .pooled_prompt_embeds =
+          guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
+                 : positive.pooled_prompt_embeds,
+      .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
+      .guidance = config.guidance_embeds ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale)
+                                         : Tensor()};
+  const auto schedule = make_schedule(settings.num_inference_steps, rows * columns);
+  tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
+
+  Tensor latents = pack_latents(noise.draw());  // [B, I, C]
+  const auto& timesteps = schedule->timesteps();
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const Tensor input = guided ? at::cat({latents, latents}) : latents;
+    const Tensor sigma = at::full({input.size(0)}, timesteps[i], at::kFloat) / kTimestepsASigma;
+    Tensor velocity = (*transformer)(input, sigma, cond);
+    if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
+    latents = schedule->step(velocity, i, latents, [&] { return pack_latents(noise.draw()); });
+    check_finite(latents, i);
+    if (observe)
+      observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
+  }
+  return latents;
+}
+
+Output FluxPipeline::generate(const Request& request, const StepObserver& observe) const {
+  const Settings settings = settle(request);
+  const Prompts prompts = prompts_of(request, settings);
+  const Tensor latents = denoise(prompts, settings, observe);
+  if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
+  flush();  // what the denoising kept is of other sizes than what the VAE needs
+  const auto vae = vae_.load();
+  const auto& config = vae->config();
+  const Tensor unpacked = unpack_latents(latents, settings.size, vae_scale_factor_);
+  const Tensor pixels = vae->decode(unpacked / config.scaling_factor + config.shift_factor);
+  return {.images = VaeImageProcessor(vae_scale_factor_).postprocess(pixels), .latents = latents};
+}
+
+}  // namespace diffract::pipelines

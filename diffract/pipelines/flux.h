@@ -1,0 +1,90 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "diffract/io/model_folder.h"
+#include "diffract/models/autoencoder_kl.h"
+#include "diffract/models/clip_text_model.h"
+#include "diffract/models/flux_transformer_2d_model.h"
+#include "diffract/models/t5_encoder_model.h"
+#include "diffract/pipelines/component.h"
+#include "diffract/pipelines/pipeline.h"
+#include "diffract/schedulers/schedule.h"
+#include "diffract/text/tokenizer.h"
+
+namespace diffract::pipelines {
+
+using at::Tensor;
+
+// B images of the batch, T tokens of the T5 prompt, I image tokens
+/// Text to image with FLUX.1 in three stages: encode the prompt, denoise, decode. A stage's weights are in
+/// memory only while it runs, unless the model was given. Source: diffusers pipeline_flux.py.
+class FluxPipeline final : public Pipeline {
+ public:
+  /// The components of model_index.json; a part that is not named comes from the checkpoint.
+  struct Parts {
+    Part<text::Tokenizer> tokenizer, tokenizer_2;
+    Part<models::CLIPTextModel> text_encoder;
+    Part<models::T5EncoderModel> text_encoder_2;
+    Part<models::FluxTransformer2DModel> transformer;
+    Part<models::AutoencoderKL> vae;
+  };
+  /// `FluxPipeline::from_pretrained("black-forest-labs/FLUX.1-dev", {.transformer = nullptr, .vae =
+  /// nullptr})`. Reads the configs and the headers of all files now, the weights when their stage begins.
+  /// Throws CheckpointError for what is damaged or missing.
+  static FluxPipeline from_pretrained(const std::string& model, const Parts& parts = {},
+                                      const LoadOptions& options = {});
+  static FluxPipeline from_folder(const io::ModelFolder& folder, const Parts& parts,
+                                  const LoadOptions& options);
+
+  struct EncodeOptions {
+    std::vector<std::string> prompt_2;  // for T5: none (the prompt), one for all, or one each
+    int64_t num_images_per_prompt = 1;
+    int64_t max_sequence_length = 512;  // tokens of T5, 1 to 512
+  };
+  struct PromptEmbeds {
+    Tensor prompt_embeds;         // [B, T, width of T5]
+    Tensor pooled_prompt_embeds;  // [B, width of CLIP]
+    Tensor text_ids;              // [T, 3], zeros
+  };
+  /// Embeddings of prompts, one row an image. Throws UsageError when the text encoders were left out.
+  PromptEmbeds encode_prompt(const std::vector<std::string>& prompt, const EncodeOptions& options) const;
+  PromptEmbeds encode_prompt(const std::vector<std::string>& prompt) const {
+    return encode_prompt(prompt, {});
+  }
+
+  Output generate(const Request& request, const StepObserver& observe) const override;
+  Defaults defaults() const override { return defaults_; }
+  const SchedulerSpec& scheduler() const override { return scheduler_; }
+  void set_scheduler(SchedulerSpec scheduler) override;
+
+ private:
+  struct Settings {  // a request with every default filled in, checked
+    ImageSize size;  // pixels
+    int64_t num_inference_steps, max_sequence_length;
+    double guidance_scale, true_cfg_scale;
+    bool do_true_cfg;
+    std::vector<uint64_t> seeds;
+  };
+  struct Prompts {
+    PromptEmbeds positive, negative;  // negative undefined without true guidance
+  };
+  FluxPipeline() = default;
+  Settings settle(const Request& request) const;
+  Prompts prompts_of(const Request& request, const Settings& settings) const;
+  Tensor encode_clip(const std::vector<std::string>& texts) const;
+  Tensor encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length) const;
+  Tensor denoise(const Prompts& prompts, const Settings& settings, const StepObserver& observe) const;
+  std::unique_ptr<schedulers::Schedule> make_schedule(int64_t steps, int64_t image_tokens) const;
+
+  Component<text::Tokenizer> tokenizer_, tokenizer_2_;
+  Component<models::CLIPTextModel> text_encoder_;
+  Component<models::T5EncoderModel> text_encoder_2_;
+  Component<models::FluxTransformer2DModel> transformer_;
+  Component<models::AutoencoderKL> vae_;
+  SchedulerSpec scheduler_;
+  Defaults defaults_{};
+  int64_t vae_scale_factor_ = 8;
+};
+
+}  // namespace diffract::pipelines

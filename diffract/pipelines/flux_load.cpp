@@ -1,0 +1,94 @@
+#include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/pipelines/flux.h"
+#include "diffract/pipelines/load_component.h"
+#include "diffract/pipelines/model_defaults.h"
+#include "diffract/tensor/host_memory.h"
+#include "diffract/text/clip_tokenizer.h"
+#include "diffract/text/t5_tokenizer.h"
+
+namespace diffract::pipelines {
+namespace {
+
+constexpr int64_t kDefaultSampleSize = 128;  // latents, each way; diffusers' own constant
+
+// A tokenizer is small and stays.
+template <typename Tokenizer>
+Component<text::Tokenizer> tokenizer(const Part<text::Tokenizer>& part, const ComponentLoader& load,
+                                     const char* name, const std::vector<std::string>& classes) {
+  if (!part.from_checkpoint()) return {part.model(), name};
+  load.require_class(name, classes);
+  return {std::make_shared<const Tokenizer>(Tokenizer::load(load.folder().component_folder(name))), name};
+}
+
+// A model is looked over now and loaded when its stage begins.
+template <typename Model, typename Config>
+Component<Model> model(const Part<Model>& part, const ComponentLoader& load, const char* name,
+                       const char* class_name) {
+  if (!part.from_checkpoint()) return {part.model(), name};
+  load.check<Model, Config>(name, class_name);
+  return {[=] { return load.model<Model, Config>(name, class_name); }, name};
+}
+
+// Configs that contradict each other would only show in the middle of a picture.
+void check_parts_fit(const io::ModelFolder& folder, const FluxPipeline::Parts& parts) {
+  if (!parts.transformer.from_checkpoint()) return;
+  const auto transformer = models::FluxTransformer2DConfig::from_json(folder.config("transformer"));
+  const auto require = [](int64_t found, const char* what, int64_t expected, const char* of) {
+    if (found != expected)
+      throw CheckpointError(
+          "transformer: \"{}\" is {}, but {} is {}. The folder mixes parts of different models", what, found,
+          of, expected);
+  };
+  if (parts.text_encoder_2.from_checkpoint())
+    require(transformer.joint_attention_dim, "joint_attention_dim",
+            models::T5Config::from_json(folder.config("text_encoder_2")).d_model,
+            "text_encoder_2: \"d_model\"");
+  if (parts.text_encoder.from_checkpoint())
+    require(transformer.pooled_projection_dim, "pooled_projection_dim",
+            models::CLIPTextConfig::from_json(folder.config("text_encoder")).hidden_size,
+            "text_encoder: \"hidden_size\"");
+  if (parts.vae.from_checkpoint())
+    require(transformer.in_channels, "in_channels",
+            4 * models::AutoencoderKLConfig::from_json(folder.config("vae")).latent_channels,
+            "four times vae: \"latent_channels\"");
+}
+
+}  // namespace
+
+FluxPipeline FluxPipeline::from_pretrained(const std::string& model, const Parts& parts,
+                                           const LoadOptions& options) {
+  tensor::keep_host_memory();
+  return from_folder(io::ModelFolder::open(find_model(model)), parts, options);
+}
+
+FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Parts& parts,
+                                       const LoadOptions& options) {
+  const auto policy = tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device);
+  log::info("{}: {}", folder.path().filename().string(), policy.describe());
+  const ComponentLoader load(folder, options.variant, policy);
+  FluxPipeline p;
+  p.tokenizer_ = tokenizer<text::ClipTokenizer>(parts.tokenizer, load, "tokenizer",
+                                                {"CLIPTokenizer", "CLIPTokenizerFast"});
+  p.tokenizer_2_ = tokenizer<text::T5Tokenizer>(parts.tokenizer_2, load, "tokenizer_2",
+                                                {"T5Tokenizer", "T5TokenizerFast"});
+  p.text_encoder_ = pipelines::model<models::CLIPTextModel, models::CLIPTextConfig>(
+      parts.text_encoder, load, "text_encoder", "CLIPTextModel");
+  p.text_encoder_2_ = pipelines::model<models::T5EncoderModel, models::T5Config>(
+      parts.text_encoder_2, load, "text_encoder_2", "T5EncoderModel");
+  p.transformer_ = pipelines::model<models::FluxTransformer2DModel, models::FluxTransformer2DConfig>(
+      parts.transformer, load, "transformer", "FluxTransformer2DModel");
+  p.vae_ = pipelines::model<models::AutoencoderKL, models::AutoencoderKLConfig>(parts.vae, load, "vae",
+                                                                                "AutoencoderKL");
+  if (folder.has_component("vae"))  // its config alone, also where the weights are left out
+    p.vae_scale_factor_ = models::AutoencoderKLConfig::from_json(folder.config("vae")).scale_factor();
+  const int64_t pixels = kDefaultSampleSize * p.vae_scale_factor_;
+  p.defaults_ = model_defaults(
+      folder,
+      {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 28, .guidance_scale = 3.5});
+  p.set_scheduler(load.scheduler());
+  check_parts_fit(folder, parts);
+  return p;
+}
+
+}  // namespace diffract::pipelines
