@@ -87,6 +87,7 @@ T5Vocabulary parse_t5_vocabulary(const TokenizerFiles& files) {
   special.add("unk_token", "<unk>");
   v.pad_id = special.add("pad_token", "<pad>");
   std::vector<std::string> sentinels;
+  sentinels.reserve(kSentinels);
   for (int i = 0; i < kSentinels; ++i) sentinels.push_back(sentinel(i));
   special.add_list("additional_special_tokens", sentinels);
   special.add_list("extra_special_tokens", {});  // as transformers 5 names them
