@@ -1,0 +1,183 @@
+#include "diffract/pipelines/job_runner.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <new>
+#include <optional>
+
+#include "diffract/core/log.h"
+#include "diffract/io/sha256.h"
+
+namespace diffract::pipelines {
+namespace {
+
+bool befalls_every_picture(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::usage:
+    case ErrorKind::memory:
+    case ErrorKind::some_failed:
+      return false;
+    case ErrorKind::checkpoint:
+    case ErrorKind::peer:
+    case ErrorKind::io:
+    case ErrorKind::cancelled:
+    case ErrorKind::internal:
+      return true;
+  }
+  return true;
+}
+
+// Tells whether all processes were given the same job. The model's folder may differ between hosts.
+std::string fingerprint(const std::vector<JobBatch>& batches) {
+  std::string text;
+  for (const auto& batch : batches) {
+    const Request& r = batch.request;
+    text += fmt::format("{}|{}|{}|{}|{}|{}", batch.images.size(), r.num_inference_steps.value_or(-1),
+                        r.guidance_scale.value_or(-1), r.height.value_or(-1), r.width.value_or(-1), r.eta);
+    for (const auto& image : batch.images)
+      text += fmt::format("|{}|{}|{}|{}", image.seed, image.prompt.size(), image.prompt, image.negative_prompt);
+  }
+  return io::sha256_hex(std::as_bytes(std::span(text)));
+}
+
+class Runner {
+ public:
+  Runner(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board, const JobWork& work)
+      : batches_(batches), schedule_(schedule), board_(board), work_(work) {}
+
+  JobOutcome run() {
+    find_todo();
+    const Share share = contiguous_share(todo_.size(), board_.rank(), board_.world_size());
+    if (schedule_ == JobSchedule::fixed)
+      for (size_t t = share.begin; t < share.end; ++t) run_batch(todo_[t]);
+    else
+      for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
+    if (!board_.is_main()) return outcome_;
+    board_.wait_for_others(work_.progress);
+    for (const size_t b : todo_) run_batch(b);  // what killed processes left, when others finished without them
+    collect();
+    return outcome_;
+  }
+
+ private:
+  void find_todo() {
+    found_.resize(batches_.size());
+    if (board_.is_local_main()) found_ = work_.find_finished();
+    std::vector<bool> is_found(batches_.size());
+    std::transform(found_.begin(), found_.end(), is_found.begin(), [](const Json& f) { return !f.is_null(); });
+    const auto finished = board_.agree_on_finished(fingerprint(batches_), is_found);
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      if (!finished[b])
+        todo_.push_back(b);
+      else
+        outcome_.images_found += batches_[b].images.size();
+      if (is_found[b] && !board_.is_main()) board_.report(b, Json{{"images", found_[b]}}.dump(), 0);
+    }
+    if (board_.is_main() && outcome_.images_found > 0)
+      log::info("{} pictures are there already", outcome_.images_found);
+    work_.progress();
+  }
+
+  void run_batch(size_t b) {
+    if (board_.reported(b)) return;  // by this process before it was killed and came back, for one
+    const JobBatch& batch = batches_[b];
+    Json result;
+    if (const auto failure = attempt(batch, result)) {
+      log::write(log::Level::error, fmt::format("image {}: {}", batch.images.front().index, failure->message));
+      work_.record_failure(batch, *failure);
+      result = {{"kind", static_cast<int>(failure->kind)}, {"message", failure->message}};
+    }
+    outcome_.images_run += batch.images.size();
+    board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace), batch.images.size());
+    work_.progress();
+  }
+
+  std::optional<Failure> attempt(const JobBatch& batch, Json& result) {
+    try {
+      result["images"] = work_.run(batch);
+      return {};
+    } catch (const Error& error) {
+      if (befalls_every_picture(error.kind()) || batches_.size() == 1) throw;
+      return Failure{error.kind(), error.what()};
+    } catch (const std::bad_alloc&) {
+      if (batches_.size() == 1) throw;
+      return Failure{ErrorKind::memory, "out of memory"};
+    }
+  }
+
+  void collect() {
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      if (!found_[b].is_null()) {
+        append(found_[b]);
+        continue;
+      }
+      const Json result = parse_json(board_.reported(b).value_or("{}"), "store");
+      if (result.contains("images"))
+        append(result["images"]);
+      else
+        append_failed(batches_[b], result);
+    }
+  }
+
+  void append(const Json& images) { outcome_.images.insert(outcome_.images.end(), images.begin(), images.end()); }
+
+  void append_failed(const JobBatch& batch, const Json& result) {
+    for (const auto& image : batch.images)
+      outcome_.failed.push_back({{"index", image.index},
+                                 {"prompt", image.prompt},
+                                 {"seed", image.seed},
+                                 {"error", {{"kind", result.value("kind", static_cast<int>(ErrorKind::internal))},
+                                            {"message", result.value("message", "no result")}}}});
+  }
+
+  const std::vector<JobBatch>& batches_;
+  JobSchedule schedule_;
+  JobBoard& board_;
+  const JobWork& work_;
+  std::vector<Json> found_;   // on this host
+  std::vector<size_t> todo_;  // by all processes, the same in all
+  JobOutcome outcome_;
+};
+
+}  // namespace
+
+Share contiguous_share(size_t count, int64_t rank, int64_t world_size) {
+  if (rank < 0 || rank >= world_size) throw UsageError("rank {} of {}", rank, world_size);
+  const auto r = static_cast<size_t>(rank), n = static_cast<size_t>(world_size);
+  const size_t each = count / n, more = count % n;
+  const size_t begin = r * each + std::min(r, more);
+  return {begin, begin + each + (r < more ? 1 : 0)};
+}
+
+JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
+                   const JobWork& work) {
+  try {
+    JobOutcome outcome = Runner(batches, schedule, board, work).run();
+    if (!board.is_main()) board.leave({});
+    return outcome;
+  } catch (const Error& error) {
+    if (board.is_main() || error.kind() == ErrorKind::peer) throw;
+    try {
+      board.leave(Failure{error.kind(), error.what()});
+    } catch (const PeerError&) {
+      // The error that ends this process matters more.
+    }
+    throw;
+  }
+}
+
+void throw_if_failed(const JobOutcome& outcome) {
+  if (outcome.failed.empty()) return;
+  const Json& first = outcome.failed.front()["error"];
+  const bool alike = std::all_of(outcome.failed.begin(), outcome.failed.end(),
+                                 [&](const Json& f) { return f["error"]["kind"] == first["kind"]; });
+  const auto message = first["message"].get<std::string>();
+  if (outcome.images.empty() && alike)
+    throw Error(static_cast<ErrorKind>(first["kind"].get<int>()), fmt::format("all pictures: {}", message));
+  throw SomeFailed("{} of {} pictures failed, the first is picture {}: {}. See {}; --resume tries them again",
+                   outcome.failed.size(), outcome.failed.size() + outcome.images.size(),
+                   outcome.failed.front()["index"].get<size_t>(), message, "manifest.jsonl");
+}
+
+}  // namespace diffract::pipelines
