@@ -15,9 +15,9 @@
 namespace diffract {
 namespace {
 
-// The file's lock among processes and, over NFS, hosts, where O_APPEND alone may lose lines. A stopped process
-// may hold it and some file systems have none, so after a while the line is written without it: on a local
-// disk O_APPEND suffices.
+// The file's lock among processes and, over NFS, hosts, where O_APPEND alone may lose lines. A stopped
+// process may hold it and some file systems have none, so after a while the line is written without it: on a
+// local disk O_APPEND suffices.
 class FileLock {
  public:
   explicit FileLock(int descriptor) : descriptor_(descriptor) {
@@ -74,7 +74,7 @@ void AppendLog::append(std::string_view line) {
   } while (wrote < 0 && errno == EINTR);
   if (wrote != static_cast<ssize_t>(text.size())) {
     const int reason = wrote < 0 ? errno : ENOSPC;  // a disk takes part of a line only when it is full
-    std::error_code ignored;  // a torn line that stays is closed by who comes next
+    std::error_code ignored;                        // a torn line that stays is closed by who comes next
     if (wrote > 0 && lock.locked())
       std::filesystem::resize_file(file_, static_cast<uintmax_t>(before.st_size), ignored);
     errno = reason;

@@ -4,9 +4,9 @@
 
 namespace diffract {
 
-/// A file of lines that several processes, also of several hosts on a shared folder, append to at once. A line
-/// is there whole and safely on the disk when `append` returns, or not at all; what a crash left of a line is
-/// closed before the next one, so that it never spoils its neighbour.
+/// A file of lines that several processes, also of several hosts on a shared folder, append to at once. A
+/// line is there whole and safely on the disk when `append` returns, or not at all; what a crash left of a
+/// line is closed before the next one, so that it never spoils its neighbour.
 class AppendLog {
  public:
   explicit AppendLog(std::filesystem::path file) : file_(std::move(file)) {}

@@ -2,6 +2,16 @@
 
 namespace diffract::pipelines {
 
+Json to_json(const Failure& failure) {
+  return {{"kind", static_cast<int>(failure.kind)}, {"message", failure.message}};
+}
+
+Failure failure_of(const Json& json) {
+  const ConfigReader reader(json, "a failure in the job's store");
+  return {static_cast<ErrorKind>(reader.integer("kind", 0, static_cast<int>(ErrorKind::internal))),
+          reader.text("message")};
+}
+
 void LocalBoard::report(size_t batch, const std::string& result, size_t images) {
   results_[batch] = result;
   images_ += images;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "diffract/core/error.h"
+#include "diffract/core/json.h"
 
 namespace diffract::pipelines {
 
@@ -16,6 +17,10 @@ struct Failure {
   ErrorKind kind;
   std::string message;
 };
+/// For the way through a store.
+Json to_json(const Failure& failure);
+/// What to_json gave; throws CheckpointError for anything else.
+Failure failure_of(const Json& json);
 
 /// Where the processes of a job meet: what is done already, who takes what, what is finished. Batches are
 /// numbered over the whole job. All calls throw PeerError when the others are lost.
@@ -55,10 +60,11 @@ class JobBoard {
 /// The board of a job in one process.
 class LocalBoard : public JobBoard {
  public:
+  explicit LocalBoard(bool goes_on = false) : goes_on_(goes_on) {}
   int64_t rank() const override { return 0; }
   int64_t world_size() const override { return 1; }
   bool is_local_main() const override { return true; }
-  bool goes_on() const override { return false; }
+  bool goes_on() const override { return goes_on_; }
   bool came_back() override { return false; }
   std::vector<bool> agree_on_finished(const std::string&, const std::vector<bool>& found) override {
     return found;
@@ -71,6 +77,7 @@ class LocalBoard : public JobBoard {
   void wait_for_others(const std::function<void()>&) override {}
 
  private:
+  bool goes_on_;
   size_t taken_ = 0, images_ = 0;
   std::map<size_t, std::string> results_;
 };

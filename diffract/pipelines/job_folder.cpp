@@ -55,6 +55,10 @@ void JobFolder::for_each_name(const std::vector<JobBatch>& batches, Call&& call)
         call(image, naming_.file(image, rank));
 }
 
+void JobFolder::note(const ManifestEntry& entry) {
+  if (naming_.with_manifest) manifest_.append(entry);
+}
+
 void JobFolder::begin_anew(const std::vector<JobBatch>& batches) {
   std::set<std::pair<size_t, std::string>> pictures;
   for_each_name(batches, [&](const JobImage& image, const std::string& file) {
@@ -78,12 +82,15 @@ ManifestEntry JobFolder::entry_of(const JobBatch& batch, const JobImage& image, 
 }
 
 Json JobFolder::summary(const ManifestEntry& entry) const {
-  return {{"index", entry.index},
-          {"prompt", entry.prompt},
-          {"seed", entry.seed},
-          {"rank", entry.rank},
-          {"file", naming_.file({.index = entry.index, .seed = entry.seed, .prompt = entry.prompt, .negative_prompt = {}}, entry.rank)},
-          {"sha256", entry.sha256}};
+  return {
+      {"index", entry.index},
+      {"prompt", entry.prompt},
+      {"seed", entry.seed},
+      {"rank", entry.rank},
+      {"file",
+       naming_.file({.index = entry.index, .seed = entry.seed, .prompt = entry.prompt, .negative_prompt = {}},
+                    entry.rank)},
+      {"sha256", entry.sha256}};
 }
 
 Json JobFolder::finished(const Manifest::Entries& entries, const JobBatch& batch, const JobImage& image) {
@@ -101,7 +108,7 @@ Json JobFolder::finished(const Manifest::Entries& entries, const JobBatch& batch
     wanted.rank = rank;
     wanted.file = relative(file);
     wanted.sha256 = io::sha256_of_file(file);
-    manifest_.append(wanted);
+    note(wanted);
     return summary(wanted);
   }
   return nullptr;
@@ -130,7 +137,7 @@ Json JobFolder::put(const JobBatch& batch, const JobImage& image, std::span<cons
   ManifestEntry entry = entry_of(batch, image, naming_.rank);
   entry.file = relative(file);
   entry.sha256 = io::sha256_hex(bytes);
-  manifest_.append(entry);
+  note(entry);
   return summary(entry);
 }
 
@@ -139,7 +146,7 @@ void JobFolder::record_failure(const JobBatch& batch, const JobImage& image, Err
   ManifestEntry entry = entry_of(batch, image, naming_.rank);
   entry.error_kind = error_info(kind).name;
   entry.message = message;
-  manifest_.append(entry);
+  note(entry);
 }
 
 }  // namespace diffract::pipelines

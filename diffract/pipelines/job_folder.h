@@ -25,6 +25,7 @@ class JobFolder {
     std::function<Json(const JobBatch& batch, const JobImage& image)> parameters;
     std::filesystem::path folder;  // of the manifest: above all pictures
     int64_t rank = 0, world_size = 1;
+    bool with_manifest = true;
   };
   explicit JobFolder(Naming naming);
 
@@ -49,6 +50,7 @@ class JobFolder {
   Json finished(const Manifest::Entries& entries, const JobBatch& batch, const JobImage& image);
   Json summary(const ManifestEntry& entry) const;
   std::string relative(const std::string& file) const;
+  void note(const ManifestEntry& entry);
   template <typename Call>
   void for_each_name(const std::vector<JobBatch>& batches, Call&& call) const;
 

@@ -13,19 +13,8 @@ namespace diffract::pipelines {
 namespace {
 
 bool befalls_every_picture(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::usage:
-    case ErrorKind::memory:
-    case ErrorKind::some_failed:
-      return false;
-    case ErrorKind::checkpoint:
-    case ErrorKind::peer:
-    case ErrorKind::io:
-    case ErrorKind::cancelled:
-    case ErrorKind::internal:
-      return true;
-  }
-  return true;
+  return kind == ErrorKind::checkpoint || kind == ErrorKind::peer || kind == ErrorKind::io ||
+         kind == ErrorKind::cancelled;
 }
 
 // Tells whether all processes were given the same job. The model's folder may differ between hosts.
@@ -36,7 +25,8 @@ std::string fingerprint(const std::vector<JobBatch>& batches) {
     text += fmt::format("{}|{}|{}|{}|{}|{}", batch.images.size(), r.num_inference_steps.value_or(-1),
                         r.guidance_scale.value_or(-1), r.height.value_or(-1), r.width.value_or(-1), r.eta);
     for (const auto& image : batch.images)
-      text += fmt::format("|{}|{}|{}|{}", image.seed, image.prompt.size(), image.prompt, image.negative_prompt);
+      text +=
+          fmt::format("|{}|{}|{}|{}", image.seed, image.prompt.size(), image.prompt, image.negative_prompt);
   }
   return io::sha256_hex(std::as_bytes(std::span(text)));
 }
@@ -53,9 +43,13 @@ class Runner {
       for (size_t t = share.begin; t < share.end; ++t) run_batch(todo_[t]);
     else
       for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
-    if (!board_.is_main()) return outcome_;
-    board_.wait_for_others(work_.progress);
-    for (const size_t b : todo_) run_batch(b);  // what killed processes left, when others finished without them
+    if (!board_.is_main()) {
+      work_.finish_share();
+      return outcome_;
+    }
+    board_.wait_for_others([&] { work_.progress(outcome_.images_found); });
+    for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
+    work_.finish_share();
     collect();
     return outcome_;
   }
@@ -65,7 +59,8 @@ class Runner {
     found_.resize(batches_.size());
     if (board_.is_local_main()) found_ = work_.find_finished();
     std::vector<bool> is_found(batches_.size());
-    std::transform(found_.begin(), found_.end(), is_found.begin(), [](const Json& f) { return !f.is_null(); });
+    std::transform(found_.begin(), found_.end(), is_found.begin(),
+                   [](const Json& f) { return !f.is_null(); });
     const auto finished = board_.agree_on_finished(fingerprint(batches_), is_found);
     for (size_t b = 0; b < batches_.size(); ++b) {
       if (!finished[b])
@@ -76,7 +71,7 @@ class Runner {
     }
     if (board_.is_main() && outcome_.images_found > 0)
       log::info("{} pictures are there already", outcome_.images_found);
-    work_.progress();
+    work_.progress(outcome_.images_found);
   }
 
   void run_batch(size_t b) {
@@ -84,13 +79,14 @@ class Runner {
     const JobBatch& batch = batches_[b];
     Json result;
     if (const auto failure = attempt(batch, result)) {
-      log::write(log::Level::error, fmt::format("image {}: {}", batch.images.front().index, failure->message));
+      log::write(log::Level::error,
+                 fmt::format("image {}: {}", batch.images.front().index, failure->message));
       work_.record_failure(batch, *failure);
-      result = {{"kind", static_cast<int>(failure->kind)}, {"message", failure->message}};
+      result = to_json(*failure);
     }
     outcome_.images_run += batch.images.size();
     board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace), batch.images.size());
-    work_.progress();
+    work_.progress(outcome_.images_found);
   }
 
   std::optional<Failure> attempt(const JobBatch& batch, Json& result) {
@@ -103,32 +99,21 @@ class Runner {
     } catch (const std::bad_alloc&) {
       if (batches_.size() == 1) throw;
       return Failure{ErrorKind::memory, "out of memory"};
+    } catch (const c10::Error& error) {
+      if (batches_.size() == 1) throw;
+      return Failure{ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
     }
   }
 
   void collect() {
     for (size_t b = 0; b < batches_.size(); ++b) {
-      if (!found_[b].is_null()) {
-        append(found_[b]);
-        continue;
-      }
-      const Json result = parse_json(board_.reported(b).value_or("{}"), "store");
+      const Json result = found_[b].is_null() ? parse_json(board_.reported(b).value_or("{}"), "store")
+                                              : Json{{"images", found_[b]}};
       if (result.contains("images"))
-        append(result["images"]);
+        outcome_.images.insert(outcome_.images.end(), result["images"].begin(), result["images"].end());
       else
-        append_failed(batches_[b], result);
+        for (const auto& image : batches_[b].images) outcome_.failed.push_back({image, failure_of(result)});
     }
-  }
-
-  void append(const Json& images) { outcome_.images.insert(outcome_.images.end(), images.begin(), images.end()); }
-
-  void append_failed(const JobBatch& batch, const Json& result) {
-    for (const auto& image : batch.images)
-      outcome_.failed.push_back({{"index", image.index},
-                                 {"prompt", image.prompt},
-                                 {"seed", image.seed},
-                                 {"error", {{"kind", result.value("kind", static_cast<int>(ErrorKind::internal))},
-                                            {"message", result.value("message", "no result")}}}});
   }
 
   const std::vector<JobBatch>& batches_;
@@ -169,15 +154,13 @@ JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, J
 
 void throw_if_failed(const JobOutcome& outcome) {
   if (outcome.failed.empty()) return;
-  const Json& first = outcome.failed.front()["error"];
+  const auto& [first, failure] = outcome.failed.front();
   const bool alike = std::all_of(outcome.failed.begin(), outcome.failed.end(),
-                                 [&](const Json& f) { return f["error"]["kind"] == first["kind"]; });
-  const auto message = first["message"].get<std::string>();
-  if (outcome.images.empty() && alike)
-    throw Error(static_cast<ErrorKind>(first["kind"].get<int>()), fmt::format("all pictures: {}", message));
-  throw SomeFailed("{} of {} pictures failed, the first is picture {}: {}. See {}; --resume tries them again",
-                   outcome.failed.size(), outcome.failed.size() + outcome.images.size(),
-                   outcome.failed.front()["index"].get<size_t>(), message, "manifest.jsonl");
+                                 [&](const FailedImage& f) { return f.failure.kind == failure.kind; });
+  if (outcome.images.empty() && alike) throw Error(failure.kind, "all pictures: " + failure.message);
+  throw SomeFailed("{} of {} pictures failed, the first is picture {}: {}. --resume tries them again",
+                   outcome.failed.size(), outcome.failed.size() + outcome.images.size(), first.index,
+                   failure.message);
 }
 
 }  // namespace diffract::pipelines

@@ -21,22 +21,30 @@ struct JobWork {
   std::function<Json(const JobBatch& batch)> run;
   /// Writes down that the pictures of a batch failed.
   std::function<void(const JobBatch& batch, const Failure& failure)> record_failure;
-  /// Called whenever pictures got finished, and several times a second while the main process waits.
-  std::function<void()> progress;
+  /// After the last batch of this process, before the main process hears that it is through.
+  std::function<void()> finish_share;
+  /// Called whenever pictures got finished, and several times a second while the main process waits, with the
+  /// number of those that were finished before.
+  std::function<void(size_t images_found)> progress;
+};
+
+struct FailedImage {
+  JobImage image;
+  Failure failure;
 };
 
 /// What became of a job, complete in the main process.
 struct JobOutcome {
-  std::vector<Json> images;  // of the finished pictures, by index
-  std::vector<Json> failed;  // index, prompt, seed, error
-  size_t images_run = 0;     // by this process
-  size_t images_found = 0;   // finished before
+  std::vector<Json> images;  // summaries of the finished pictures, by index
+  std::vector<FailedImage> failed;
+  size_t images_run = 0;    // by this process
+  size_t images_found = 0;  // finished before
 };
 
 /// Runs this process' part of a job and, in the main process, waits for the others and computes what those
-/// that were killed left undone. A picture that fails (out of memory, an option that does not fit) is recorded
-/// and the job goes on; what would befall every picture (a lost peer, a full disk, a damaged checkpoint) ends
-/// it, as does the failure of a job's only batch.
+/// that were killed left undone. A picture that fails (out of memory, an option that does not fit) is
+/// recorded and the job goes on; what would befall every picture (a lost peer, a full disk, a damaged
+/// checkpoint) ends it, as does the failure of a job's only batch.
 JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
                    const JobWork& work);
 

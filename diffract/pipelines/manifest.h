@@ -29,8 +29,8 @@ struct ManifestEntry {
   static ManifestEntry parse(std::string_view line, const std::string& source);
 };
 
-/// The pictures of a job that are finished, a JSON object a line, in the order in which they were finished. All
-/// processes of a job append to it.
+/// The pictures of a job that are finished, a JSON object a line, in the order in which they were finished.
+/// All processes of a job append to it.
 class Manifest {
  public:
   explicit Manifest(std::filesystem::path file) : log_(std::move(file)) {}

@@ -68,9 +68,10 @@ std::vector<bool> StoreBoard::agree_on_finished(const std::string& job, const st
   std::vector<bool> all(found.size(), false);
   for (int64_t r = 0; r < world_size(); ++r) {
     if (!store_.wait_for({key_of("found", r)}, store_.timeout()))
-      throw PeerError("{}: rank {} of {} did not come to the job within {:.0f} s. Is it running, and did it reach {}?",
-                      store_.who(), r, world_size(), std::chrono::duration<double>(store_.timeout()).count(),
-                      store_.endpoint().text());
+      throw PeerError(
+          "{}: rank {} of {} did not come to the job within {:.0f} s. Is it running, and did it reach {}?",
+          store_.who(), r, world_size(), std::chrono::duration<double>(store_.timeout()).count(),
+          store_.endpoint().text());
     const std::string theirs = store_.get(key_of("found", r));
     const size_t colon = theirs.find(':');
     if (theirs.substr(0, colon) != job)
@@ -95,15 +96,15 @@ std::optional<std::string> StoreBoard::reported(size_t batch) {
 
 void StoreBoard::leave(const std::optional<Failure>& failure) {
   Json said = Json::object();
-  if (failure) said = {{"kind", static_cast<int>(failure->kind)}, {"message", failure->message}};
+  if (failure) said = to_json(*failure);
   store_.set(key_of("left", rank()), said.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void StoreBoard::check_left(int64_t other) {
   const Json said = parse_json(store_.get(key_of("left", other)), "store");
   if (said.empty()) return;
-  throw Error(static_cast<ErrorKind>(said.at("kind").get<int>()),
-              fmt::format("rank {} of {}: {}", other, world_size(), said.at("message").get<std::string>()));
+  const Failure failure = failure_of(said);
+  throw Error(failure.kind, fmt::format("rank {} of {}: {}", other, world_size(), failure.message));
 }
 
 void StoreBoard::wait_for_others(const std::function<void()>& idle) {
