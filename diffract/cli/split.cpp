@@ -27,7 +27,7 @@ void split(const SplitOptions& options) {
   Json shares = Json::array();
   for (int rank = 0; rank < options.num_processes; ++rank)
     shares.push_back(
-        distributed::split(inputs, {.rank = rank, .size = options.num_processes}, options.apply_padding));
+        distributed::split(inputs, {.rank = rank, .world_size = options.num_processes}, options.apply_padding));
   fmt::print("{}\n", shares.dump());
 }
 

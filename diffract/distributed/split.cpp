@@ -27,11 +27,11 @@ size_t length_of(const Json& value, const std::string& name) {
 
 }  // namespace
 
-Share share_of(size_t length, Place place) {
-  if (place.size < 1 || place.rank < 0 || place.rank >= place.size)
+Share share_of(size_t length, WorldRank place) {
+  if (place.world_size < 1 || place.rank < 0 || place.rank >= place.world_size)
     throw UsageError("split between processes: rank {} of {}; expected a rank from 0 to below the size",
-                     place.rank, place.size);
-  const auto rank = static_cast<size_t>(place.rank), size = static_cast<size_t>(place.size);
+                     place.rank, place.world_size);
+  const auto rank = static_cast<size_t>(place.rank), size = static_cast<size_t>(place.world_size);
   const size_t each = length / size, more = length % size;
   const bool takes_one_more = rank < more;
   const size_t begin = rank * each + std::min(rank, more);
@@ -60,13 +60,13 @@ at::Tensor cut(const at::Tensor& values, const Share& share, bool apply_padding)
   return at::cat({part, values.slice(0, length - 1).expand(shape)});
 }
 
-at::Tensor split(const at::Tensor& inputs, Place place, bool apply_padding) {
-  if (place.size == 1) return inputs;
+at::Tensor split(const at::Tensor& inputs, WorldRank place, bool apply_padding) {
+  if (place.world_size == 1) return inputs;
   return cut(inputs, share_of(length_of(inputs), place), apply_padding);
 }
 
-Json split(const Json& inputs, Place place, bool apply_padding) {
-  if (place.size == 1) return inputs;
+Json split(const Json& inputs, WorldRank place, bool apply_padding) {
+  if (place.world_size == 1) return inputs;
   size_t length = 0;
   if (inputs.is_object()) {
     std::vector<std::pair<std::string, size_t>> lengths;

@@ -11,8 +11,8 @@
 namespace diffract::distributed {
 
 /// One process among `size`.
-struct Place {
-  int rank = 0, size = 1;
+struct WorldRank {
+  int rank = 0, world_size = 1;
 };
 
 /// What one process gets of a list: the items [begin, end), and how many copies of the list's last item come
@@ -23,7 +23,7 @@ struct Share {
 
 /// The share of `length` items: contiguous, in order, the first `length % size` processes take one more.
 /// Throws UsageError for a rank outside [0, size).
-Share share_of(size_t length, Place place);
+Share share_of(size_t length, WorldRank place);
 
 /// `inputs` between processes, as accelerate's PartialState.split_between_processes splits since 1.14: a
 /// vector, a tensor along its first dimension, or an object of them, whose values are all cut at the same
@@ -31,15 +31,15 @@ Share share_of(size_t length, Place place);
 /// long as the longest; an empty share is legal without it. Throws UsageError for padding of nothing, a
 /// tensor without dimensions, and an object that is empty or whose values differ in length.
 template <typename T>
-std::vector<T> split(const std::vector<T>& inputs, Place place, bool apply_padding = false);
-at::Tensor split(const at::Tensor& inputs, Place place, bool apply_padding = false);
+std::vector<T> split(const std::vector<T>& inputs, WorldRank place, bool apply_padding = false);
+at::Tensor split(const at::Tensor& inputs, WorldRank place, bool apply_padding = false);
 template <typename Value>
-std::map<std::string, Value> split(const std::map<std::string, Value>& inputs, Place place,
+std::map<std::string, Value> split(const std::map<std::string, Value>& inputs, WorldRank place,
                                    bool apply_padding = false);
 /// The same for JSON: lists, and objects of lists. As in Python, a text (or a list's absence otherwise) goes
 /// to every process whole, also as a value of an object; a nested object counts by its keys and is cut at the
 /// outer one's places.
-Json split(const Json& inputs, Place place, bool apply_padding = false);
+Json split(const Json& inputs, WorldRank place, bool apply_padding = false);
 
 /// Cuts a value at a given share; the parts of `split`.
 template <typename T>
@@ -67,15 +67,15 @@ std::vector<T> cut(const std::vector<T>& values, const Share& share, bool apply_
 }
 
 template <typename T>
-std::vector<T> split(const std::vector<T>& inputs, Place place, bool apply_padding) {
+std::vector<T> split(const std::vector<T>& inputs, WorldRank place, bool apply_padding) {
   const Share share = share_of(inputs.size(), place);
-  return place.size == 1 ? inputs : cut(inputs, share, apply_padding);
+  return place.world_size == 1 ? inputs : cut(inputs, share, apply_padding);
 }
 
 template <typename Value>
-std::map<std::string, Value> split(const std::map<std::string, Value>& inputs, Place place,
+std::map<std::string, Value> split(const std::map<std::string, Value>& inputs, WorldRank place,
                                    bool apply_padding) {
-  if (place.size == 1) return inputs;
+  if (place.world_size == 1) return inputs;
   std::vector<std::pair<std::string, size_t>> lengths;
   for (const auto& [name, value] : inputs) lengths.emplace_back(name, length_of(value));
   check_lengths(lengths);

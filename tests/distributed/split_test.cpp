@@ -21,7 +21,7 @@ Numbers range(size_t length) {
 std::vector<Numbers> shares(size_t length, int size, bool apply_padding) {
   std::vector<Numbers> all;
   for (int rank = 0; rank < size; ++rank)
-    all.push_back(split(range(length), {.rank = rank, .size = size}, apply_padding));
+    all.push_back(split(range(length), {.rank = rank, .world_size = size}, apply_padding));
   return all;
 }
 
@@ -36,7 +36,7 @@ TEST(Split, EqualsAccelerateOnAllCases) {
   for (const Json& one : cases) {
     const int size = one["num_processes"].get<int>();
     for (int rank = 0; rank < size; ++rank)
-      EXPECT_EQ(split(one["inputs"], {.rank = rank, .size = size}, one["apply_padding"].get<bool>()),
+      EXPECT_EQ(split(one["inputs"], {.rank = rank, .world_size = size}, one["apply_padding"].get<bool>()),
                 one["shares"][static_cast<size_t>(rank)])
           << one.dump() << " rank " << rank;
   }
@@ -59,7 +59,7 @@ TEST(Split, EqualsTheFormulaOnTenThousandRandomCases) {
     }
     ASSERT_EQ(in_order, range(length)) << "every item exactly once, in order";
     // A tensor and JSON are cut at the same places.
-    const Place place{.rank = static_cast<int>(random() % all.size()), .size = size};
+    const WorldRank place{.rank = static_cast<int>(random() % all.size()), .world_size = size};
     const Numbers& expected = all[static_cast<size_t>(place.rank)];
     ASSERT_EQ(numbers(split(at::arange(static_cast<int64_t>(length)), place, padding)), expected);
     ASSERT_EQ(split(Json(range(length)), place, padding), Json(expected));
@@ -76,25 +76,25 @@ TEST(Split, GivesTheGoldenShares) {
 
 TEST(Split, PadsTensorsWithTheirLastRow) {
   const at::Tensor rows = at::arange(10).view({5, 2});
-  const at::Tensor last = split(rows, {.rank = 2, .size = 3}, true);
+  const at::Tensor last = split(rows, {.rank = 2, .world_size = 3}, true);
   EXPECT_EQ(last.sizes(), at::IntArrayRef({2, 2}));
   EXPECT_EQ(numbers(last), Numbers({8, 9, 8, 9}));
-  EXPECT_EQ(split(rows, {.rank = 7, .size = 8}, false).sizes(), at::IntArrayRef({0, 2}));
+  EXPECT_EQ(split(rows, {.rank = 7, .world_size = 8}, false).sizes(), at::IntArrayRef({0, 2}));
 }
 
 TEST(Split, CutsObjectsOfListsTogether) {
   const std::map<std::string, std::vector<std::string>> inputs = {{"prompt", {"a", "b", "c"}},
                                                                   {"negative", {"x", "y", "z"}}};
-  const auto last = split(inputs, {.rank = 1, .size = 2}, true);
+  const auto last = split(inputs, {.rank = 1, .world_size = 2}, true);
   EXPECT_EQ(last.at("prompt"), std::vector<std::string>({"c", "c"}));
   EXPECT_EQ(last.at("negative"), std::vector<std::string>({"z", "z"}));
   const std::map<std::string, at::Tensor> tensors = {{"latents", at::arange(4)}};
-  EXPECT_EQ(numbers(split(tensors, {.rank = 1, .size = 3}, true).at("latents")), Numbers({2, 3}));
-  EXPECT_EQ(numbers(split(tensors, {.rank = 2, .size = 3}, true).at("latents")), Numbers({3, 3}));
+  EXPECT_EQ(numbers(split(tensors, {.rank = 1, .world_size = 3}, true).at("latents")), Numbers({2, 3}));
+  EXPECT_EQ(numbers(split(tensors, {.rank = 2, .world_size = 3}, true).at("latents")), Numbers({3, 3}));
 }
 
 TEST(Split, TreatsJsonAsPythonDoes) {
-  const Place second{.rank = 1, .size = 2};
+  const WorldRank second{.rank = 1, .world_size = 2};
   // A text takes part in the check by its length and goes to all.
   EXPECT_EQ(split(Json::parse(R"({"a": [1, 2, 3], "b": "äöü"})"), second),
             Json::parse(R"({"a": [3], "b": "äöü"})"));
@@ -104,11 +104,11 @@ TEST(Split, TreatsJsonAsPythonDoes) {
             Json::parse(R"({"a": [2], "b": {"x": [6], "y": 1}})"));
   // One process gets all, without checks.
   const Json uneven = Json::parse(R"({"a": [1], "b": []})");
-  EXPECT_EQ(split(uneven, {.rank = 0, .size = 1}, true), uneven);
+  EXPECT_EQ(split(uneven, {.rank = 0, .world_size = 1}, true), uneven);
 }
 
 TEST(Split, RefusesWhatHasNoShares) {
-  const Place second{.rank = 1, .size = 2};
+  const WorldRank second{.rank = 1, .world_size = 2};
   const auto error = [](auto&& call) { return test::error_of<UsageError>(call); };
   EXPECT_NE(error([&] { split(Json::parse(R"({"a": [1], "b": []})"), second); }).find("same length"),
             std::string::npos);
@@ -118,7 +118,7 @@ TEST(Split, RefusesWhatHasNoShares) {
   EXPECT_NE(error([&] { split(Json::array(), second, true); }).find("no last item"), std::string::npos);
   EXPECT_NE(error([&] { split(at::zeros({0}), second, true); }).find("no last item"), std::string::npos);
   EXPECT_NE(error([&] { split(at::zeros({}), second); }).find("dimensions"), std::string::npos);
-  EXPECT_NE(error([&] { split(Numbers{1}, {.rank = 2, .size = 2}); }).find("rank 2 of 2"), std::string::npos);
+  EXPECT_NE(error([&] { split(Numbers{1}, {.rank = 2, .world_size = 2}); }).find("rank 2 of 2"), std::string::npos);
   EXPECT_EQ(split(Json::array(), second), Json::array());
 }
 
