@@ -131,7 +131,7 @@ std::vector<Json> GenerateOutput::find_finished() {
   const bool came_back = board_.came_back();
   if (!came_back) folder_.remove_leftovers(batches_);
   if (came_back || looks_for_finished()) return folder_.find_finished(batches_);
-  folder_.begin_anew(batches_);
+  folder_.forget(batches_);
   return std::vector<Json>(batches_.size());
 }
 

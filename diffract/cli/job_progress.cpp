@@ -21,7 +21,7 @@ void JobProgress::step(const pipelines::StepReport& step, size_t batch_images) {
 }
 
 void JobProgress::finished(size_t found) {
-  if (!board_.is_main() || total_ == 1) return;
+  if (!board_.is_main() || total_ == 1 || found == total_) return;
   if (!bar_) bar_ = std::make_unique<Progress>(total_, "image", stderr_is_terminal(), found);
   found_ = found;
   own_ = 0;

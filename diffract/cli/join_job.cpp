@@ -30,8 +30,7 @@ JobPlace join_job() {
                          ? distributed::Store::serve(environment.master, options)
                          : distributed::Store::connect(environment.master, options);
   place.board = std::make_unique<pipelines::StoreBoard>(
-      store, pipelines::JobMember{.rank = environment.rank,
-                                  .world_size = environment.world_size,
+      store, pipelines::JobMember{.place = {.rank = environment.rank, .world_size = environment.world_size},
                                   .local_rank = environment.local_rank,
                                   .run = run_name(variables, environment.restart_count),
                                   .goes_on = goes_on});

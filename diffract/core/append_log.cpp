@@ -11,43 +11,27 @@
 #include <thread>
 
 #include "diffract/core/error.h"
+#include "diffract/core/file.h"
 
 namespace diffract {
 namespace {
 
-// The file's lock among processes and, over NFS, hosts, where O_APPEND alone may lose lines. A stopped
-// process may hold it and some file systems have none, so after a while the line is written without it: on a
-// local disk O_APPEND suffices.
-class FileLock {
- public:
-  explicit FileLock(int descriptor) : descriptor_(descriptor) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-    do {
-      if (set(F_WRLCK)) {
-        locked_ = true;
-        return;
-      }
-      if (errno != EAGAIN && errno != EACCES && errno != EINTR) return;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    } while (std::chrono::steady_clock::now() < deadline);
-  }
-  ~FileLock() {
-    if (locked_) set(F_UNLCK);
-  }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-  bool locked() const { return locked_; }
+constexpr uint64_t kMaxBytes = uint64_t{1} << 32;
+constexpr auto kLockPatience = std::chrono::seconds(2);
 
- private:
-  bool set(short type) const {
-    struct flock range {};
-    range.l_type = type;
-    range.l_whence = SEEK_SET;
-    return ::fcntl(descriptor_, F_OFD_SETLK, &range) == 0;
-  }
-  int descriptor_;
-  bool locked_ = false;
-};
+bool set_lock(int descriptor, short type) {
+  struct flock range {};
+  range.l_type = type;
+  range.l_whence = SEEK_SET;
+  return ::fcntl(descriptor, F_OFD_SETLK, &range) == 0;
+}
+
+bool is_same_file(const std::filesystem::path& file, int descriptor) {
+  struct stat there {
+  }, here{};
+  return ::stat(file.c_str(), &there) == 0 && ::fstat(descriptor, &here) == 0 &&
+         there.st_ino == here.st_ino && there.st_dev == here.st_dev;
+}
 
 bool ends_inside_a_line(int descriptor, off_t size) {
   char last = '\n';
@@ -56,14 +40,53 @@ bool ends_inside_a_line(int descriptor, off_t size) {
 
 }  // namespace
 
+// The file's lock among processes and, over NFS, hosts, where O_APPEND alone may lose lines. A stopped
+// process may hold it and some file systems have none, so after a while the work is done without it: on a
+// local disk O_APPEND suffices for lines.
+class AppendLog::Lock {
+ public:
+  Lock(AppendLog& log, int flags) : log_(log) {
+    const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+    while (std::chrono::steady_clock::now() < deadline) {
+      log_.open(flags);
+      if (log_.descriptor_ < 0) return;
+      locked_ = set_lock(log_.descriptor_, F_WRLCK);
+      if (locked_ && is_same_file(log_.file_, log_.descriptor_)) return;
+      if (locked_) {  // rewritten while we waited
+        ::close(log_.descriptor_);
+        log_.descriptor_ = -1;
+        locked_ = false;
+        continue;
+      }
+      if (errno != EAGAIN && errno != EACCES && errno != EINTR) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  ~Lock() {
+    if (locked_) set_lock(log_.descriptor_, F_UNLCK);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  bool locked() const { return locked_; }
+
+ private:
+  AppendLog& log_;
+  bool locked_ = false;
+};
+
 AppendLog::~AppendLog() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
+// Leaves the descriptor at -1 for a file that is not there, unless `flags` make it.
+void AppendLog::open(int flags) {
+  if (descriptor_ >= 0) return;
+  descriptor_ = ::open(file_.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | flags, 0644);
+  if (descriptor_ < 0 && (errno != ENOENT || flags != 0)) fail("cannot be opened");
+}
+
 void AppendLog::append(std::string_view line) {
-  if (descriptor_ < 0) descriptor_ = ::open(file_.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail("cannot be opened");
-  const FileLock lock(descriptor_);
+  const Lock lock(*this, O_CREAT);
   struct stat before {};
   if (::fstat(descriptor_, &before) != 0) fail("cannot be examined");
   std::string text = ends_inside_a_line(descriptor_, before.st_size) ? "\n" : "";
@@ -81,6 +104,16 @@ void AppendLog::append(std::string_view line) {
     fail("cannot be written");
   }
   if (::fdatasync(descriptor_) != 0) fail("cannot be written");
+}
+
+void AppendLog::rewrite(const std::function<std::string(const std::string& text)>& change) {
+  const Lock lock(*this, 0);
+  if (descriptor_ < 0) return;
+  const std::string before = load_text(file_, kMaxBytes), after = change(before);
+  if (after == before) return;
+  AtomicFile anew(file_);
+  anew.write(after);
+  anew.commit();
 }
 
 void AppendLog::fail(const char* doing) const {

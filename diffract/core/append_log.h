@@ -1,5 +1,7 @@
 #pragma once
 #include <filesystem>
+#include <functional>
+#include <string>
 #include <string_view>
 
 namespace diffract {
@@ -16,9 +18,14 @@ class AppendLog {
 
   /// Appends one line, given without its end; the file is made with the first. Throws IoError.
   void append(std::string_view line);
+  /// Puts what `change` makes of the file's text (empty without a file) in its place, as one step among the
+  /// appends of all processes. Nothing is written when the text stays. Throws IoError.
+  void rewrite(const std::function<std::string(const std::string& text)>& change);
   const std::filesystem::path& file() const { return file_; }
 
  private:
+  class Lock;
+  void open(int flags);
   [[noreturn]] void fail(const char* doing) const;
 
   std::filesystem::path file_;

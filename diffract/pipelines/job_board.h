@@ -9,6 +9,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
+#include "diffract/distributed/split.h"
 
 namespace diffract::pipelines {
 
@@ -27,8 +28,9 @@ Failure failure_of(const Json& json);
 class JobBoard {
  public:
   virtual ~JobBoard() = default;
-  virtual int64_t rank() const = 0;
-  virtual int64_t world_size() const = 0;
+  virtual distributed::WorldRank place() const = 0;
+  int rank() const { return place().rank; }
+  int world_size() const { return place().world_size; }
   bool is_main() const { return rank() == 0; }
   /// True for the one process of each host that looks after the host's files.
   virtual bool is_local_main() const = 0;
@@ -61,8 +63,7 @@ class JobBoard {
 class LocalBoard : public JobBoard {
  public:
   explicit LocalBoard(bool goes_on = false) : goes_on_(goes_on) {}
-  int64_t rank() const override { return 0; }
-  int64_t world_size() const override { return 1; }
+  distributed::WorldRank place() const override { return {}; }
   bool is_local_main() const override { return true; }
   bool goes_on() const override { return goes_on_; }
   bool came_back() override { return false; }

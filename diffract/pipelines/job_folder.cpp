@@ -59,7 +59,7 @@ void JobFolder::note(const ManifestEntry& entry) {
   if (naming_.with_manifest) manifest_.append(entry);
 }
 
-void JobFolder::begin_anew(const std::vector<JobBatch>& batches) {
+void JobFolder::forget(const std::vector<JobBatch>& batches) {
   std::set<std::pair<size_t, std::string>> pictures;
   for_each_name(batches, [&](const JobImage& image, const std::string& file) {
     pictures.emplace(image.index, relative(file));
@@ -117,6 +117,7 @@ Json JobFolder::finished(const Manifest::Entries& entries, const JobBatch& batch
 std::vector<Json> JobFolder::find_finished(const std::vector<JobBatch>& batches) {
   const auto entries = manifest_.load();
   std::vector<Json> results;
+  std::vector<JobBatch> unfinished;
   for (const auto& batch : batches) {
     Json images = Json::array();
     for (const auto& image : batch.images) {
@@ -124,8 +125,11 @@ std::vector<Json> JobFolder::find_finished(const std::vector<JobBatch>& batches)
       if (one.is_null()) break;
       images.push_back(std::move(one));
     }
-    results.push_back(images.size() == batch.images.size() ? std::move(images) : Json());
+    const bool whole = images.size() == batch.images.size();
+    if (!whole) unfinished.push_back(batch);
+    results.push_back(whole ? std::move(images) : Json());
   }
+  forget(unfinished);
   return results;
 }
 

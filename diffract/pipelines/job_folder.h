@@ -31,10 +31,10 @@ class JobFolder {
 
   /// Of each batch, what summaries() of its pictures say if all of them are in place, made with the same
   /// parameters, their bytes as the manifest says; else null. A picture that the manifest does not know but
-  /// that says itself how it was made gets its line.
+  /// that says itself how it was made gets its line; what is to be made anew loses its own.
   std::vector<Json> find_finished(const std::vector<JobBatch>& batches);
-  /// A job that begins anew: its lines in the manifest go.
-  void begin_anew(const std::vector<JobBatch>& batches);
+  /// Takes the lines of these batches' pictures out of the manifest: they are to be made anew.
+  void forget(const std::vector<JobBatch>& batches);
   /// Removes what killed processes left half-written. Nobody may be at work on the job meanwhile.
   void remove_leftovers(const std::vector<JobBatch>& batches) const;
 

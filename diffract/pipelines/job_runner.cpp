@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "diffract/core/log.h"
+#include "diffract/distributed/split.h"
 #include "diffract/io/sha256.h"
 
 namespace diffract::pipelines {
@@ -38,9 +39,8 @@ class Runner {
 
   JobOutcome run() {
     find_todo();
-    const Share share = contiguous_share(todo_.size(), board_.rank(), board_.world_size());
     if (schedule_ == JobSchedule::fixed)
-      for (size_t t = share.begin; t < share.end; ++t) run_batch(todo_[t]);
+      for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b);
     else
       for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
     if (!board_.is_main()) {
@@ -126,14 +126,6 @@ class Runner {
 };
 
 }  // namespace
-
-Share contiguous_share(size_t count, int64_t rank, int64_t world_size) {
-  if (rank < 0 || rank >= world_size) throw UsageError("rank {} of {}", rank, world_size);
-  const auto r = static_cast<size_t>(rank), n = static_cast<size_t>(world_size);
-  const size_t each = count / n, more = count % n;
-  const size_t begin = r * each + std::min(r, more);
-  return {begin, begin + each + (r < more ? 1 : 0)};
-}
 
 JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
                    const JobWork& work) {

@@ -52,11 +52,4 @@ JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, J
 /// one way, that error.
 void throw_if_failed(const JobOutcome& outcome);
 
-/// Half-open range of `rank`'s share of `count` things: as many as the others' or one more, the first ranks
-/// taking those over.
-struct Share {
-  size_t begin, end;
-};
-Share contiguous_share(size_t count, int64_t rank, int64_t world_size);
-
 }  // namespace diffract::pipelines

@@ -12,11 +12,9 @@ constexpr int64_t kMostInteger = std::numeric_limits<int64_t>::max();
 // A failed prompt may not even be UTF-8.
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-// Calls sound(line, entry) and damaged(number) along a file.
+// Calls sound(line, entry) and damaged(number) along the text of a file.
 template <typename Sound, typename Damaged>
-void walk(const std::filesystem::path& file, Sound&& sound, Damaged&& damaged) {
-  if (std::error_code ignored; !std::filesystem::exists(file, ignored)) return;
-  const std::string text = load_text(file, kMaxBytes);
+void walk(const std::string& text, const std::filesystem::path& file, Sound&& sound, Damaged&& damaged) {
   size_t number = 0;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
@@ -74,9 +72,10 @@ ManifestEntry ManifestEntry::parse(std::string_view line, const std::string& sou
 
 Manifest::Entries Manifest::load() const {
   Entries entries;
+  if (std::error_code ignored; !std::filesystem::exists(file(), ignored)) return entries;
   size_t damaged_lines = 0, first = 0;
   walk(
-      file(),
+      load_text(file(), kMaxBytes), file(),
       [&](std::string_view, ManifestEntry entry) { entries[entry.index].push_back(std::move(entry)); },
       [&](size_t number) {
         if (damaged_lines++ == 0) first = number;
@@ -88,19 +87,14 @@ Manifest::Entries Manifest::load() const {
 }
 
 void Manifest::forget(const std::set<std::pair<size_t, std::string>>& pictures) {
-  std::string kept;
-  bool changed = false;
-  const auto keep = [&](std::string_view line, const ManifestEntry& entry) {
-    if (pictures.count({entry.index, entry.file}) > 0 || entry.failed())
-      changed = true;
-    else
-      kept.append(line).append("\n");
-  };
-  walk(file(), keep, [&](size_t) { changed = true; });
-  if (!changed) return;
-  AtomicFile anew(file());
-  anew.write(kept);
-  anew.commit();
+  log_.rewrite([&](const std::string& text) {
+    std::string kept;
+    const auto keep = [&](std::string_view line, const ManifestEntry& entry) {
+      if (!entry.failed() && pictures.count({entry.index, entry.file}) == 0) kept.append(line).append("\n");
+    };
+    walk(text, file(), keep, [](size_t) {});
+    return kept;
+  });
 }
 
 }  // namespace diffract::pipelines

@@ -22,7 +22,7 @@ std::string host_name() {
 }
 
 // Another process, named for a message.
-std::string named(int64_t rank, int64_t world_size, const std::string& where) {
+std::string named(int rank, int world_size, const std::string& where) {
   return fmt::format("rank {} of {} ({})", rank, world_size, where);
 }
 
@@ -66,7 +66,7 @@ std::vector<bool> StoreBoard::agree_on_finished(const std::string& job, const st
   // The first answer holds: who comes back finds more, but the others have agreed.
   store_.compare_set(key_of("found", rank()), "", mine);
   std::vector<bool> all(found.size(), false);
-  for (int64_t r = 0; r < world_size(); ++r) {
+  for (int r = 0; r < world_size(); ++r) {
     if (!store_.wait_for({key_of("found", r)}, store_.timeout()))
       throw PeerError(
           "{}: rank {} of {} did not come to the job within {:.0f} s. Is it running, and did it reach {}?",
@@ -100,7 +100,7 @@ void StoreBoard::leave(const std::optional<Failure>& failure) {
   store_.set(key_of("left", rank()), said.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-void StoreBoard::check_left(int64_t other) {
+void StoreBoard::check_left(int other) {
   const Json said = parse_json(store_.get(key_of("left", other)), "store");
   if (said.empty()) return;
   const Failure failure = failure_of(said);
@@ -113,8 +113,8 @@ void StoreBoard::wait_for_others(const std::function<void()>& idle) {
     int64_t count = -1;
     Clock::time_point seen = Clock::now();
   };
-  std::map<int64_t, Sign> others;
-  for (int64_t r = 1; r < world_size(); ++r) others.emplace(r, Sign{});
+  std::map<int, Sign> others;
+  for (int r = 1; r < world_size(); ++r) others.emplace(r, Sign{});
   auto looked = Clock::now() - kLifeInterval;
   while (!others.empty()) {
     idle();

@@ -10,7 +10,8 @@ namespace diffract::pipelines {
 
 /// Who a process is among those of a job.
 struct JobMember {
-  int64_t rank, world_size, local_rank;
+  distributed::WorldRank place;
+  int local_rank = 0;
   std::string run = "0";  // tells this start of the processes from others that met in the same store
   bool goes_on = false;   // the run before this one lost some of its processes
 };
@@ -24,8 +25,7 @@ class StoreBoard : public JobBoard {
              std::chrono::milliseconds silence = std::chrono::seconds(30));
   ~StoreBoard() override;
 
-  int64_t rank() const override { return member_.rank; }
-  int64_t world_size() const override { return member_.world_size; }
+  distributed::WorldRank place() const override { return member_.place; }
   bool is_local_main() const override { return member_.local_rank == 0; }
   bool goes_on() const override { return member_.goes_on; }
   bool came_back() override;
@@ -39,7 +39,7 @@ class StoreBoard : public JobBoard {
 
  private:
   void live();  // a thread: signs of life
-  void check_left(int64_t rank);
+  void check_left(int rank);
 
   JobMember member_;
   std::chrono::milliseconds silence_;
