@@ -118,7 +118,8 @@ TEST(Split, RefusesWhatHasNoShares) {
   EXPECT_NE(error([&] { split(Json::array(), second, true); }).find("no last item"), std::string::npos);
   EXPECT_NE(error([&] { split(at::zeros({0}), second, true); }).find("no last item"), std::string::npos);
   EXPECT_NE(error([&] { split(at::zeros({}), second); }).find("dimensions"), std::string::npos);
-  EXPECT_NE(error([&] { split(Numbers{1}, {.rank = 2, .world_size = 2}); }).find("rank 2 of 2"), std::string::npos);
+  EXPECT_NE(error([&] { split(Numbers{1}, {.rank = 2, .world_size = 2}); }).find("rank 2 of 2"),
+            std::string::npos);
   EXPECT_EQ(split(Json::array(), second), Json::array());
 }
 
