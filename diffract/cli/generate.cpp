@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
@@ -12,6 +11,7 @@
 #include "diffract/cli/join_job.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/distributed/cores.h"
 
 namespace diffract::cli {
 namespace {
@@ -60,12 +60,13 @@ size_t count_images(const std::vector<pipelines::JobBatch>& batches) {
   return images;
 }
 
-// The threads of this process: what was asked for, or its part of the host where others of the job are.
+// The threads of this process: what was asked for, or its part of the host's cores where others of the job
+// are.
 void set_threads(const GenerateOptions& options, const JobPlace& place) {
   if (options.threads > 0)
     at::set_num_threads(static_cast<int>(options.threads));
-  else if (place.local_world_size > 1 && std::getenv("OMP_NUM_THREADS") == nullptr)
-    at::set_num_threads(std::max(1, at::get_num_threads() / place.local_world_size));
+  else if (place.local_world_size > 1)
+    distributed::share_cores(place.local_rank, place.local_world_size, /*bind=*/true);
 }
 
 // One run of `generate` in one process: the pictures that the job's board deals to it.

@@ -1,7 +1,7 @@
 #include "diffract/cli/join_job.h"
 
 #include "diffract/distributed/environment.h"
-#include "diffract/distributed/store.h"
+#include "diffract/distributed/rendezvous.h"
 #include "diffract/pipelines/store_board.h"
 
 namespace diffract::cli {
@@ -25,10 +25,7 @@ JobPlace join_job() {
     place.board = std::make_unique<pipelines::LocalBoard>(goes_on);
     return place;
   }
-  const distributed::StoreOptions options{.who = environment.who()};
-  const auto store = environment.rank == 0 && !environment.store_is_served
-                         ? distributed::Store::serve(environment.master, options)
-                         : distributed::Store::connect(environment.master, options);
+  const auto store = distributed::open_store(environment, distributed::kDefaultTimeout);
   place.board = std::make_unique<pipelines::StoreBoard>(
       store, pipelines::JobMember{.place = {.rank = environment.rank, .world_size = environment.world_size},
                                   .local_rank = environment.local_rank,

@@ -48,6 +48,7 @@ class Runner {
       return outcome_;
     }
     board_.wait_for_others([&] { work_.progress(outcome_.images_found); });
+    work_.progress(outcome_.images_found);
     for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
     work_.finish_share();
     collect();
@@ -77,6 +78,7 @@ class Runner {
   void run_batch(size_t b) {
     if (board_.reported(b)) return;  // by this process before it was killed and came back, for one
     const JobBatch& batch = batches_[b];
+    log::debug("batch {} begins", b);
     Json result;
     if (const auto failure = attempt(batch, result)) {
       log::write(log::Level::error,
@@ -84,6 +86,7 @@ class Runner {
       work_.record_failure(batch, *failure);
       result = to_json(*failure);
     }
+    log::debug("batch {} is finished", b);
     outcome_.images_run += batch.images.size();
     board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace), batch.images.size());
     work_.progress(outcome_.images_found);

@@ -1,5 +1,7 @@
 #include "diffract/pipelines/manifest.h"
 
+#include <map>
+
 #include "diffract/core/file.h"
 #include "diffract/core/log.h"
 
@@ -88,9 +90,19 @@ Manifest::Entries Manifest::load() const {
 
 void Manifest::forget(const std::set<std::pair<size_t, std::string>>& pictures) {
   log_.rewrite([&](const std::string& text) {
+    std::map<std::pair<size_t, std::string>, size_t>
+        last;  // the line that counts, where a picture has several
+    size_t number = 0;
+    const auto note = [&](std::string_view, const ManifestEntry& entry) {
+      last[{entry.index, entry.file}] = number++;
+    };
+    walk(text, file(), note, [](size_t) {});
     std::string kept;
+    number = 0;
     const auto keep = [&](std::string_view line, const ManifestEntry& entry) {
-      if (!entry.failed() && pictures.count({entry.index, entry.file}) == 0) kept.append(line).append("\n");
+      const std::pair picture(entry.index, entry.file);
+      const bool counts = last.at(picture) == number++;
+      if (counts && !entry.failed() && pictures.count(picture) == 0) kept.append(line).append("\n");
     };
     walk(text, file(), keep, [](size_t) {});
     return kept;

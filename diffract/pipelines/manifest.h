@@ -40,8 +40,8 @@ class Manifest {
   /// out: their pictures are looked at themselves. Empty without a file.
   Entries load() const;
   void append(const ManifestEntry& entry) { log_.append(entry.line()); }
-  /// Takes out the lines of these pictures (index and file), of failed ones and damaged ones: what is made
-  /// anew gets its line anew.
+  /// Takes out the lines of these pictures (index and file), of failed ones and damaged ones, and all but the
+  /// last where one has several: what is made anew gets its line anew.
   void forget(const std::set<std::pair<size_t, std::string>>& pictures);
 
   const std::filesystem::path& file() const { return log_.file(); }
