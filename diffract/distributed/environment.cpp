@@ -1,0 +1,232 @@
+#include "diffract/distributed/environment.h"
+
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "diffract/core/error.h"
+#include "diffract/distributed/host_list.h"
+
+namespace diffract::distributed {
+namespace {
+
+constexpr int kMaxProcesses = 1 << 20;
+
+// One family of variables, read by name; what is missing is collected and named together.
+class VariableSet {
+ public:
+  VariableSet(const Variables& all, std::string source) : all_(all), source_(std::move(source)) {}
+
+  bool has(const std::string& name) const { return find(name) != nullptr; }
+
+  std::string text(const std::string& name) {
+    const auto* value = find(name);
+    if (!value) missing_.push_back(name);
+    return value ? *value : "";
+  }
+  int number(const std::string& name, int low, int high) {
+    const auto* value = find(name);
+    if (!value) {
+      missing_.push_back(name);
+      return low;
+    }
+    return parse(name, *value, low, high);
+  }
+  int number_or(const std::string& name, int low, int high, int fallback) {
+    return has(name) ? number(name, low, high) : fallback;
+  }
+
+  // `hint` says how the missing ones are usually set.
+  void require_all(const std::string& begun_by, const std::string& hint) const {
+    if (missing_.empty()) return;
+    throw UsageError("{} environment is half set: {} is there, but {} {} missing. {}", source_, begun_by,
+                     fmt::join(missing_, ", "), missing_.size() == 1 ? "is" : "are", hint);
+  }
+  bool whole() const { return missing_.empty(); }
+
+ private:
+  const std::string* find(const std::string& name) const {
+    const auto found = all_.find(name);
+    return found == all_.end() || found->second.empty() ? nullptr : &found->second;
+  }
+  int parse(const std::string& name, const std::string& value, int low, int high) const {
+    int parsed = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
+    if (error != std::errc() || end != value.data() + value.size() || parsed < low || parsed > high)
+      throw UsageError("{} environment: {} is \"{}\"; expected a whole number from {} to {}", source_, name,
+                       value, low, high);
+    return parsed;
+  }
+
+  const Variables& all_;
+  std::string source_;
+  std::vector<std::string> missing_;
+};
+
+// The names that one family gives to the same four numbers.
+struct Names {
+  const char* source;
+  const char *rank, *size, *local_rank, *local_size;
+  const char* job;  // tells jobs on one machine apart; may be missing
+};
+
+constexpr Names kTorchrun = {"torchrun",         "RANK",       "WORLD_SIZE", "LOCAL_RANK",
+                             "LOCAL_WORLD_SIZE", "MASTER_PORT"};
+// From the first to the last that is looked for.
+constexpr Names kMpi[] = {
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE", "PMIX_NAMESPACE"},
+    {"PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "PMI_JOBID"},
+    {"PMIx", "PMIX_RANK", "PMIX_SIZE", "PMIX_LOCAL_RANK", "PMIX_LOCAL_SIZE", "PMIX_NAMESPACE"},
+    {"MVAPICH", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK",
+     "MV2_COMM_WORLD_LOCAL_SIZE", "MPIRUN_ID"},
+};
+
+// Jobs of one machine get ports of their own when nobody chose one, below the ports that connections leave
+// from (32768 and up).
+int port_of_job(const std::string& job) {
+  uint32_t hash = 2166136261u;  // FNV-1a: the same in every process and build
+  for (const char c : job) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return 29500 + static_cast<int>(hash % 3000);
+}
+
+void read_numbers(VariableSet& set, const Names& names, Environment& found) {
+  found.source = names.source;
+  found.world_size = set.number(names.size, 1, kMaxProcesses);
+  found.rank = set.number(names.rank, 0, kMaxProcesses - 1);
+  found.local_world_size = set.number(names.local_size, 1, kMaxProcesses);
+  found.local_rank = set.number(names.local_rank, 0, kMaxProcesses - 1);
+}
+
+void check_ranges(const Environment& found) {
+  if (found.rank >= found.world_size || found.local_rank >= found.local_world_size ||
+      found.local_world_size > found.world_size)
+    throw UsageError(
+        "{} environment: rank {} of {}, local rank {} of {}; expected each rank below its size and no more "
+        "processes on this host than in all",
+        found.source, found.rank, found.world_size, found.local_rank, found.local_world_size);
+}
+
+// Where the store is, for starters that do not say: loopback on one node, else `first_host` or MASTER_ADDR.
+void find_master(VariableSet& set, const std::string& first_host, const std::string& job,
+                 Environment& found) {
+  if (set.has("MASTER_ADDR"))
+    found.master.host = set.text("MASTER_ADDR");
+  else if (!first_host.empty() && !found.one_node())
+    found.master.host = first_host;
+  else if (!found.one_node())
+    found.master.host = set.text("MASTER_ADDR");  // counts as missing
+  found.master.port =
+      static_cast<uint16_t>(set.number_or("MASTER_PORT", 1, 65535, job.empty() ? 29500 : port_of_job(job)));
+}
+
+Environment read_torchrun(const Variables& variables, const std::string& begun_by) {
+  VariableSet set(variables, kTorchrun.source);
+  Environment found;
+  read_numbers(set, kTorchrun, found);
+  found.master.host = set.text("MASTER_ADDR");
+  found.master.port = static_cast<uint16_t>(set.number("MASTER_PORT", 1, 65535));
+  found.restart_count = set.number_or("TORCHELASTIC_RESTART_COUNT", 0, kMaxProcesses, 0);
+  found.store_is_served =
+      set.has("TORCHELASTIC_USE_AGENT_STORE") && set.text("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  set.require_all(begun_by, "torchrun and diffract launch set all of them; by hand, set each");
+  return found;
+}
+
+// None when the set is begun but not whole and `may_be_half`.
+std::optional<Environment> read_mpi(const Variables& variables, const Names& names, bool may_be_half) {
+  VariableSet set(variables, names.source);
+  Environment found;
+  read_numbers(set, names, found);
+  if (!set.whole() && may_be_half) return std::nullopt;
+  set.require_all(names.rank, "Start the job with mpirun or mpiexec, or use diffract launch");
+  find_master(set, "", set.has(names.job) ? set.text(names.job) : "", found);
+  set.require_all(names.rank, "On several hosts, name the host of rank 0: mpirun -x MASTER_ADDR=HOST");
+  return found;
+}
+
+int slurm_local_size(VariableSet& set, const Environment& found, int nodes, int node) {
+  for (const char* name : {"SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"}) {
+    if (!set.has(name)) continue;
+    const auto counts = expand_task_counts(set.text(name));
+    if (static_cast<size_t>(node) < counts.size()) return counts[static_cast<size_t>(node)];
+  }
+  return (found.world_size + nodes - 1) / nodes;
+}
+
+Environment read_slurm(const Variables& variables) {
+  VariableSet set(variables, "Slurm");
+  Environment found;
+  found.source = "Slurm";
+  found.world_size = set.number("SLURM_NTASKS", 1, kMaxProcesses);
+  found.rank = set.number("SLURM_PROCID", 0, kMaxProcesses - 1);
+  found.local_rank = set.number("SLURM_LOCALID", 0, kMaxProcesses - 1);
+  const int nodes = set.number("SLURM_NNODES", 1, kMaxProcesses);
+  const int node = set.number("SLURM_NODEID", 0, kMaxProcesses - 1);
+  // A batch script has all but this one; a single process there needs no master.
+  const std::string hosts = found.world_size > 1 || set.has("SLURM_STEP_NODELIST")
+                                ? set.text("SLURM_STEP_NODELIST")
+                                : std::string("localhost");
+  set.require_all("SLURM_PROCID", "Start the processes with srun; a batch script alone is not a step");
+  found.local_world_size = slurm_local_size(set, found, nodes, node);
+  const auto step = set.number_or("SLURM_STEP_ID", 0, 1 << 30, 0);
+  const std::string job = set.has("SLURM_JOB_ID") ? fmt::format("{}.{}", set.text("SLURM_JOB_ID"), step) : "";
+  find_master(set, expand_host_list(hosts).front(), job, found);
+  return found;
+}
+
+Environment read_kubernetes(const Variables& variables) {
+  VariableSet set(variables, "Kubernetes");
+  Environment found;
+  found.source = "Kubernetes";
+  found.rank = set.number("JOB_COMPLETION_INDEX", 0, kMaxProcesses - 1);
+  found.world_size = set.number("WORLD_SIZE", 1, kMaxProcesses);  // a pod has a host of its own
+  find_master(set, "", "", found);
+  set.require_all("JOB_COMPLETION_INDEX",
+                  "In the pod's template, set WORLD_SIZE to the job's completions and MASTER_ADDR to the pod "
+                  "with index 0 (JOB-0.SERVICE)");
+  return found;
+}
+
+Environment detect(const Variables& variables) {
+  const VariableSet any(variables, "");
+  if (any.has("RANK")) return read_torchrun(variables, "RANK");
+  const bool slurm_step = any.has("SLURM_PROCID") && any.has("SLURM_STEP_NODELIST");
+  for (const Names& names : kMpi) {
+    if (!any.has(names.rank)) continue;
+    // srun sets some of PMI's variables beside its own.
+    if (auto found = read_mpi(variables, names, slurm_step)) return *found;
+  }
+  if (any.has("SLURM_PROCID")) return read_slurm(variables);
+  if (any.has("JOB_COMPLETION_INDEX")) return read_kubernetes(variables);
+  for (const char* name : {"WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"})
+    if (any.has(name)) return read_torchrun(variables, name);
+  return {};
+}
+
+}  // namespace
+
+std::string Environment::who() const { return fmt::format("rank {} of {}", rank, world_size); }
+
+Environment detect_environment(const Variables& variables) {
+  Environment found = detect(variables);
+  check_ranges(found);
+  return found;
+}
+
+Variables current_variables() {
+  Variables all;
+  for (char** entry = environ; entry && *entry; ++entry) {
+    const std::string_view line = *entry;
+    const size_t equals = line.find('=');
+    if (equals != std::string_view::npos) all.emplace(line.substr(0, equals), line.substr(equals + 1));
+  }
+  return all;
+}
+
+}  // namespace diffract::distributed
