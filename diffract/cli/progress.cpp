@@ -22,7 +22,10 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
-bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
+bool stderr_is_terminal() {
+  // diffract launch reads its processes' stderr through a pipe, and says whether it has a terminal itself.
+  return ::isatty(STDERR_FILENO) == 1 || std::getenv("DIFFRACT_TERMINAL") != nullptr;
+}
 
 std::string progress_line(size_t done, size_t total, const std::string& unit, double seconds) {
   const double share = total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total);

@@ -1,13 +1,13 @@
+#include "diffract/launch/machine.h"
+
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <string>
-
-#include "diffract/launch/options.h"
 
 namespace diffract::launch {
 
@@ -25,7 +25,8 @@ int usable_cores() {
   std::set<std::string> cores;  // by the list of their threads
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &set)) continue;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                       "/topology/thread_siblings_list");
     std::string threads;
     cores.insert(std::getline(file, threads) ? threads : "cpu" + std::to_string(cpu));
   }
@@ -46,6 +47,11 @@ int visible_gpus() {
     count = std::min<int>(count, 1 + static_cast<int>(std::count(list.begin(), list.end(), ',')));
   }
   return count;
+}
+
+std::string host_name() {
+  char name[256] = "";
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] ? name : "localhost";
 }
 
 }  // namespace diffract::launch

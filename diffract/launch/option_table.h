@@ -8,8 +8,8 @@ namespace diffract::launch {
 /// One option of `diffract launch`. `name` is without dashes and with "-" between words.
 struct OptionSpec {
   std::string_view name;
-  char letter;              // 0: none
-  std::string_view value;   // how --help calls its value; empty: a flag
+  char letter;             // 0: none
+  std::string_view value;  // how --help calls its value; empty: a flag
   /// No other program is likely to mean something else by it, so it is also taken from behind the program.
   bool launchers_own;
   std::string_view help;  // empty: accepted, not shown
@@ -24,8 +24,8 @@ struct GivenOption {
   std::string value;
 };
 
-/// The option at `arguments[index]`, with its value, moving `index` behind it. Throws UsageError for one that is
-/// unknown or lacks its value.
+/// The option at `arguments[index]`, with its value, moving `index` behind it. Throws UsageError for one that
+/// is unknown or lacks its value.
 GivenOption read_option(const std::vector<std::string>& arguments, size_t& index);
 /// The long option that `argument` names, or null. `argument` may hold "=value".
 const OptionSpec* find_option(std::string_view argument);

@@ -73,8 +73,10 @@ void parse_endpoint(const std::string& name, const std::string& text, std::strin
   const bool bare_ipv6 = !bracketed && std::count(text.begin(), text.end(), ':') > 1;
   if (bracketed && host_end != std::string::npos) {
     host = text.substr(1, host_end - 1);
-    if (host_end + 1 < text.size() && text[host_end + 1] == ':') port_text = text.substr(host_end + 2);
-    else if (host_end + 1 < text.size()) host.clear();
+    if (host_end + 1 < text.size() && text[host_end + 1] == ':')
+      port_text = text.substr(host_end + 2);
+    else if (host_end + 1 < text.size())
+      host.clear();
   } else if (bracketed || bare_ipv6 || host_end == std::string::npos) {
     host = bracketed ? "" : text;
   } else {
@@ -122,7 +124,8 @@ void parse_rendezvous_settings(const std::string& name, const std::string& text,
     else if (key != "close_timeout" && key != "read_timeout" && key != "store_type") {  // nothing to set here
       const auto meant = nearest(key, {"join_timeout", "last_call_timeout", "keep_alive_interval",
                                        "keep_alive_max_attempt", "is_host", "timeout"});
-      throw UsageError("{}: unknown key {}{}", name, key, meant ? fmt::format("; did you mean {}?", *meant) : "");
+      throw UsageError("{}: unknown key {}{}", name, key,
+                       meant ? fmt::format("; did you mean {}?", *meant) : "");
     }
   }
   rendezvous.silence = rendezvous.beat_interval * attempts;

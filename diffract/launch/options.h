@@ -24,15 +24,15 @@ struct Streams {
 
 /// How the agents of several nodes find and watch each other.
 struct Rendezvous {
-  bool dynamic = false;             // c10d: the first to bind is the host; else node 0 is ("static")
-  std::string host = "127.0.0.1";   // of the endpoint
+  bool dynamic = false;            // c10d: the first to bind is the host; else node 0 is ("static")
+  std::string host = "127.0.0.1";  // of the endpoint
   uint16_t port = 29500;
-  std::optional<bool> is_host;      // told by --rdzv-conf; else the machine that the endpoint names
+  std::optional<bool> is_host;  // told by --rdzv-conf; else the machine that the endpoint names
   std::string id = "none";
-  Seconds join_timeout{600};        // until the fewest nodes are there
-  Seconds last_call_timeout{30};    // for more than the fewest
-  Seconds beat_interval{0.5};       // between agents
-  Seconds silence{3};               // after which a node counts as lost
+  Seconds join_timeout{600};      // until the fewest nodes are there
+  Seconds last_call_timeout{30};  // for more than the fewest
+  Seconds beat_interval{0.5};     // between agents
+  Seconds silence{3};             // after which a node counts as lost
 };
 
 /// What `diffract launch` was asked to do; names and defaults are torchrun's.
@@ -67,17 +67,11 @@ struct Surroundings {
   std::function<int()> cpu_count, gpu_count;
 };
 
-/// Reads the arguments behind `diffract launch`, and PET_* variables for what they do not say. Throws UsageError
-/// naming the option, what was given and what was expected.
+/// Reads the arguments behind `diffract launch`, and PET_* variables for what they do not say. Throws
+/// UsageError naming the option, what was given and what was expected.
 LaunchOptions parse_options(const std::vector<std::string>& arguments, const Surroundings& surroundings);
 
 /// The text of `diffract launch --help`.
 std::string help_text();
-
-/// Number of CPUs this process may use, and of those that are cores of their own (not a second thread of one).
-int usable_cpus();
-int usable_cores();
-/// NVIDIA devices of this machine that CUDA_VISIBLE_DEVICES leaves.
-int visible_gpus();
 
 }  // namespace diffract::launch

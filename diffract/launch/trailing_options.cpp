@@ -37,7 +37,8 @@ std::string read_small_file(const std::string& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-// What the program says of itself: the bytes of its file, of the files among its arguments, and the arguments.
+// What the program says of itself: the bytes of its file, of the files among its arguments, and the
+// arguments.
 std::vector<std::string> texts_of(const std::vector<std::string>& command) {
   std::vector<std::string> texts = {read_small_file(find_program(command.front()))};
   for (auto argument = command.begin() + 1; argument != command.end(); ++argument) {

@@ -7,9 +7,10 @@
 
 namespace diffract::launch {
 
-/// Options of the launcher that stand behind the program, as in `launch run.py --num_processes=2`. They are taken
-/// out of `command` when the program cannot know them: diffract's generate has no such option, or neither the
-/// program's file nor a file among its arguments contains the option's name. Nothing is taken from behind "--".
+/// Options of the launcher that stand behind the program, as in `launch run.py --num_processes=2`. They are
+/// taken out of `command` when the program cannot know them: diffract's generate has no such option, or
+/// neither the program's file nor a file among its arguments contains the option's name. Nothing is taken
+/// from behind "--".
 std::vector<GivenOption> take_trailing_options(
     std::vector<std::string>& command, const std::function<bool(const std::string& option)>& generate_knows);
 
