@@ -231,7 +231,7 @@ std::string Coordinator::who_is_missing() const {
     for (int rank = 0; rank < options_.max_nodes; ++rank)
       if (std::none_of(nodes_.begin(), nodes_.end(), [&](const Node& n) { return n.info.node_rank == rank; }))
         missing += fmt::format("{}{}", missing.empty() ? " Missing: node rank " : ", ", rank);
-  return fmt::format("here: {}.{}", there, missing);
+  return fmt::format("here: {}.{}", there, missing.empty() ? "" : missing + ".");
 }
 
 void Coordinator::tick(Time now) {
