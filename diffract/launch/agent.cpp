@@ -39,11 +39,11 @@ class DirectUplink : public Uplink {
   NodeLink& node_;
 };
 
-// What generate says of its own errors holds the next time, too.
+// What generate says of a wrong option, a damaged model or a full disk holds the next time, too.
 bool restart_helps(const Program& program, const Failure& failure) {
   if (!program.generate) return true;
   const auto is = [&](ErrorKind kind) { return failure.exit_code == error_info(kind).exit_code; };
-  return !is(ErrorKind::usage) && !is(ErrorKind::checkpoint);
+  return !is(ErrorKind::usage) && !is(ErrorKind::checkpoint) && !is(ErrorKind::io);
 }
 
 // The address to listen on when this machine is to be the host: the one that the endpoint names. A machine's

@@ -66,6 +66,7 @@ std::vector<std::string> worker_environment(const LaunchOptions& options, const 
   v["TORCHELASTIC_USE_AGENT_STORE"] = "False";  // rank 0 serves the store; the launcher has none
   v["TORCHELASTIC_ERROR_FILE"] = error_file;
   v.try_emplace("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1");
+  v.try_emplace("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT");
   // torchrun says 1, which leaves most of the machine idle; all of it for each would slow all down.
   if (options.processes > 1)
     v.try_emplace("OMP_NUM_THREADS", std::to_string(std::max(1, usable_cores() / options.processes)));

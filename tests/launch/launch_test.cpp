@@ -55,21 +55,23 @@ TEST(Launch, GivesWorkersTorchrunsEnvironment) {
   for (const std::string rank : {"0", "1"}) {
     const auto v =
         variables_of(load_text(only_file(logs.path(), "attempt_0/" + rank + "/stdout.log"), 1 << 20));
-    const std::map<std::string, std::string> expected = {{"RANK", rank},
-                                                         {"LOCAL_RANK", rank},
-                                                         {"ROLE_RANK", rank},
-                                                         {"WORLD_SIZE", "2"},
-                                                         {"LOCAL_WORLD_SIZE", "2"},
-                                                         {"ROLE_WORLD_SIZE", "2"},
-                                                         {"ROLE_NAME", "drawer"},
-                                                         {"GROUP_RANK", "0"},
-                                                         {"GROUP_WORLD_SIZE", "1"},
-                                                         {"MASTER_ADDR", "127.0.0.1"},
-                                                         {"TORCHELASTIC_RESTART_COUNT", "0"},
-                                                         {"TORCHELASTIC_MAX_RESTARTS", "4"},
-                                                         {"TORCHELASTIC_RUN_ID", "job7"},
-                                                         {"TORCHELASTIC_USE_AGENT_STORE", "False"},
-                                                         {"TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"}};
+    const std::map<std::string, std::string> expected = {
+        {"RANK", rank},
+        {"LOCAL_RANK", rank},
+        {"ROLE_RANK", rank},
+        {"WORLD_SIZE", "2"},
+        {"LOCAL_WORLD_SIZE", "2"},
+        {"ROLE_WORLD_SIZE", "2"},
+        {"ROLE_NAME", "drawer"},
+        {"GROUP_RANK", "0"},
+        {"GROUP_WORLD_SIZE", "1"},
+        {"MASTER_ADDR", "127.0.0.1"},
+        {"TORCHELASTIC_RESTART_COUNT", "0"},
+        {"TORCHELASTIC_MAX_RESTARTS", "4"},
+        {"TORCHELASTIC_RUN_ID", "job7"},
+        {"TORCHELASTIC_USE_AGENT_STORE", "False"},
+        {"TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT"},
+        {"TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"}};
     for (const auto& [name, value] : expected)
       EXPECT_EQ(v.contains(name) ? v.at(name) : "<unset>", value) << name;
     EXPECT_TRUE(v.at("TORCHELASTIC_ERROR_FILE").ends_with("attempt_0/" + rank + "/error.json"));
@@ -220,12 +222,12 @@ TEST(Launch, StartsAgainAsOftenAsAllowed) {
 
 TEST(Launch, DoesNotRepeatWhatGenerateCannotDo) {
   const std::vector<std::string> job = {"--nproc-per-node=2", "--max-restarts=3", "generate"};
-  for (const int code : {2, 3}) {
+  for (const int code : {2, 3, 6}) {
     const auto result = launch(job, {.environment = {{"GENERATE_EXIT_1", std::to_string(code)}}});
     EXPECT_EQ(result.exit_code, code);
     EXPECT_FALSE(contains(result.err, "starting again")) << result.err;
   }
-  EXPECT_EQ(test::count_of(launch(job, {.environment = {{"GENERATE_EXIT_1", "6"}}}).err, "starting again"),
+  EXPECT_EQ(test::count_of(launch(job, {.environment = {{"GENERATE_EXIT_1", "70"}}}).err, "starting again"),
             3u);
   // "Some images failed" is the end of that rank's share, not of the others'.
   const auto some = launch(job, {.environment = {{"GENERATE_EXIT_0", "7"}}});
