@@ -38,7 +38,10 @@ std::string left_text(const ProgressState& s) {
 
 }  // namespace
 
-bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
+bool stderr_is_terminal() {
+  // diffract launch reads its processes' stderr through a pipe, and says whether it has a terminal itself.
+  return ::isatty(STDERR_FILENO) == 1 || std::getenv("DIFFRACT_TERMINAL") != nullptr;
+}
 
 std::string progress_line(const ProgressState& s) {
   const double share = s.total == 0 ? 1.0 : s.done / static_cast<double>(s.total);
