@@ -74,7 +74,7 @@ TEST_F(ServedStore, ThatIsStoppedDoesNotHoldItsClients) {
 // DIFFRACT_CONNECTIONS: how many; the slow run sets 100000.
 TEST_F(ServedStore, SurvivesRandomBytes) {
   const char* wanted = std::getenv("DIFFRACT_CONNECTIONS");
-  const int connections = wanted ? std::atoi(wanted) : 500;
+  const int connections = wanted ? std::atoi(wanted) : 2000;
   Store store = connect(60s);
   store.set("value", "kept");
   std::mt19937 random(7);

@@ -137,6 +137,8 @@ void partial_state(const Arguments&) {
 }
 
 void spawn_twice(const Arguments& arguments) {
+  // A spawned process sees its world from the call on, and before it what the program saw the first time.
+  if (detect_environment(current_variables()).world_size != 1) throw InternalError("in a world too early");
   spawn([](int rank) { say(fmt::format("first {}", rank)); }, 2);
   say(arguments.at(0) + " between");
   spawn([](int rank) { say(fmt::format("second {}", rank)); }, 3);
