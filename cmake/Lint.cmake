@@ -8,4 +8,6 @@ add_custom_target(format-check COMMAND ${CLANG_FORMAT} --dry-run -Werror ${lint_
 add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${lint_files} VERBATIM)
 add_custom_target(tidy COMMAND ${PROJECT_SOURCE_DIR}/tools/tidy.sh ${CLANG_TIDY} ${PROJECT_BINARY_DIR}
   COMMENT "clang-tidy" VERBATIM USES_TERMINAL)
+# clang-tidy reads the precompiled headers that clang made, which saves it half of its time on a file.
+add_dependencies(tidy diffract_pch_torch diffract_pch_plain)
 add_custom_target(lint DEPENDS format-check tidy)

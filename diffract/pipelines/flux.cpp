@@ -149,19 +149,22 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
           guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
                  : positive.pooled_prompt_embeds,
       .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
-      .guidance = config.guidance_embeds ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale)
-                                         : Tensor()};
+      .guidance = config.guidance_embeds
+                      ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale).to(device_)
+                      : Tensor()};
   const auto schedule = make_schedule(settings.num_inference_steps, rows * columns);
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
-  Tensor latents = pack_latents(noise.draw());  // [B, I, C]
+  // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
+  const auto draw = [&] { return pack_latents(noise.draw()).to(device_); };
+  Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
     const Tensor sigma = at::full({input.size(0)}, timesteps[i], at::kFloat) / kTimestepsASigma;
     Tensor velocity = (*transformer)(input, sigma, cond);
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
-    latents = schedule->step(velocity, i, latents, [&] { return pack_latents(noise.draw()); });
+    latents = schedule->step(velocity, i, latents, draw);
     check_finite(latents, i);
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});

@@ -24,6 +24,7 @@ class StableDiffusionPipeline final : public Pipeline {
     std::shared_ptr<const models::UNet2DConditionModel> unet;
     std::shared_ptr<const models::AutoencoderKL> vae;
     SchedulerSpec scheduler;
+    at::Device device = at::kCPU;  // of the latents
   };
 
   static std::shared_ptr<StableDiffusionPipeline> from_folder(const io::ModelFolder& folder,

@@ -47,7 +47,7 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files)
   return checkpoint;
 }
 
-at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) const {
+StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
     throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name,
@@ -70,10 +70,10 @@ at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) co
       data, shape, [keep = file](void*) {}, at::TensorOptions(dtype));
   // Files written by other tools may not align their data to the element; vector loads want at least that.
   const bool aligned = reinterpret_cast<uintptr_t>(data) % view.element_size() == 0;
-  if (aligned) return view;
+  if (aligned) return {view, file, file->offset(*info)};
   at::Tensor copy = at::empty(shape, dtype);
   std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
-  return copy;
+  return {copy, file, file->offset(*info)};
 }
 
 std::vector<std::string> Checkpoint::unused() const {

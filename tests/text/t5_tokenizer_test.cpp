@@ -93,8 +93,10 @@ TEST(T5Tokenizer, NamesWhatIsWrongInItsFiles) {
   };
   EXPECT_NE(error([](Json& j) { j["model"]["type"] = "BPE"; }).find("unigram"), std::string::npos);
   EXPECT_NE(error([](Json& j) { j["model"]["vocab"] = 3; }).find("vocab"), std::string::npos);
-  EXPECT_NE(error([](Json& j) { j["model"]["vocab"][4] = Json::array({"x"}); }).find("token 4"), std::string::npos);
-  EXPECT_NE(error([](Json& j) { j["model"]["vocab"] = Json::parse(R"([["</s>", 0.0]])"); }).find("<unk>"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["vocab"][4] = Json::array({"x"}); }).find("token 4"),
+            std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["vocab"] = Json::parse(R"([["</s>", 0.0]])"); }).find("<unk>"),
+            std::string::npos);
   for (const Json& charsmap : {Json("@@"), Json("AAAA"), Json("/////wAA"), Json(7)})
     EXPECT_NE(error([&](Json& j) {
                 j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", charsmap}};

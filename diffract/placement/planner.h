@@ -1,0 +1,49 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "diffract/placement/device_map.h"
+#include "diffract/placement/module_tree.h"
+
+namespace diffract::placement {
+
+/// How a map is chosen: "balanced" ("auto" is the same) gives each accelerator an equal share,
+/// "balanced_low_0" leaves accelerator 0 as empty as it can, "sequential" fills one after the other.
+enum class Strategy { balanced, balanced_low_0, sequential };
+/// One of "auto", "balanced", "balanced_low_0", "sequential"; none for another name.
+std::optional<Strategy> parse_strategy(std::string_view name);
+
+struct PlanOptions {
+  SizeOptions size = {};
+  std::vector<std::string> no_split_module_classes = {};  // blocks that stay whole on one device
+  bool offload_buffers = false;      // buffers of offloaded modules are offloaded too
+  bool fallback_allocation = false;  // a device that the next module does not fit gets a later one that does
+};
+
+/// The budgets that make accelerators share a model equally, plus room for the largest block; the last one
+/// keeps all of its own. With `low_zero` the first gets only what the others cannot hold.
+/// Source: accelerate get_balanced_memory.
+MaxMemory get_balanced_memory(const ModuleTree& tree, const MaxMemory& memory, const PlanOptions& options,
+                              bool low_zero = false);
+
+/// Puts modules on devices in the order of the model: accelerators, CPU, disk. On the first accelerator and
+/// the CPU the largest layer's size stays free, for what is offloaded is brought there to be computed. A
+/// module that does not fit is split, unless its class may not be; tied tensors go to one device.
+/// Throws MemoryError when the budgets, one for the disk among them, cannot hold the model.
+/// Source: accelerate infer_auto_device_map.
+DeviceMap infer_auto_device_map(const ModuleTree& tree, const MaxMemory& memory, const PlanOptions& options);
+
+/// The map of a strategy within the budgets: what from_pretrained(device_map="auto") uses.
+DeviceMap plan_device_map(const ModuleTree& tree, Strategy strategy, const MaxMemory& memory,
+                          const PlanOptions& options);
+
+/// Names a module instead of all that is below it where that is on one device.
+DeviceMap clean_device_map(const DeviceMap& map);
+
+/// Throws UsageError where the map leaves a tensor out, or puts tied tensors on different devices. Gives the
+/// keys that name nothing in the model, which are harmless but probably spelled wrong.
+std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map);
+
+}  // namespace diffract::placement
