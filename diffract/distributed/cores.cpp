@@ -6,8 +6,10 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -47,6 +49,20 @@ std::optional<int> chosen_threads() {
   const char* value = std::getenv("OMP_NUM_THREADS");
   const int threads = value ? std::atoi(value) : 0;
   return threads > 0 ? std::optional(threads) : std::nullopt;
+}
+
+// All threads that there are; those that come later inherit it. False when the kernel refuses.
+bool bind_threads(const std::vector<std::vector<int>>& cores) {
+  CpuSet set;
+  for (const auto& core : cores)
+    for (const int cpu : core) set.add(cpu);
+  bool bound = ::sched_setaffinity(0, CpuSet::bytes(), set.get()) == 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task", error)) {
+    const int thread = std::atoi(entry.path().filename().c_str());
+    if (::sched_setaffinity(thread, CpuSet::bytes(), set.get()) != 0 && errno != ESRCH) bound = false;
+  }
+  return bound;
 }
 
 }  // namespace
@@ -108,16 +124,9 @@ void share_cores(int local_rank, int local_world_size, bool bind) {
   const auto all = group_by_core(allowed_cpus(), siblings_of);
   const auto own = bind ? share_of_cores(all, local_rank, local_world_size) : all;
   if (own.empty()) return;
-  if (bind && local_world_size > 1) {
-    CpuSet set;
-    for (const auto& core : own)
-      for (const int cpu : core) set.add(cpu);
-    // Threads that come later inherit it.
-    if (::sched_setaffinity(0, CpuSet::bytes(), set.get()) != 0)
-      log::warning(
-          "local rank {}: cannot be bound to its cores; the host's ranks may get in each other's way",
-          local_rank);
-  }
+  if (bind && local_world_size > 1 && !bind_threads(own))
+    log::warning("local rank {}: cannot be bound to its cores; the host's ranks may get in each other's way",
+                 local_rank);
   const int threads = chosen_threads().value_or(static_cast<int>(own.size()));
   at::set_num_threads(threads);
   log::debug("local rank {} of {}: {} threads on {} cores", local_rank, local_world_size, threads,

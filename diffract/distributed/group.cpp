@@ -32,8 +32,10 @@ constexpr milliseconds kGrace(2000);
 
 std::string first_line(const std::exception& error) {
   const auto* torch = dynamic_cast<const c10::Error*>(&error);
-  const std::string what = torch ? torch->what_without_backtrace() : error.what();
-  return what.substr(0, what.find('\n'));
+  std::string what = torch ? torch->what_without_backtrace() : error.what();
+  what = what.substr(0, what.find('\n'));
+  const size_t place = what.find("] ");  // "[/pytorch/third_party/gloo/...:547] Connection closed by peer"
+  return what.starts_with("[/") && place != std::string::npos ? what.substr(place + 2) : what;
 }
 
 }  // namespace
@@ -97,8 +99,10 @@ std::string Group::State::who_is_missing(const char* name) {
                       call == 0 ? "has begun no collective" : fmt::format("was last in {} #{}", what, call));
     else if (call == calls && what != name)
       text += fmt::format(" {} called {} instead.", member(rank), what);
+    else if (has_ended(members.peers[static_cast<size_t>(rank)]))
+      text += fmt::format(" {} is no longer running.", member(rank));
   }
-  return text;
+  return text.empty() ? " All ranks had begun it; is one of them hung, lost since, or cut off?" : text;
 }
 
 void Group::State::fail(const char* name, const std::string& reason) {
@@ -130,6 +134,8 @@ Group::State& Group::state() const {
 int Group::rank() const { return state().members.rank; }
 int Group::size() const { return state().size(); }
 const std::vector<int>& Group::world_ranks() const { return state().members.world_ranks; }
+
+const std::vector<Peer>& Group::peers() const { return state().members.peers; }
 
 void Group::barrier() const {
   State& group = state();

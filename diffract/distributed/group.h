@@ -44,6 +44,7 @@ class Group {
   int rank() const;
   int size() const;
   const std::vector<int>& world_ranks() const;
+  const std::vector<Peer>& peers() const;  // by group rank
 
   /// Returns when all members have called it.
   void barrier() const;

@@ -5,6 +5,7 @@
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include "diffract/distributed/backend.h"
+#include "diffract/distributed/cores.h"
 #include "diffract/distributed/devices.h"
 
 namespace diffract::distributed {
@@ -88,6 +89,10 @@ void init_process_group(const Environment& environment, const std::string& backe
   std::vector<int> ranks(static_cast<size_t>(environment.world_size));
   std::iota(ranks.begin(), ranks.end(), 0);
   made.group = make_group(made, "group", ranks, environment.rank);
+  const auto& peers = made.group.peers();
+  if (device.is_cpu())
+    share_cores(environment.local_rank, environment.local_world_size,
+                share_cpus(peers, peers[static_cast<size_t>(environment.rank)]));
   the_world() = std::move(made);
 }
 

@@ -12,9 +12,10 @@ namespace diffract::distributed {
 /// a smaller group is given. All throw UsageError before init_process_group.
 ///
 /// Makes the world from the environment (environment.h). `backend` is "gloo", "nccl", or "" to choose by the
-/// device. All ranks call it; it returns when all have come. Throws UsageError for a half-set environment, an
-/// unknown backend, or a world that is there already, and PeerError naming rank, host and port when a rank
-/// does not come before the timeout, comes twice or sees another world size.
+/// device. On the CPU the processes of a host share its cores from then on (cores.h). All ranks call it; it
+/// returns when all have come. Throws UsageError for a half-set environment, an unknown backend, or a world
+/// that is there already, and PeerError naming rank, host and port when a rank does not come before the
+/// timeout, comes twice or sees another world size.
 void init_process_group(const std::string& backend = "", std::chrono::milliseconds timeout = kDefaultTimeout);
 /// The same for a rank and size that the caller knows. MASTER_ADDR and MASTER_PORT say where rank 0 is; spawn
 /// sets them.

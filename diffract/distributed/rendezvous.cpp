@@ -1,13 +1,17 @@
 #include "diffract/distributed/rendezvous.h"
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <mutex>
 
 #include "diffract/core/json.h"
+#include "diffract/distributed/cores.h"
 
 namespace diffract::distributed {
 namespace {
@@ -16,18 +20,16 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLookAround(500);  // between looks at whether another rank has given up
 
-std::string own_host() {
-  char name[HOST_NAME_MAX + 1] = "";
-  ::gethostname(name, sizeof name - 1);
-  return name;
+std::string describe(const Peer& peer) {
+  return Json{{"host", peer.host}, {"pid", peer.pid}, {"cpus", peer.cpus}}.dump();
 }
-
-std::string describe(const Peer& peer) { return Json{{"host", peer.host}, {"pid", peer.pid}}.dump(); }
 
 Peer parse_peer(const std::string& text) {
   const ConfigReader reader(parse_json(text, "store"),
                             "store");  // what comes over the network may be anything
-  return {.host = reader.text("host", ""), .pid = static_cast<int>(reader.integer("pid", 0, INT_MAX, 0))};
+  return {.host = reader.text("host", ""),
+          .pid = static_cast<int>(reader.integer("pid", 0, INT_MAX, 0)),
+          .cpus = reader.text("cpus", "")};
 }
 
 std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
@@ -50,7 +52,8 @@ void agree_on_size(Store& store, int size) {
 }
 
 void take_rank(Store& store, int rank) {
-  const Peer self{.host = own_host(), .pid = ::getpid()};
+  const Peer self{
+      .host = own_host(), .pid = ::getpid(), .cpus = fmt::format("{}", fmt::join(allowed_cpus(), ","))};
   const std::string taken = store.compare_set(rank_key(rank), "", describe(self));
   if (taken != describe(self))
     give_up(store,
@@ -69,7 +72,28 @@ std::vector<int> missing_ranks(Store& store, int size) {
 
 }  // namespace
 
+std::string own_host() {
+  char name[HOST_NAME_MAX + 1] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+bool has_ended(const Peer& peer) {
+  if (peer.host != own_host()) return false;
+  std::ifstream file(fmt::format("/proc/{}/stat", peer.pid));
+  std::string stat;
+  if (!std::getline(file, stat)) return true;
+  const size_t name_end = stat.rfind(')');  // "4711 (name) S ..."; Z and X are ended but not yet collected
+  return name_end != std::string::npos && stat.size() > name_end + 2 &&
+         (stat[name_end + 2] == 'Z' || stat[name_end + 2] == 'X');
+}
+
 std::string Peer::text(int rank) const { return fmt::format("rank {} (host {}, pid {})", rank, host, pid); }
+
+bool share_cpus(const std::vector<Peer>& peers, const Peer& self) {
+  return std::all_of(peers.begin(), peers.end(),
+                     [&](const Peer& peer) { return peer.host != self.host || peer.cpus == self.cpus; });
+}
 
 std::string list_ranks(const std::vector<int>& ranks) {
   constexpr size_t kMost = 10;

@@ -9,13 +9,20 @@
 
 namespace diffract::distributed {
 
+/// The name of this machine.
+std::string own_host();
+
 /// Where a process runs.
 struct Peer {
   std::string host;
   int pid = 0;
+  std::string cpus;  // that it may run on when it comes: "0,1,2"
   /// "rank 2 (host node1, pid 4711)", for messages.
   std::string text(int rank) const;
 };
+
+/// True for a process of this host that has ended; false also where that cannot be seen.
+bool has_ended(const Peer& peer);
 
 /// The address where the job's store is to be found: loopback on one node, and never a loopback address that
 /// only the master's own host file knows.
@@ -32,6 +39,10 @@ Store open_store(const Environment& environment, std::chrono::milliseconds timeo
 /// PeerError naming the ranks that did not come in time, a rank that is there twice, or a world size that
 /// differs; the other ranks then end their wait with the same message.
 std::vector<Peer> check_in(Store& store, int rank, int size, std::chrono::milliseconds timeout);
+
+/// Whether `self` and the other processes of its host may all run on the same CPUs, so that they have to
+/// share them; mpirun or srun may have given each its own already.
+bool share_cpus(const std::vector<Peer>& peers, const Peer& self);
 
 /// "0, 2, 5", at most ten of them.
 std::string list_ranks(const std::vector<int>& ranks);

@@ -4,12 +4,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
-#include <optional>
-#include <string_view>
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
@@ -20,47 +19,82 @@
 namespace diffract::distributed {
 namespace {
 
-constexpr const char* kPathVariable =
-    "DIFFRACT_SPAWN";  // "0.1/2.0": call 0 as rank 1, in it call 2 as rank 0
+// How a process comes to its own call: "0.1.2@127.0.0.1:4567/2.0.3" is call 0 as rank 1 of 2, which meet at
+// that store, and in it call 2 as rank 0 of 3, which meet where MASTER_ADDR and MASTER_PORT say.
+constexpr const char* kPathVariable = "DIFFRACT_SPAWN";
 constexpr const char* kPipeVariable = "DIFFRACT_SPAWN_PIPE";
 
 struct Turn {
-  int call, rank;
+  int call = 0, rank = 0, nprocs = 0;
+  std::string store;  // empty: not ours
+
+  std::string text() const {
+    return fmt::format("{}.{}.{}{}{}", call, rank, nprocs, store.empty() ? "" : "@", store);
+  }
 };
 
 // Where this process is among the spawn calls: on the way through `target`, or past it.
 struct Position {
-  std::string path;  // of this process, as in kPathVariable
+  std::string path;     // of this process, as in kPathVariable
+  Variables variables;  // that the program was started with: those of all processes that it starts
   std::vector<Turn> target;
   size_t level = 0;
   int calls_at_level = 0;
 };
 
-std::optional<Turn> parse_turn(std::string_view text) {
-  Turn turn{};
-  const char* end = text.data() + text.size();
-  const auto call = std::from_chars(text.data(), end, turn.call);
-  if (call.ec != std::errc() || call.ptr == end || *call.ptr != '.') return std::nullopt;
-  const auto rank = std::from_chars(call.ptr + 1, end, turn.rank);
-  if (rank.ec != std::errc() || rank.ptr != end) return std::nullopt;
+std::vector<std::string> split_at(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+Turn parse_turn(const std::string& text, const std::string& path) {
+  const size_t at = text.find('@');
+  const auto numbers = split_at(text.substr(0, at), '.');
+  Turn turn{.store = at == std::string::npos ? "" : text.substr(at + 1)};
+  const auto read = [](const std::string& digits, int& value) {
+    const char* end = digits.data() + digits.size();
+    return std::from_chars(digits.data(), end, value).ptr == end;
+  };
+  if (numbers.size() != 3 || !read(numbers[0], turn.call) || !read(numbers[1], turn.rank) ||
+      !read(numbers[2], turn.nprocs))
+    throw UsageError("{} is \"{}\"; only spawn sets it", kPathVariable, path);
   return turn;
 }
 
 Position& position() {
   static Position* const here = [] {
     auto* made = new Position;
-    const char* path = std::getenv(kPathVariable);
-    made->path = path ? path : "";
-    for (size_t begin = 0; begin < made->path.size();) {
-      const size_t end = std::min(made->path.find('/', begin), made->path.size());
-      const auto turn = parse_turn(std::string_view(made->path).substr(begin, end - begin));
-      if (!turn) throw UsageError("{} is \"{}\"; only spawn sets it", kPathVariable, made->path);
-      made->target.push_back(*turn);
-      begin = end + 1;
-    }
+    made->variables = current_variables();
+    made->path = made->variables[kPathVariable];
+    made->variables.erase(kPathVariable);
+    made->variables.erase(kPipeVariable);
+    if (made->path.empty()) return made;
+    for (const auto& turn : split_at(made->path, '/')) made->target.push_back(parse_turn(turn, made->path));
     return made;
   }();
   return *here;
+}
+
+// The world of a call's processes begins in them with the call: up to it the program sees what it saw the
+// first time.
+void enter_world(const Turn& turn) {
+  const auto set = [](const char* name, const std::string& value) { ::setenv(name, value.c_str(), 1); };
+  ::unsetenv("TORCHELASTIC_USE_AGENT_STORE");
+  ::unsetenv("TORCHELASTIC_RESTART_COUNT");
+  set("RANK", std::to_string(turn.rank));
+  set("LOCAL_RANK", std::to_string(turn.rank));
+  set("WORLD_SIZE", std::to_string(turn.nprocs));
+  set("LOCAL_WORLD_SIZE", std::to_string(turn.nprocs));
+  if (turn.store.empty()) return;
+  const size_t colon = turn.store.rfind(':');
+  set("MASTER_ADDR", turn.store.substr(0, colon));
+  set("MASTER_PORT", turn.store.substr(colon + 1));
+  set(kStoreVariable, turn.store);
 }
 
 SpawnOutcome run(const std::function<void(int)>& fn, int rank) {
@@ -107,27 +141,17 @@ std::vector<std::string> own_arguments() {
   return arguments;
 }
 
-// Without what a launcher has told this process: the new ones are a world of their own.
-Variables environment_for(int nprocs, const Store& store) {
-  Variables variables = current_variables();
-  const bool master_by_hand = variables.count("MASTER_ADDR") && variables.count("MASTER_PORT") &&
-                              !variables.count("RANK") && !variables.count(kStoreVariable);
-  if (!master_by_hand) {
-    variables["MASTER_ADDR"] = store.endpoint().host;
-    variables["MASTER_PORT"] = std::to_string(store.endpoint().port);
-    variables[kStoreVariable] = store.endpoint().text();
-  }
-  variables.erase("TORCHELASTIC_USE_AGENT_STORE");
-  variables.erase("TORCHELASTIC_RESTART_COUNT");
-  variables["WORLD_SIZE"] = variables["LOCAL_WORLD_SIZE"] = std::to_string(nprocs);
-  return variables;
+// True when the user has said where rank 0 is to be found; a launcher says so for another world.
+bool master_is_set_by_hand() {
+  const Variables variables = current_variables();
+  const auto has = [&](const char* name) { return variables.count(name) > 0; };
+  return has("MASTER_ADDR") && has("MASTER_PORT") && !has("RANK") && !has(kStoreVariable);
 }
 
-SpawnedProgram program_for(int rank, const std::string& path, const std::vector<std::string>& arguments,
-                           Variables variables) {
-  variables["RANK"] = variables["LOCAL_RANK"] = std::to_string(rank);
-  variables[kPathVariable] = path;
-  variables.erase(kPipeVariable);
+SpawnedProgram program_for(const Position& here, const Turn& turn,
+                           const std::vector<std::string>& arguments) {
+  Variables variables = here.variables;
+  variables[kPathVariable] = here.path.empty() ? turn.text() : here.path + "/" + turn.text();
   SpawnedProgram program{.arguments = arguments, .environment = {}};
   for (const auto& [name, value] : variables) program.environment.push_back(name + "=" + value);
   return program;
@@ -154,23 +178,21 @@ SpawnContext spawn(const std::function<void(int rank)>& fn, int nprocs, bool joi
   Position& here = position();
   const int call = here.calls_at_level++;
   if (here.level < here.target.size()) {
-    const Turn turn = here.target[here.level];
+    const Turn& turn = here.target[here.level];
     if (call < turn.call) return SpawnContext();
     ++here.level;
     here.calls_at_level = 0;
+    enter_world(turn);
     if (here.level == here.target.size()) run_and_exit(fn, turn.rank);
     fn(turn.rank);  // on the way to a spawn call inside it
     throw InternalError("spawn: rank {}: its function ended before the spawn call that was made in it",
                         turn.rank);
   }
   Store store = Store::serve({.host = "127.0.0.1", .port = 0}, {.who = "spawn"});
-  const Variables variables = environment_for(nprocs, store);
   const auto arguments = own_arguments();
+  Turn turn{.call = call, .nprocs = nprocs, .store = master_is_set_by_hand() ? "" : store.endpoint().text()};
   std::vector<SpawnedProgram> programs;
-  for (int rank = 0; rank < nprocs; ++rank)
-    programs.push_back(
-        program_for(rank, fmt::format("{}{}{}.{}", here.path, here.path.empty() ? "" : "/", call, rank),
-                    arguments, variables));
+  for (turn.rank = 0; turn.rank < nprocs; ++turn.rank) programs.push_back(program_for(here, turn, arguments));
   SpawnContext context(
       std::make_shared<SpawnContext::Supervisor>(std::move(programs), kPipeVariable, std::move(store)));
   if (join) context.join();

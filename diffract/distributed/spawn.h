@@ -34,10 +34,10 @@ class SpawnContext {
 /// return at once in the new process, as if they had been done. `fn` may call spawn itself: then the new
 /// processes run through `fn` up to that call.
 ///
-/// The new processes have RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT of a
-/// world of their own, so that PartialState and init_process_group work in `fn`; a MASTER_ADDR and
-/// MASTER_PORT that were set by hand are kept. Throws UsageError for nprocs below 1 and IoError when a
-/// process cannot be started.
+/// From the call on, the new processes have RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and
+/// MASTER_PORT of a world of their own, so that PartialState and init_process_group work in `fn`; a
+/// MASTER_ADDR and MASTER_PORT that were set by hand are kept. Throws UsageError for nprocs below 1 and
+/// IoError when a process cannot be started.
 SpawnContext spawn(const std::function<void(int rank)>& fn, int nprocs, bool join = true);
 
 }  // namespace diffract::distributed

@@ -5,40 +5,19 @@
 #include <csignal>
 
 #include "diffract/distributed/store.h"
-#include "tests/support/process.h"
+#include "tests/distributed/ranks.h"
 
 namespace diffract::distributed {
 namespace {
 
 using namespace std::chrono_literals;
+using test::environment;
+using test::expect_contains;
+using test::free_port;
 using test::ProcessEnd;
 using test::RunningProcess;
-
-uint16_t free_port() { return listen_on({.host = "127.0.0.1", .port = 0}, "the test").at.port; }
-
-// The environment of one rank, as torchrun sets it.
-std::map<std::string, std::string> environment(int rank, int size, uint16_t port) {
-  return {{"RANK", std::to_string(rank)},       {"WORLD_SIZE", std::to_string(size)},
-          {"LOCAL_RANK", std::to_string(rank)}, {"LOCAL_WORLD_SIZE", std::to_string(size)},
-          {"MASTER_ADDR", "127.0.0.1"},         {"MASTER_PORT", std::to_string(port)}};
-}
-
-RunningProcess start(const std::vector<std::string>& arguments, int rank, int size, uint16_t port) {
-  std::vector<std::string> command = {DIFFRACT_WORKER};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  return {command, environment(rank, size, port)};
-}
-
-std::vector<RunningProcess> start_all(const std::vector<std::string>& arguments, int size, uint16_t port) {
-  std::vector<RunningProcess> ranks;
-  for (int rank = 0; rank < size; ++rank) ranks.push_back(start(arguments, rank, size, port));
-  return ranks;
-}
-
-void expect_contains(const std::string& text, const std::vector<std::string>& parts) {
-  for (const auto& part : parts)
-    EXPECT_NE(text.find(part), std::string::npos) << "no \"" << part << "\" in: " << text;
-}
+using test::start;
+using test::start_all;
 
 class Collectives : public ::testing::TestWithParam<int> {};
 

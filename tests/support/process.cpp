@@ -47,6 +47,12 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 
 }  // namespace
 
+size_t count(const std::string& text, const std::string& part) {
+  size_t found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++found;
+  return found;
+}
+
 RunningProcess::RunningProcess(const std::vector<std::string>& command,
                                const std::map<std::string, std::string>& environment,
                                const std::string& folder) {
@@ -85,14 +91,17 @@ RunningProcess::~RunningProcess() {
 
 void RunningProcess::signal(int number) const { ::kill(pid_, number); }
 
+std::string RunningProcess::output() const { return read_all(folder_ + "/out"); }
+
 bool RunningProcess::ended() {
   if (running_ && ::waitpid(pid_, &status_, WNOHANG) == pid_) running_ = false;
   return !running_;
 }
 
-bool RunningProcess::wait_for_output(const std::string& text, std::chrono::seconds timeout) const {
+bool RunningProcess::wait_for_output(const std::string& text, size_t times,
+                                     std::chrono::seconds timeout) const {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (read_all(folder_ + "/out").find(text) == std::string::npos) {
+  while (count(output(), text) < times) {
     siginfo_t info{};
     ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
     if (info.si_pid == pid_ || std::chrono::steady_clock::now() > deadline) {

@@ -12,6 +12,9 @@ struct ProcessEnd {
   std::string out, err;
 };
 
+/// How often `part` comes in `text`.
+size_t count(const std::string& text, const std::string& part);
+
 /// A program that runs beside the test, with its output in files. Killed, with all it has started in its
 /// session, when the handle goes.
 class RunningProcess {
@@ -27,10 +30,12 @@ class RunningProcess {
 
   int pid() const { return pid_; }
   void signal(int number) const;
-  /// Waits until `text` is in the standard output; fails the test and gives false when the process ends or
-  /// the time is over.
-  bool wait_for_output(const std::string& text,
+  /// Waits until `text` has come in the standard output so many times; fails the test and gives false when
+  /// the process ends or the time is over.
+  bool wait_for_output(const std::string& text, size_t times = 1,
                        std::chrono::seconds timeout = std::chrono::seconds(60)) const;
+  /// Its standard output so far.
+  std::string output() const;
   /// Waits for its end; beyond the timeout it is killed, which gives exit code 137.
   ProcessEnd wait(std::chrono::seconds timeout = std::chrono::seconds(60));
 
