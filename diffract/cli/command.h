@@ -26,6 +26,7 @@ Command generate_command();
 Command tokenize_command();
 Command info_command();
 Command doctor_command();
+Command split_command();
 Command launch_command();
 
 }  // namespace diffract::cli

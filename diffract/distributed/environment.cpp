@@ -125,6 +125,11 @@ void find_master(VariableSet& set, const std::string& first_host, const std::str
       static_cast<uint16_t>(set.number_or("MASTER_PORT", 1, 65535, job.empty() ? 29500 : port_of_job(job)));
 }
 
+bool is_served(VariableSet& set, const Endpoint& master) {
+  return (set.has("TORCHELASTIC_USE_AGENT_STORE") && set.text("TORCHELASTIC_USE_AGENT_STORE") == "True") ||
+         (set.has(kStoreVariable) && set.text(kStoreVariable) == master.text());
+}
+
 Environment read_torchrun(const Variables& variables, const std::string& begun_by) {
   VariableSet set(variables, kTorchrun.source);
   Environment found;
@@ -132,8 +137,7 @@ Environment read_torchrun(const Variables& variables, const std::string& begun_b
   found.master.host = set.text("MASTER_ADDR");
   found.master.port = static_cast<uint16_t>(set.number("MASTER_PORT", 1, 65535));
   found.restart_count = set.number_or("TORCHELASTIC_RESTART_COUNT", 0, kMaxProcesses, 0);
-  found.store_is_served =
-      set.has("TORCHELASTIC_USE_AGENT_STORE") && set.text("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  found.store_is_served = is_served(set, found.master);
   set.require_all(begun_by, "torchrun and diffract launch set all of them; by hand, set each");
   return found;
 }
@@ -216,6 +220,34 @@ std::string Environment::who() const { return fmt::format("rank {} of {}", rank,
 Environment detect_environment(const Variables& variables) {
   Environment found = detect(variables);
   check_ranges(found);
+  return found;
+}
+
+Environment environment_of(const Variables& variables, int rank, int world_size) {
+  if (world_size < 1 || world_size > kMaxProcesses || rank < 0 || rank >= world_size)
+    throw UsageError("process group: rank {} of {}; expected a rank from 0 to below the world size", rank,
+                     world_size);
+  Environment found;
+  try {
+    found = detect_environment(variables);
+  } catch (const UsageError&) {
+    found = {};  // a half-set environment is not needed here
+  }
+  if (found.source.empty() || found.world_size != world_size) {
+    VariableSet set(variables, "process group");
+    found = {.source = "arguments", .rank = rank, .world_size = world_size};
+    if (world_size > 1) {
+      found.master.host = set.text("MASTER_ADDR");
+      found.master.port = static_cast<uint16_t>(set.number("MASTER_PORT", 1, 65535));
+    }
+    set.require_all("a world of more than one process",
+                    "Say where rank 0 is, or start the processes with spawn");
+    const bool one_node = found.master.host == "localhost" || is_loopback(found.master.host);
+    found.local_rank = set.number_or("LOCAL_RANK", 0, kMaxProcesses - 1, one_node ? rank : 0);
+    found.local_world_size = set.number_or("LOCAL_WORLD_SIZE", 1, kMaxProcesses, one_node ? world_size : 1);
+    found.store_is_served = is_served(set, found.master);
+  }
+  found.rank = rank;
   return found;
 }
 

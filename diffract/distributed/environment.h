@@ -30,6 +30,15 @@ struct Environment {
 /// function of its argument.
 Environment detect_environment(const Variables& variables);
 
+/// The same for a caller that knows its rank and the world size. The rest comes from a whole set of that
+/// size, else from MASTER_ADDR and MASTER_PORT. Throws UsageError when those are missing and the world has
+/// more than one.
+Environment environment_of(const Variables& variables, int rank, int world_size);
+
+/// A variable for "a store is served at this endpoint already", HOST:PORT as MASTER_ADDR and MASTER_PORT say
+/// it.
+inline constexpr const char* kStoreVariable = "DIFFRACT_STORE";
+
 /// All variables of this process.
 Variables current_variables();
 

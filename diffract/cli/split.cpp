@@ -1,0 +1,52 @@
+#include "diffract/distributed/split.h"
+
+#include <fmt/format.h>
+
+#include "diffract/cli/arguments.h"
+#include "diffract/cli/command.h"
+#include "diffract/core/error.h"
+#include "diffract/core/json.h"
+
+namespace diffract::cli {
+namespace {
+
+constexpr int kMaxProcesses = 65536;
+
+struct SplitOptions {
+  std::string file;
+  int num_processes = 0;
+  bool apply_padding = false;
+};
+
+void split(const SplitOptions& options) {
+  if (options.num_processes < 1 || options.num_processes > kMaxProcesses)
+    throw UsageError("--num-processes {}: expected 1 to {}", options.num_processes, kMaxProcesses);
+  const Json inputs = load_json(options.file, 256 << 20);
+  if (!inputs.is_array() && !inputs.is_object())
+    throw UsageError("{}: is {}; expected a list or an object of lists", options.file, excerpt(inputs));
+  Json shares = Json::array();
+  for (int rank = 0; rank < options.num_processes; ++rank)
+    shares.push_back(
+        distributed::split(inputs, {.rank = rank, .world_size = options.num_processes}, options.apply_padding));
+  fmt::print("{}\n", shares.dump());
+}
+
+}  // namespace
+
+Command split_command() {
+  return {.name = "split",
+          .summary = "shows what each process would get of a list",
+          .declare = [](CLI::App& app) -> std::function<void()> {
+            auto options = std::make_shared<SplitOptions>();
+            app.add_option("--num-processes", options->num_processes, "Between how many")->required();
+            app.add_flag("--apply-padding", options->apply_padding,
+                         "Repeat the last item until all shares are as long as the longest");
+            app.add_option("file", options->file,
+                           "A JSON list, or an object of lists; prints a list of shares")
+                ->required();
+            app.footer("Example:\n  diffract split --num-processes 2 prompts.json");
+            return [options] { split(*options); };
+          }};
+}
+
+}  // namespace diffract::cli

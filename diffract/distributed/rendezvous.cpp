@@ -1,0 +1,162 @@
+#include "diffract/distributed/rendezvous.h"
+
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <mutex>
+
+#include "diffract/core/json.h"
+#include "diffract/distributed/cores.h"
+
+namespace diffract::distributed {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLookAround(500);  // between looks at whether another rank has given up
+
+std::string describe(const Peer& peer) {
+  return Json{{"host", peer.host}, {"pid", peer.pid}, {"cpus", peer.cpus}}.dump();
+}
+
+Peer parse_peer(const std::string& text) {
+  const ConfigReader reader(parse_json(text, "store"),
+                            "store");  // what comes over the network may be anything
+  return {.host = reader.text("host", ""),
+          .pid = static_cast<int>(reader.integer("pid", 0, INT_MAX, 0)),
+          .cpus = reader.text("cpus", "")};
+}
+
+std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
+
+// Ends the wait of all others with `message`.
+[[noreturn]] void give_up(Store& store, const std::string& message) {
+  store.set("given_up", message);
+  throw PeerError("{}", message);
+}
+
+void agree_on_size(Store& store, int size) {
+  const std::string ours = std::to_string(size);
+  const std::string theirs = store.compare_set("world_size", "", ours);
+  if (theirs != ours)
+    give_up(store,
+            fmt::format("{}: the world size is {} here and {} in another process of the job at {} (host "
+                        "{}, port {}). Start all with the same one",
+                        store.who(), ours, theirs, store.endpoint().text(), store.endpoint().host,
+                        store.endpoint().port));
+}
+
+void take_rank(Store& store, int rank) {
+  const Peer self{
+      .host = own_host(), .pid = ::getpid(), .cpus = fmt::format("{}", fmt::join(allowed_cpus(), ","))};
+  const std::string taken = store.compare_set(rank_key(rank), "", describe(self));
+  if (taken != describe(self))
+    give_up(store,
+            fmt::format("{}: {} has this rank already in the job at {} (host {}, port {}), and so has pid "
+                        "{} on host {}. Give each process a rank of its own",
+                        store.who(), parse_peer(taken).text(rank), store.endpoint().text(),
+                        store.endpoint().host, store.endpoint().port, self.pid, self.host));
+}
+
+std::vector<int> missing_ranks(Store& store, int size) {
+  std::vector<int> missing;
+  for (int rank = 0; rank < size; ++rank)
+    if (!store.check({rank_key(rank)})) missing.push_back(rank);
+  return missing;
+}
+
+}  // namespace
+
+std::string own_host() {
+  char name[HOST_NAME_MAX + 1] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+bool has_ended(const Peer& peer) {
+  if (peer.host != own_host()) return false;
+  std::ifstream file(fmt::format("/proc/{}/stat", peer.pid));
+  std::string stat;
+  if (!std::getline(file, stat)) return true;
+  const size_t name_end = stat.rfind(')');  // "4711 (name) S ..."; Z and X are ended but not yet collected
+  return name_end != std::string::npos && stat.size() > name_end + 2 &&
+         (stat[name_end + 2] == 'Z' || stat[name_end + 2] == 'X');
+}
+
+std::string Peer::text(int rank) const { return fmt::format("rank {} (host {}, pid {})", rank, host, pid); }
+
+bool share_cpus(const std::vector<Peer>& peers, const Peer& self) {
+  return std::all_of(peers.begin(), peers.end(),
+                     [&](const Peer& peer) { return peer.host != self.host || peer.cpus == self.cpus; });
+}
+
+std::string list_ranks(const std::vector<int>& ranks) {
+  constexpr size_t kMost = 10;
+  std::string text;
+  for (size_t i = 0; i < ranks.size() && i < kMost; ++i) text += fmt::format("{}{}", i ? ", " : "", ranks[i]);
+  return ranks.size() <= kMost ? text : fmt::format("{} and {} more", text, ranks.size() - kMost);
+}
+
+Endpoint store_endpoint(const Environment& environment) {
+  const Endpoint& master = environment.master;
+  if (environment.store_is_served) return master;
+  if (environment.one_node()) return {.host = "127.0.0.1", .port = master.port};
+  const bool means_this_machine = master.host == "localhost" || is_loopback(master.host);
+  const auto addresses = resolve(master.host);
+  // Debian's /etc/hosts gives a machine's own name the address 127.0.1.1, where other hosts do not reach it.
+  if (!means_this_machine && !addresses.empty() && is_loopback(addresses.front()))
+    return {.host = network_address().value_or(addresses.front()), .port = master.port};
+  return master;
+}
+
+std::string own_address(const Endpoint& store) {
+  if (const char* name = std::getenv("GLOO_SOCKET_IFNAME"); name && *name) {
+    if (const auto address = interface_address(name)) return *address;
+    throw UsageError(
+        "GLOO_SOCKET_IFNAME is \"{}\": this machine has no such network interface with an address", name);
+  }
+  return local_address_towards(store.host).value_or("127.0.0.1");
+}
+
+Store open_store(const Environment& environment, milliseconds timeout) {
+  static std::mutex mutex;
+  static auto* const served = new std::map<std::string, Store>;  // until the process ends
+  const StoreOptions options{.who = environment.who(), .timeout = timeout};
+  const Endpoint at = store_endpoint(environment);
+  if (environment.store_is_served || environment.rank != 0) return Store::connect(at, options);
+  const std::lock_guard lock(mutex);
+  const auto known = served->find(at.text());
+  if (known != served->end()) return known->second.named(options.who).another_connection();
+  return served->emplace(at.text(), Store::serve(at, options)).first->second;
+}
+
+std::vector<Peer> check_in(Store& store, int rank, int size, milliseconds timeout) {
+  const Deadline deadline(timeout);
+  agree_on_size(store, size);
+  take_rank(store, rank);
+  std::vector<std::string> keys;
+  for (int other = 0; other < size; ++other) keys.push_back(rank_key(other));
+  while (!store.wait_for(keys, std::min(kLookAround, deadline.left()))) {
+    if (store.check({"given_up"}))
+      throw PeerError("{}: the group was given up. {}", store.who(), store.get("given_up"));
+    if (!deadline.passed()) continue;
+    const auto missing = missing_ranks(store, size);
+    if (missing.empty()) break;
+    throw PeerError(
+        "{}: rank {} did not come to the store at {} (host {}, port {}) within {:.1f} s. Are all {} "
+        "processes "
+        "running, and is the port open between the hosts?",
+        store.who(), list_ranks(missing), store.endpoint().text(), store.endpoint().host,
+        store.endpoint().port, std::chrono::duration<double>(timeout).count(), size);
+  }
+  std::vector<Peer> peers;
+  for (const auto& key : keys) peers.push_back(parse_peer(store.get(key, deadline.left())));
+  return peers;
+}
+
+}  // namespace diffract::distributed

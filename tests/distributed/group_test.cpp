@@ -1,0 +1,172 @@
+// Process groups of real processes on loopback. Every wait is bounded.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "diffract/distributed/store.h"
+#include "tests/distributed/ranks.h"
+
+namespace diffract::distributed {
+namespace {
+
+using namespace std::chrono_literals;
+using test::environment;
+using test::expect_contains;
+using test::free_port;
+using test::ProcessEnd;
+using test::RunningProcess;
+using test::start;
+using test::start_all;
+
+class Collectives : public ::testing::TestWithParam<int> {};
+
+TEST_P(Collectives, HoldOverGlooProcesses) {
+  auto ranks = start_all({"collectives"}, GetParam(), free_port());
+  for (auto& rank : ranks) {
+    const ProcessEnd end = rank.wait(120s);
+    EXPECT_EQ(end.exit_code, 0) << end.err;
+    expect_contains(end.out, {"collectives hold"});
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Sizes, Collectives, ::testing::Values(1, 2, 3, 8),
+                         [](const auto& size) { return fmt::format("{}Ranks", size.param); });
+
+TEST(ProcessGroup, NamesTheRanksThatDoNotStart) {
+  const uint16_t port = free_port();
+  auto first = start({"meet", "1500"}, 0, 4, port), third = start({"meet", "1500"}, 2, 4, port);
+  const ProcessEnd end = first.wait(20s);
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+  expect_contains(end.err, {"rank 0 of 4: rank 1, 3 did not come", "127.0.0.1", std::to_string(port)});
+  EXPECT_EQ(third.wait(20s).exit_code, 5);
+}
+
+TEST(ProcessGroup, NamesAMissingRankZero) {
+  const uint16_t port = free_port();
+  auto second = start({"meet", "700"}, 1, 2, port);
+  const ProcessEnd end = second.wait(20s);
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+  expect_contains(end.err, {"rank 1 of 2: cannot connect", "host 127.0.0.1", fmt::format("port {}", port)});
+}
+
+TEST(ProcessGroup, NamesARankThatIsThereTwice) {
+  const uint16_t port = free_port();
+  auto first = start({"meet", "20000"}, 0, 3, port);
+  auto one = start({"meet", "20000"}, 1, 3, port), twin = start({"meet", "20000"}, 1, 3, port);
+  int named = 0;
+  for (RunningProcess* process : {&first, &one, &twin}) {
+    const ProcessEnd end = process->wait(15s);  // long before the timeout: who finds it out tells all
+    EXPECT_EQ(end.exit_code, 5) << end.err;
+    if (end.err.find("Give each process a rank of its own") != std::string::npos) ++named;
+    expect_contains(end.err, {"of 3: ", "127.0.0.1", std::to_string(port)});
+  }
+  EXPECT_EQ(named, 3);
+}
+
+TEST(ProcessGroup, NamesASecondRankZero) {
+  const uint16_t port = free_port();
+  auto first = start({"meet", "1500"}, 0, 2, port), twin = start({"meet", "1500"}, 0, 2, port);
+  const ProcessEnd ends[] = {first.wait(20s), twin.wait(20s)};
+  EXPECT_EQ(ends[0].exit_code, 5);
+  EXPECT_EQ(ends[1].exit_code, 5);
+  expect_contains(ends[0].err + ends[1].err, {"is in use by another program", std::to_string(port)});
+}
+
+TEST(ProcessGroup, NamesAWorldSizeThatDiffers) {
+  const uint16_t port = free_port();
+  auto first = start({"meet", "20000"}, 0, 2, port);
+  auto other = start({"meet", "20000"}, 1, 3, port);
+  for (RunningProcess* process : {&first, &other}) {
+    const ProcessEnd end = process->wait(15s);
+    EXPECT_EQ(end.exit_code, 5) << end.err;
+    expect_contains(end.err, {"the world size is", "127.0.0.1", std::to_string(port)});
+  }
+}
+
+TEST(ProcessGroup, NamesAHostThatDoesNotResolve) {
+  auto variables = environment(1, 2, 29500);
+  variables["MASTER_ADDR"] = "no-such-host.invalid";
+  variables["LOCAL_WORLD_SIZE"] = "1";
+  variables["LOCAL_RANK"] = "0";
+  RunningProcess second({DIFFRACT_WORKER, "meet", "700"}, variables);
+  const ProcessEnd end = second.wait(20s);
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+  expect_contains(end.err, {"rank 1 of 2: cannot connect", "no-such-host.invalid", "29500"});
+}
+
+TEST(ProcessGroup, NamesAHalfSetEnvironment) {
+  auto variables = environment(1, 2, 29500);
+  variables["MASTER_PORT"] = "";
+  RunningProcess second({DIFFRACT_WORKER, "meet"}, variables);
+  const ProcessEnd end = second.wait(20s);
+  EXPECT_EQ(end.exit_code, 2) << end.err;
+  expect_contains(end.err, {"half set", "MASTER_PORT is missing"});
+}
+
+TEST(ProcessGroup, NamesTheRankThatDoesNotComeToACollective) {
+  auto ranks = start_all({"absent", "2000", "2"}, 3, free_port());
+  for (auto& rank : ranks) ASSERT_TRUE(rank.wait_for_output("met"));
+  for (int rank : {0, 1}) {
+    const ProcessEnd end = ranks[static_cast<size_t>(rank)].wait(20s);
+    EXPECT_EQ(end.exit_code, 5) << end.err;
+    expect_contains(end.err, {fmt::format("rank {} of 3: all_reduce #2", rank), "rank 2 (host "});
+  }
+}
+
+TEST(ProcessGroup, NoticesAKilledRankAtOnce) {
+  auto ranks = start_all({"absent", "60000", "2"}, 3, free_port());
+  for (auto& rank : ranks) ASSERT_TRUE(rank.wait_for_output("met"));
+  ranks[2].signal(SIGKILL);
+  for (int rank : {0, 1}) {
+    const ProcessEnd end = ranks[static_cast<size_t>(rank)].wait(15s);
+    EXPECT_EQ(end.exit_code, 5) << end.err;
+    expect_contains(end.err, {"all_reduce #2"});
+  }
+}
+
+TEST(ProcessGroup, NamesARankThatIsStopped) {
+  auto ranks = start_all({"absent", "2000", "2"}, 3, free_port());
+  for (auto& rank : ranks) ASSERT_TRUE(rank.wait_for_output("met"));
+  ranks[2].signal(SIGSTOP);
+  const ProcessEnd end = ranks[0].wait(20s);
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+  expect_contains(end.err, {"rank 2 (host "});
+}
+
+TEST(ProcessGroup, NamesAnotherCollectiveThanItsOwn) {
+  auto ranks = start_all({"mismatch", "1500"}, 2, free_port());
+  std::string errors;
+  for (auto& rank : ranks) {
+    const ProcessEnd end = rank.wait(20s);
+    EXPECT_EQ(end.exit_code, 5) << end.err;
+    errors += end.err;
+  }
+  EXPECT_TRUE(errors.find("called barrier instead") != std::string::npos ||
+              errors.find("called all_reduce instead") != std::string::npos)
+      << errors;
+}
+
+TEST(ProcessGroup, NamesASenderThatIsSilent) {
+  auto ranks = start_all({"silent_peer", "1500"}, 2, free_port());
+  const ProcessEnd end = ranks[0].wait(20s);
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+  expect_contains(end.err, {"rank 0 of 2: recv from rank 1 (host "});
+}
+
+TEST(ProcessGroup, TakesRankAndSizeFromTheCaller) {
+  const std::map<std::string, std::string> master = {{"MASTER_ADDR", "127.0.0.1"},
+                                                     {"MASTER_PORT", std::to_string(free_port())}};
+  RunningProcess first({DIFFRACT_WORKER, "meet_as", "30000", "0", "2"}, master);
+  RunningProcess second({DIFFRACT_WORKER, "meet_as", "30000", "1", "2"}, master);
+  expect_contains(first.wait(40s).out, {"rank 0 of 2"});
+  expect_contains(second.wait(40s).out, {"rank 1 of 2"});
+  RunningProcess alone({DIFFRACT_WORKER, "meet_as", "30000", "0", "1"}, {});
+  expect_contains(alone.wait(40s).out, {"rank 0 of 1"});
+  RunningProcess lost({DIFFRACT_WORKER, "meet_as", "30000", "1", "2"}, {});
+  const ProcessEnd end = lost.wait(40s);
+  EXPECT_EQ(end.exit_code, 2);
+  expect_contains(end.err, {"MASTER_ADDR, MASTER_PORT are missing"});
+}
+
+}  // namespace
+}  // namespace diffract::distributed

@@ -1,0 +1,49 @@
+#pragma once
+#include <chrono>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace diffract::test {
+
+/// What a finished process left behind.
+struct ProcessEnd {
+  int exit_code;  // 128 + n for a signal n
+  std::string out, err;
+};
+
+/// How often `part` comes in `text`.
+size_t count(const std::string& text, const std::string& part);
+
+/// A program that runs beside the test, with its output in files. Killed, with all it has started in its
+/// session, when the handle goes.
+class RunningProcess {
+ public:
+  /// `environment` is added to the test's own; an empty value removes a variable.
+  RunningProcess(const std::vector<std::string>& command,
+                 const std::map<std::string, std::string>& environment, const std::string& folder = ".");
+  ~RunningProcess();
+  RunningProcess(RunningProcess&& other) noexcept;
+  RunningProcess(const RunningProcess&) = delete;
+  RunningProcess& operator=(const RunningProcess&) = delete;
+  RunningProcess& operator=(RunningProcess&&) = delete;
+
+  int pid() const { return pid_; }
+  void signal(int number) const;
+  /// Waits until `text` has come in the standard output so many times; fails the test and gives false when
+  /// the process ends or the time is over.
+  bool wait_for_output(const std::string& text, size_t times = 1,
+                       std::chrono::seconds timeout = std::chrono::seconds(60)) const;
+  /// Its standard output so far.
+  std::string output() const;
+  /// Waits for its end; beyond the timeout it is killed, which gives exit code 137.
+  ProcessEnd wait(std::chrono::seconds timeout = std::chrono::seconds(60));
+
+ private:
+  bool ended();
+  std::string folder_;  // with its streams
+  int pid_ = -1, status_ = 0;
+  bool running_ = true;
+};
+
+}  // namespace diffract::test
