@@ -2,6 +2,10 @@
 /// The public face of diffract: the names that diffusers, accelerate and torch.distributed use.
 
 #include "diffract/core/error.h"
+#include "diffract/distributed/devices.h"
+#include "diffract/distributed/partial_state.h"
+#include "diffract/distributed/process_group.h"
+#include "diffract/distributed/spawn.h"
 #include "diffract/io/image.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/flux.h"
@@ -11,6 +15,26 @@
 
 namespace diffract {
 
+using distributed::all_gather;
+using distributed::all_reduce;
+using distributed::all_to_all;
+using distributed::barrier;
+using distributed::broadcast;
+using distributed::current_variables;
+using distributed::destroy_process_group;
+using distributed::detect_environment;
+using distributed::get_rank;
+using distributed::get_world_size;
+using distributed::Group;
+using distributed::init_process_group;
+using distributed::is_initialized;
+using distributed::local_device;
+using distributed::new_group;
+using distributed::PartialState;
+using distributed::recv;
+using distributed::ReduceOp;
+using distributed::send;
+using distributed::spawn;
 using io::Image;
 using pipelines::AutoModel;
 using pipelines::DiffusionPipeline;

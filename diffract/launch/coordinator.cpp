@@ -57,6 +57,7 @@ void Coordinator::check_fits(const NodeInfo& info) const {
 }
 
 void Coordinator::joined(NodeLink* link, const NodeInfo& info, Time now) {
+  if (phase_ == Phase::over) return link->end(outcome_);
   check_fits(info);
   nodes_.push_back({.link = link, .info = info});
   if (phase_ == Phase::gathering) return start_if_complete(now);
@@ -128,8 +129,8 @@ void Coordinator::start() {
 
 void Coordinator::failed(NodeLink* link, const Failure& failure, Time now) {
   if (phase_ != Phase::running || !find(link)) return;
-  const bool own_fault = failure.exit_code != peer_code();
-  if (cause_ && (cause_->exit_code != peer_code() || !own_fault)) return;
+  const bool own_fault = failure.own_fault || failure.exit_code != peer_code();
+  if (cause_ && !own_fault) return;
   if (!cause_) decide_at_ = now + kCauseWindow;
   cause_ = failure;
   if (own_fault) decide(now);
@@ -218,6 +219,7 @@ void Coordinator::stop_all(const std::string& why, Time now) {
 
 void Coordinator::end_all(const Outcome& outcome) {
   phase_ = Phase::over;
+  outcome_ = outcome;
   std::vector<NodeLink*> links;
   for (const Node& node : nodes_) links.push_back(node.link);
   for (NodeLink* link : links) link->end(outcome);

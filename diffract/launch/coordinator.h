@@ -90,6 +90,7 @@ class Coordinator {
   std::optional<Failure> cause_;  // a failure that may yet turn out to be another's consequence
   Time decide_at_, join_deadline_, stop_deadline_;
   std::optional<Time> last_call_;
+  Outcome outcome_;  // once it is over
   int starts_ = 0, restarts_used_ = 0, exit_code_ = 0;
 };
 

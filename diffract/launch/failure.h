@@ -11,6 +11,7 @@ struct Failure {
   std::string host;
   int rank = -1, local_rank = -1;  // -1: the machine as a whole
   int64_t pid = 0;
+  bool own_fault = false;  // certainly nobody else's consequence: a hang
   int exit_code = 0;       // what the launcher exits with
   std::string message;     // "was killed by SIGKILL (9)"
   std::string last_lines;  // of its stderr

@@ -24,12 +24,22 @@ namespace {
 constexpr std::chrono::milliseconds kKillLimit{5000};
 constexpr int kImpatienceMs = 2000;  // from the second signal to killing an agent that does not heed it
 
+// Those that whoever started the launcher wants ignored (nohup, a shell's background jobs) stay so.
 sigset_t passed_on() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD})
-    ::sigaddset(&set, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD}) {
+    struct sigaction action {};
+    ::sigaction(signal, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) ::sigaddset(&set, signal);
+  }
   return set;
+}
+
+// Descriptors 0, 1 and 2, if the caller closed one, so that no other file takes its number.
+void open_standard_streams() {
+  for (int descriptor = 0; descriptor < 3; ++descriptor)
+    if (::fcntl(descriptor, F_GETFD) < 0) ::open("/dev/null", O_RDWR);
 }
 
 [[noreturn]] void be_agent(const std::function<int(int)>& agent, int lifeline) {
@@ -72,6 +82,7 @@ bool pass_on_signals(int signals, const Process& agent) {
 }  // namespace
 
 int open_signals() {
+  ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, the kernel keeps no exit codes
   const sigset_t set = passed_on();
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -83,6 +94,7 @@ int read_signal(int descriptor) {
 }
 
 int run_guarded(const std::function<int(int lifeline)>& agent) {
+  open_standard_streams();
   const FileDescriptor signals(open_signals());
   adopt_orphans();
   int lifeline[2];

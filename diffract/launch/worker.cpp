@@ -85,12 +85,13 @@ void Worker::signal(int number) const {
   if (running()) ::kill(-pid(), number);
 }
 
-Failure Worker::failure(int exit_code, std::string message) {
+Failure Worker::failure(int exit_code, std::string message, bool own_fault) {
   err_->drain();
   return {.host = host_name(),
           .rank = rank_,
           .local_rank = local_rank_,
           .pid = pid(),
+          .own_fault = own_fault,
           .exit_code = exit_code,
           .message = std::move(message),
           .last_lines = err_->last_lines(),
@@ -140,13 +141,15 @@ std::optional<Failure> Worker::find_hang(Clock::time_point now) {
   if (stopped_since_) {
     const Seconds since = now - *stopped_since_;
     if (since < options_.hang_timeout) return std::nullopt;
-    return failure(code, fmt::format("hangs: it is stopped, for {:.1f} s now", since.count()));
+    return failure(code, fmt::format("hangs: it is stopped, for {:.1f} s now", since.count()), true);
   }
   const Seconds silence = heartbeat_.silence(now);
   if (silence < options_.hang_timeout) return std::nullopt;
   return failure(
-      code, fmt::format("hangs: no heartbeat for {:.1f} s. If its steps take that long, raise --hang-timeout",
-                        silence.count()));
+      code,
+      fmt::format("hangs: no heartbeat for {:.1f} s. If its steps take that long, raise --hang-timeout",
+                  silence.count()),
+      true);
 }
 
 }  // namespace diffract::launch

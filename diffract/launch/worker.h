@@ -45,7 +45,7 @@ class Worker {
   void excuse(Clock::time_point now);
 
  private:
-  Failure failure(int exit_code, std::string message);
+  Failure failure(int exit_code, std::string message, bool own_fault = false);
   std::string name() const;
 
   const LaunchOptions& options_;

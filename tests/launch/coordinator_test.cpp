@@ -146,6 +146,20 @@ TEST_F(CoordinatorTest, TakesAPeersComplaintForTheCauseWhenNothingElseComes) {
   EXPECT_EQ(a_.outcome.exit_code, 5);
 }
 
+TEST_F(CoordinatorTest, TakesAHangForACauseAtOnce) {
+  auto& c = make(2, 2, false);
+  c.joined(&a_, info(0), now_);
+  c.joined(&b_, info(1), now_);
+  Failure hang = failure(1, 5);
+  hang.own_fault = true;
+  c.failed(&b_, hang, now_);
+  c.failed(&a_, failure(0, 1), now_);  // a consequence that does not call itself one
+  EXPECT_EQ(a_.outcome.failure->rank, 1);
+  FakeNode late;
+  c.joined(&late, info(1), now_);
+  EXPECT_EQ(late.outcome.exit_code, 5);
+}
+
 TEST_F(CoordinatorTest, StartsAgainWhenAllAreReady) {
   auto& c = make(2, 2, false, 1);
   c.joined(&a_, info(0), now_);

@@ -1,4 +1,5 @@
 // Workers that hang, and workers that only seem to.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <csignal>
@@ -45,9 +46,8 @@ TEST(Hang, AStoppedWorkerMayGoOn) {
 
 TEST(Hang, AnEndlessStepIsNamed) {
   const auto begin = Clock::now();
-  const auto result =
-      launch({"--nproc-per-node=2", "--hang-timeout=1", "--", "/bin/sh", "-c",
-              "[ $RANK = 0 ] && exec " + kWorker + " beat 100; exec " + kWorker + " hang 100"});
+  const auto result = launch({"--nproc-per-node=2", "--hang-timeout=1", "--", "/bin/sh", "-c",
+                              fmt::format("[ $RANK = 0 ] && exec {0} beat 100; exec {0} hang 100", kWorker)});
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_LT(Clock::now() - begin, Milliseconds(10000));
   EXPECT_TRUE(contains(result.err, "error: launch: rank 1 (local rank 1) on host ")) << result.err;
@@ -57,7 +57,7 @@ TEST(Hang, AnEndlessStepIsNamed) {
 TEST(Hang, IsMendedByARestart) {
   const auto result =
       launch({"--hang-timeout=1", "--max-restarts=1", "--", "/bin/sh", "-c",
-              "[ $TORCHELASTIC_RESTART_COUNT = 1 ] && exit 0; exec " + kWorker + " hang 100"});
+              fmt::format("[ $TORCHELASTIC_RESTART_COUNT = 1 ] && exit 0; exec {} hang 100", kWorker)});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_TRUE(contains(result.err, "hangs: no heartbeat")) << result.err;
 }

@@ -179,7 +179,7 @@ TEST(Launch, SendsStreamsWhereTheyAreToGo) {
   const test::TempFolder logs;
   const auto run = [&](std::vector<std::string> options) {
     fs::remove_all(logs.path());
-    options.insert(options.end(), {"--nproc-per-node=2", "--log-dir", logs.path().string()});
+    options.insert(options.end(), {"--nproc-per-node=2", "--standalone", "--log-dir", logs.path().string()});
     return launch(shell(options, both));
   };
   const auto log = [&](const std::string& rank, const std::string& stream) {
@@ -279,6 +279,19 @@ TEST(Launch, PassesSignalsOnAndWaitsForTheEnd) {
   launcher.signal(SIGUSR1);
   EXPECT_EQ(launcher.wait(), 0);
   EXPECT_TRUE(contains(launcher.out(), "usr\n"));
+}
+
+TEST(Launch, HeedsNohupAndClosedStreams) {
+  RunningLauncher launcher({"--", "/bin/sh", "-c", "echo up; while [ ! -e stop ]; do sleep 0.05; done"},
+                           {.wrapper = {"/usr/bin/nohup"}});
+  ASSERT_TRUE(launcher.wait_for_out("up\n"));
+  launcher.signal(SIGHUP);
+  launcher.folder().file("stop", "");
+  EXPECT_EQ(launcher.wait(), 0) << launcher.err();
+  const auto closed = launch({"--", "/bin/sh", "-c", "read x; echo read $?"},
+                             {.wrapper = {"/bin/sh", "-c", "exec \"$0\" \"$@\" 0<&- 2>&-"}});
+  EXPECT_EQ(closed.exit_code, 0);
+  EXPECT_EQ(closed.out, "read 1\n");
 }
 
 TEST(Launch, EndsTheDeafAfterTheGracePeriodOrASecondSignal) {

@@ -42,8 +42,8 @@ class ThreeHosts : public ::testing::Test {
   static std::string name(const std::string& part) { return fmt::format("diffract-{}-{}", ::getpid(), part); }
   void start(int host, std::vector<std::string> options, const std::string& script) {
     options.insert(options.end(), {"--grace-period=2", "--", "/bin/sh", "-c", script});
-    RunningLauncher::Setting setting;
-    setting.network_namespace = name(std::to_string(host));
+    const RunningLauncher::Setting setting{
+        .wrapper = {"/usr/bin/env", "ip", "netns", "exec", name(std::to_string(host))}};
     nodes_.push_back(std::make_unique<RunningLauncher>(options, setting));
   }
   void start_elastic(const std::string& nodes, const std::string& script) {

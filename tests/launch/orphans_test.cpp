@@ -1,4 +1,5 @@
 // No process outlives the launcher, and none but its own is touched.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@ const std::string kWorker = DIFFRACT_LAUNCH_WORKER;
 // Two workers; each has a child in its group and a grandchild in a session of its own that ignores SIGTERM.
 std::vector<std::string> family() {
   return {"--nproc-per-node=2", "--", "/bin/sh", "-c",
-          "sleep 300 & (trap '' TERM; setsid sleep 301 &) ; exec " + kWorker + " leave 300"};
+          fmt::format("sleep 300 & (trap '' TERM; setsid sleep 301 &) ; exec {} leave 300", kWorker)};
 }
 
 pid_t agent_of(const RunningLauncher& launcher) {
@@ -64,8 +65,9 @@ TEST(Orphans, NoneWhenTheAgentWasStoppedBefore) {
 
 TEST(Orphans, NoneAfterSuccessFailureOrASignal) {
   for (const std::string end : {"exit 0", "exit 3", "kill -TERM $PPID; exec sleep 300"}) {
-    RunningLauncher launcher({"--grace-period=1", "--", "/bin/sh", "-c",
-                              "sleep 300 & (trap '' TERM; setsid sleep 301 &) ; sleep 0.1; " + end});
+    RunningLauncher launcher(
+        {"--grace-period=1", "--", "/bin/sh", "-c",
+         fmt::format("sleep 300 & (trap '' TERM; setsid sleep 301 &) ; sleep 0.1; {}", end)});
     const int code = launcher.wait();
     EXPECT_EQ(code, end == "exit 0" ? 0 : end == "exit 3" ? 3 : 128 + SIGTERM) << launcher.err();
     EXPECT_TRUE(launcher.all_gone(Milliseconds(0))) << end;

@@ -43,8 +43,7 @@ bool wait_until(const std::function<bool()>& condition, Milliseconds limit) {
 
 RunningLauncher::RunningLauncher(const std::vector<std::string>& arguments, const Setting& setting)
     : mark_("DIFFRACT_TEST_MARK=" + folder_.path().string()) {
-  std::vector<std::string> command;
-  if (!setting.network_namespace.empty()) command = {"/sbin/ip", "netns", "exec", setting.network_namespace};
+  std::vector<std::string> command = setting.wrapper;
   command.emplace_back(DIFFRACT_LAUNCHER);
   command.insert(command.end(), arguments.begin(), arguments.end());
   std::vector<std::string> environment = {mark_, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -59,6 +58,7 @@ RunningLauncher::RunningLauncher(const std::vector<std::string>& arguments, cons
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ == 0) {  // only calls that are safe between fork and exec
     ::setpgid(0, 0);
+    for (const int number : {SIGINT, SIGHUP, SIGQUIT}) ::signal(number, SIG_DFL);  // a test in the background
     ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
     ::dup2(::open(out.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600), STDOUT_FILENO);
     ::dup2(::open(err.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600), STDERR_FILENO);

@@ -28,8 +28,8 @@ class RunningLauncher {
  public:
   struct Setting {
     std::map<std::string, std::string> environment = {};
-    std::string network_namespace = "";  // of `ip netns`; empty: the test's own
-    std::string folder = "";             // to run in
+    std::vector<std::string> wrapper = {};  // a command that executes the launcher, e.g. "nohup"
+    std::string folder = "";                // to run in
   };
   explicit RunningLauncher(const std::vector<std::string>& arguments, const Setting& setting);
   explicit RunningLauncher(const std::vector<std::string>& arguments)
