@@ -8,6 +8,7 @@
 #include "diffract/cli/command.h"
 #include "diffract/cli/generate_options.h"
 #include "diffract/cli/generate_output.h"
+#include "diffract/cli/load_progress.h"
 #include "diffract/cli/progress.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
@@ -37,7 +38,8 @@ class Stopwatch {
 };
 
 pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options) {
-  const auto load = load_options(options);
+  auto load = load_options(options);
+  load.on_load = [progress = std::make_shared<LoadProgress>()](const auto& report) { (*progress)(report); };
   Json overrides = Json::object();
   if (!options.scheduler_config.empty()) {
     try {
