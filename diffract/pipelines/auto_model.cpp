@@ -16,10 +16,11 @@ AutoModel load_auto_model(const std::string& class_name, const fs::path& folder,
   log::info("{}: {}", folder.filename().string(), policy.describe());
   AutoModel loaded;
   loaded.class_name_ = class_name;
-  loaded.model_ = build_model<Model, Config>({.name = folder.filename().string(),
-                                              .config = load_config(folder),
-                                              .weights = io::find_weight_files(folder, options.variant)},
-                                             {.policy = policy, .placement = {.device = options.device}});
+  loaded.model_ = build_model<Model, Config>(
+      {.name = folder.filename().string(),
+       .config = load_config(folder),
+       .weights = io::find_weight_files(folder, options.variant)},
+      {.policy = policy, .placement = {.device = options.device}, .on_load = options.on_load});
   return loaded;
 }
 

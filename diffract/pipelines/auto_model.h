@@ -22,6 +22,7 @@ struct ModelOptions {
   std::optional<at::ScalarType> arithmetic;   // unset: chosen from what the device does fast
   std::string variant;
   at::Device device = at::kCPU;
+  LoadObserver on_load = {};  // called for each tensor
 };
 
 /// Any single model: the class that its config.json names. A handle: copies share the model.

@@ -34,7 +34,12 @@ std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
 }  // namespace
 
 OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting) {
-  auto checkpoint = weights::Checkpoint::open(source.weights);
+  weights::UseObserver observe;
+  if (setting.on_load)
+    observe = [on_load = setting.on_load, name = source.name](uint64_t bytes, uint64_t total) {
+      on_load({.component = name, .bytes = bytes, .total_bytes = total});
+    };
+  auto checkpoint = weights::Checkpoint::open(source.weights, std::move(observe));
   weights::WeightScope root(checkpoint, setting.policy, setting.placement,
                             stream_for(source.name, *checkpoint, setting));
   return {std::move(checkpoint), std::move(root)};
@@ -64,12 +69,13 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& opti
     : folder_(std::move(folder)),
       variant_(options.variant),
       device_(options.device),
-      policy_(tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device)) {
+      policy_(tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device)),
+      on_load_(options.on_load) {
   log::info("{}: {}", folder_.path().filename().string(), policy_.describe());
 }
 
 ModelSetting ComponentLoader::setting(const std::string&) const {
-  return {.policy = policy_, .placement = {.device = device_}};
+  return {.policy = policy_, .placement = {.device = device_}, .on_load = on_load_};
 }
 
 void ComponentLoader::require_class(const std::string& component,

@@ -20,6 +20,7 @@ struct ModelSource {
 struct ModelSetting {
   tensor::DtypePolicy policy;
   weights::ModelPlacement placement = {};
+  LoadObserver on_load = {};
 };
 
 /// A model's checkpoint, opened.
@@ -82,6 +83,7 @@ class ComponentLoader {
   std::string variant_;
   at::Device device_;
   tensor::DtypePolicy policy_;
+  LoadObserver on_load_;
 };
 
 }  // namespace diffract::pipelines

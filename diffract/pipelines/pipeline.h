@@ -1,5 +1,6 @@
 #pragma once
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,12 +11,21 @@
 
 namespace diffract::pipelines {
 
+/// How far a model's loading has come.
+struct LoadReport {
+  std::string component;  // e.g. "transformer"
+  uint64_t bytes, total_bytes;
+};
+using LoadObserver = std::function<void(const LoadReport&)>;
+
 /// How a checkpoint is loaded; the fields are from_pretrained's arguments.
 struct LoadOptions {
   std::optional<at::ScalarType> torch_dtype;  // storage of the weights; unset: as the files have them
   std::optional<at::ScalarType> arithmetic;   // unset: chosen from what the device does fast
   std::string variant;                        // e.g. "fp16": files named model.fp16.safetensors
   at::Device device = at::kCPU;
+  LoadObserver on_load =
+      {};  // called for each tensor of a model that is loaded, now or when its stage begins
 };
 
 /// A scheduler's class and the keys of its config; the schedule itself is made for each request.

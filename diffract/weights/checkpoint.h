@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -20,13 +21,16 @@ struct StoredTensor {
   uint64_t offset;  // in the file
 };
 
+/// Called when a tensor is used for the first time: how many of the bytes of all tensors have been.
+using UseObserver = std::function<void(uint64_t used_bytes, uint64_t total_bytes)>;
+
 /// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped
 /// files: no byte is read before it is used, and none is copied.
 class Checkpoint {
  public:
   /// Opens and checks every file. Throws CheckpointError for damaged files and for a name that stands in two
   /// of them.
-  static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files);
+  static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files, UseObserver observe = {});
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was
@@ -50,6 +54,8 @@ class Checkpoint {
   uint64_t total_bytes_ = 0;
   mutable std::mutex mutex_;
   mutable std::set<std::string> used_;
+  mutable uint64_t used_bytes_ = 0;
+  UseObserver observe_;
 };
 
 }  // namespace diffract::weights
