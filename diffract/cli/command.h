@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -16,6 +17,9 @@ struct Command {
   /// Declares the options on `app` and gives what is to be run. The closure owns the variables the options
   /// fill.
   std::function<std::function<void()>(CLI::App& app)> declare;
+  /// Instead of `declare`: takes the arguments as they are, since some belong to another program, and gives
+  /// the exit code.
+  std::function<int(const std::vector<std::string>& arguments)> run_unparsed = {};
 };
 
 Command generate_command();
@@ -23,5 +27,6 @@ Command tokenize_command();
 Command info_command();
 Command doctor_command();
 Command split_command();
+Command launch_command();
 
 }  // namespace diffract::cli

@@ -2,15 +2,16 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/cli/generate_options.h"
 #include "diffract/cli/generate_output.h"
-#include "diffract/cli/progress.h"
+#include "diffract/cli/job_progress.h"
+#include "diffract/cli/join_job.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/distributed/cores.h"
 
 namespace diffract::cli {
 namespace {
@@ -59,46 +60,98 @@ size_t count_images(const std::vector<pipelines::JobBatch>& batches) {
   return images;
 }
 
-// Calls run(observe) for each batch with a step observer that shows progress and heeds Ctrl-C.
-template <typename Run>
-void run_batches(const std::vector<pipelines::JobBatch>& batches, Run&& run) {
-  std::unique_ptr<Progress> progress;
-  for (size_t b = 0; b < batches.size(); ++b) {
-    const auto observe = [&](const pipelines::StepReport& step) {
-      // The first report tells how many evaluations a picture takes; some methods make two a step.
-      if (!progress)
-        progress = std::make_unique<Progress>(step.count * batches.size(), "step", stderr_is_terminal());
-      progress->advance();
-      if (interrupted) throw Cancelled("stopped by a signal after step {} of {}", step.index + 1, step.count);
-    };
-    run(batches[b], observe);
-  }
+// The threads of this process: what was asked for, or its part of the host's cores where others of the job
+// are.
+void set_threads(const GenerateOptions& options, const JobPlace& place) {
+  if (options.threads > 0)
+    at::set_num_threads(static_cast<int>(options.threads));
+  else if (place.local_world_size > 1)
+    distributed::share_cores(place.local_rank, place.local_world_size, /*bind=*/true);
 }
+
+// One run of `generate` in one process: the pictures that the job's board deals to it.
+class Generation {
+ public:
+  Generation(const GenerateOptions& options, pipelines::JobBoard& board)
+      : options_(options),
+        board_(board),
+        batches_(pipelines::plan_job(job_entries(options), options.seed, options.batch_size)),
+        output_(options, batches_, board),  // checks the names and folders before anything is computed
+        progress_(board, count_images(batches_)) {}
+
+  void run() {
+    const Stopwatch watch;
+    const auto outcome = pipelines::run_job(
+        batches_, schedule(), board_,
+        {.find_finished = [&] { return find_finished(); },
+         .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
+         .record_failure = [&](const auto& batch,
+                               const auto& failure) { output_.record_failure(batch, failure); },
+         .finish_share = [&] { output_.finish_share(); },
+         .progress =
+             [&](size_t found) {
+               stop_if_interrupted();
+               progress_.finished(found);
+             }});
+    if (!board_.is_main()) return;
+    output_.print_summary(outcome,
+                          {.load_seconds = load_seconds_, .run_seconds = watch.seconds() - load_seconds_});
+    pipelines::throw_if_failed(outcome);
+  }
+
+ private:
+  // Which latents are in which process' file must not depend on who is faster.
+  pipelines::JobSchedule schedule() const {
+    return options_.schedule == "static" || options_.latent() ? pipelines::JobSchedule::fixed
+                                                              : pipelines::JobSchedule::dynamic;
+  }
+
+  // Loaded when first needed: a process without a share does not load it.
+  const pipelines::DiffusionPipeline& pipeline() {
+    if (!pipeline_) {
+      const Stopwatch watch;
+      pipeline_ = load_pipeline(options_);
+      load_seconds_ = watch.seconds();
+      output_.describe_model(*pipeline_);
+    }
+    return *pipeline_;
+  }
+
+  std::vector<Json> find_finished() {
+    if (output_.looks_for_finished() || board_.came_back()) pipeline();  // its defaults are in the parameters
+    return output_.find_finished();
+  }
+
+  Json run_batch(const pipelines::JobBatch& batch) {
+    const auto observe = [&](const pipelines::StepReport& step) {
+      log::debug("step {} of {}", step.index + 1, step.count);
+      output_.record_step(step);
+      progress_.step(step, batch.images.size());
+      stop_if_interrupted();
+    };
+    return output_.finish_batch(batch, pipeline()(batch.request, observe));
+  }
+
+  static void stop_if_interrupted() {
+    if (interrupted) throw Cancelled("stopped by a signal; --resume goes on with the job");
+  }
+
+  const GenerateOptions& options_;
+  pipelines::JobBoard& board_;
+  std::vector<pipelines::JobBatch> batches_;
+  GenerateOutput output_;
+  JobProgress progress_;
+  std::optional<pipelines::DiffusionPipeline> pipeline_;
+  double load_seconds_ = 0;
+};
 
 void generate(const GenerateOptions& options) {
   if (options.threads < 0 || options.threads > 4096)
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
-  if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
   install_interrupt_handler();
-  const auto batches = pipelines::plan_job(job_entries(options), options.seed, options.batch_size);
-  GenerateOutput output(options, batches);  // checks the names and folders before anything is computed
-
-  const Stopwatch load_watch;
-  const auto pipeline = load_pipeline(options);
-  const double load_seconds = load_watch.seconds();
-  output.describe_model(pipeline);
-
-  const auto todo = output.still_to_do(batches);
-  const Stopwatch run_watch;
-  run_batches(todo, [&](const pipelines::JobBatch& batch, const auto& observe) {
-    const auto recorded = [&](const pipelines::StepReport& step) {
-      output.record_step(step);
-      observe(step);
-    };
-    output.finish_batch(batch, pipeline(batch.request, recorded));
-  });
-  output.finish(
-      {.load_seconds = load_seconds, .run_seconds = run_watch.seconds(), .images = count_images(todo)});
+  const JobPlace place = join_job();
+  set_threads(options, place);
+  Generation(options, *place.board).run();
 }
 
 }  // namespace

@@ -48,6 +48,10 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option("--output", o.output,
                  "Pattern with {index}, {prompt}, {seed}, {rank}; default: image_{index}.png");
   app.add_option("--save-steps", o.save_steps, "Safetensors file of the latents after each step");
+  app.add_option("--schedule", o.schedule,
+                 "How a job's batches go to its processes: dynamic (to who is free) or static (equal shares)")
+      ->check(CLI::IsMember({"static", "dynamic"}))
+      ->capture_default_str();
   app.add_flag("--resume", o.resume,
                "Leave out pictures that are there already, made with the same parameters");
   app.add_flag("--json", o.json, "One JSON object on stdout");

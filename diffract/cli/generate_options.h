@@ -25,6 +25,7 @@ struct GenerateOptions {
   std::string output_type = "png";
   std::string output;  // pattern; empty: the default of the output type
   std::string save_steps;
+  std::string schedule = "dynamic";
   int64_t threads = 0;  // 0: libtorch's choice
   bool resume = false, json = false;
 

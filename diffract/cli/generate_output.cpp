@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <set>
@@ -18,8 +17,7 @@ namespace diffract::cli {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kParametersKey = "parameters";  // as stable-diffusion-webui has it
-constexpr const char* kDiffractKey = "diffract";      // the same as JSON
+constexpr const char* kWebuiKey = "parameters";  // as stable-diffusion-webui has it
 
 // Makes the folder of a file that will be written, and checks now that it can be: an hour of computing must
 // not end in "permission denied".
@@ -46,23 +44,56 @@ void put(Json& json, const char* key, const std::optional<T>& value) {
 }  // namespace
 
 GenerateOutput::GenerateOutput(const GenerateOptions& options,
-                               const std::vector<pipelines::JobBatch>& batches)
-    : options_(options), pattern_(default_output(options)) {
+                               const std::vector<pipelines::JobBatch>& batches, pipelines::JobBoard& board)
+    : options_(options),
+      batches_(batches),
+      board_(board),
+      pattern_(default_output(options)),
+      folder_(naming()) {
+  check_options();
   std::set<std::string> names;
   for (const auto& batch : batches)
     for (const auto& image : batch.images) {
-      const std::string name = pattern_.file(image, 0);
+      const std::string name = file(image);
       if (!names.insert(name).second && !options.latent())
         throw UsageError("--output \"{}\": two pictures would be {}; put {{index}} into the name",
                          default_output(options), name);
     }
   if (options.latent() && names.size() > 1)
-    throw UsageError("--output \"{}\": latents go into one file; leave the places in braces out",
-                     default_output(options));
+    throw UsageError(
+        "--output \"{}\": latents go into one file; leave {{index}}, {{prompt}} and {{seed}} out",
+        default_output(options));
   for (const std::string& name : names) prepare_folder(name);
   if (!options.save_steps.empty()) prepare_folder(options.save_steps);
-  if (options.resume && (options.latent() || !options.save_steps.empty()))
+}
+
+void GenerateOutput::check_options() const {
+  const bool latents = options_.latent() || !options_.save_steps.empty();
+  if (options_.resume && latents)
     throw UsageError("--resume works with pictures; leave --output-type latent and --save-steps out");
+  if (board_.world_size() == 1) return;
+  if (!options_.save_steps.empty())
+    throw UsageError("--save-steps works in one process; this job has {}", board_.world_size());
+  if (options_.latent() && pattern_.file({}, 0) == pattern_.file({}, 1))
+    throw UsageError(
+        "--output \"{}\": each of the {} processes writes its latents into a file of its own; put "
+        "{{rank}} into the name",
+        default_output(options_), board_.world_size());
+}
+
+pipelines::JobFolder::Naming GenerateOutput::naming() {
+  // A lone picture needs no manifest: it says itself how it was made.
+  const bool many = batches_.size() > 1 || batches_.front().images.size() > 1;
+  return {.file = [this](const auto& image, int64_t rank) { return pattern_.file(image, rank); },
+          .parameters = [this](const auto& batch, const auto& image) { return parameters(batch, image); },
+          .folder = pattern_.folder(),
+          .rank = board_.rank(),
+          .world_size = board_.world_size(),
+          .with_manifest = many || board_.world_size() > 1 || looks_for_finished()};
+}
+
+bool GenerateOutput::looks_for_finished() const {
+  return !options_.latent() && options_.save_steps.empty() && (options_.resume || board_.goes_on());
 }
 
 void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline) {
@@ -95,85 +126,79 @@ Json GenerateOutput::parameters(const pipelines::JobBatch& batch, const pipeline
   return p;
 }
 
-bool GenerateOutput::is_done(const pipelines::JobBatch& batch, const pipelines::JobImage& image) const {
-  const fs::path file = pattern_.file(image, 0);
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return false;
-  try {
-    const std::string wanted = parameters(batch, image).dump();
-    for (const auto& text : io::load_png(file).texts)
-      if (text.key == kDiffractKey && text.value == wanted) return true;
-  } catch (const Error&) {
-    // Not one of our pictures: it is made anew and replaces this file.
-  }
-  return false;
-}
-
-std::vector<pipelines::JobBatch> GenerateOutput::still_to_do(
-    const std::vector<pipelines::JobBatch>& batches) {
-  if (!options_.resume) return batches;
-  std::vector<pipelines::JobBatch> left;
-  size_t done = 0;
-  for (const auto& batch : batches) {
-    const bool whole = std::all_of(batch.images.begin(), batch.images.end(),
-                                   [&](const auto& image) { return is_done(batch, image); });
-    if (!whole) {
-      left.push_back(batch);
-      continue;
-    }
-    done += batch.images.size();
-    for (const auto& image : batch.images) images_.push_back(summary_of(image));
-  }
-  if (done > 0) log::info("{} pictures are there already", done);
-  return left;
+std::vector<Json> GenerateOutput::find_finished() {
+  if (options_.latent()) return std::vector<Json>(batches_.size());
+  const bool came_back = board_.came_back();
+  if (!came_back) folder_.remove_leftovers(batches_);
+  if (came_back || looks_for_finished()) return folder_.find_finished(batches_);
+  folder_.forget(batches_);
+  return std::vector<Json>(batches_.size());
 }
 
 void GenerateOutput::record_step(const pipelines::StepReport& step) {
   if (!options_.save_steps.empty()) steps_[step.index].push_back(step.latents.clone());
 }
 
-Json GenerateOutput::summary_of(const pipelines::JobImage& image) const {
-  return {{"index", image.index},
-          {"prompt", image.prompt},
-          {"seed", image.seed},
-          {"file", pattern_.file(image, 0)}};
-}
-
-void GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
+Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
   if (options_.latent() || !options_.save_steps.empty()) latents_.push_back(result.latents);
+  Json images = Json::array();
   for (size_t i = 0; i < batch.images.size(); ++i) {
     const auto& image = batch.images[i];
-    if (!options_.latent()) {
-      const Json made_with = parameters(batch, image);
-      io::save_png(pattern_.file(image, 0), result.images[i],
-                   {{kParametersKey, webui_parameters(made_with)}, {kDiffractKey, made_with.dump()}});
+    if (options_.latent()) {
+      images.push_back({{"index", image.index},
+                        {"prompt", image.prompt},
+                        {"seed", image.seed},
+                        {"rank", board_.rank()},
+                        {"file", file(image)}});
+      continue;
     }
-    images_.push_back(summary_of(image));
+    const Json made_with = parameters(batch, image);
+    images.push_back(
+        folder_.put(batch, image,
+                    io::encode_png(result.images[i], {{kWebuiKey, webui_parameters(made_with)},
+                                                      {pipelines::kParametersKey, made_with.dump()}})));
   }
+  return images;
 }
 
-void GenerateOutput::finish(const RunFigures& figures) {
-  if (options_.latent()) weights::save_tensors(pattern_.file({}, 0), {{"latents", at::cat(latents_)}});
-  if (!options_.save_steps.empty()) {
-    std::vector<std::pair<std::string, at::Tensor>> tensors;
-    for (const auto& [index, parts] : steps_)
-      tensors.emplace_back(fmt::format("latents_{:03}", index), at::cat(parts));
-    tensors.emplace_back("latents", at::cat(latents_));
-    weights::save_tensors(options_.save_steps, tensors);
-  }
+void GenerateOutput::record_failure(const pipelines::JobBatch& batch, const pipelines::Failure& failure) {
+  if (options_.latent()) return;
+  for (const auto& image : batch.images) folder_.record_failure(batch, image, failure.kind, failure.message);
+}
+
+void GenerateOutput::finish_share() {
+  if (latents_.empty()) return;
+  if (options_.latent()) weights::save_tensors(file({}), {{"latents", at::cat(latents_)}});
+  if (options_.save_steps.empty()) return;
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [index, parts] : steps_)
+    tensors.emplace_back(fmt::format("latents_{:03}", index), at::cat(parts));
+  tensors.emplace_back("latents", at::cat(latents_));
+  weights::save_tensors(options_.save_steps, tensors);
+}
+
+void GenerateOutput::print_summary(const pipelines::JobOutcome& outcome, const RunFigures& figures) const {
   if (options_.json) {
     Json summary = model_;
-    summary["images"] = images_;
+    summary["num_processes"] = board_.world_size();
+    summary["images"] = outcome.images;
+    if (!outcome.failed.empty()) summary["failed"] = Json::array();
+    for (const auto& [image, failure] : outcome.failed)
+      summary["failed"].push_back(
+          {{"index", image.index},
+           {"prompt", image.prompt},
+           {"seed", image.seed},
+           {"error", {{"kind", error_info(failure.kind).name}, {"message", failure.message}}}});
     summary["load_seconds"] = figures.load_seconds;
     summary["run_seconds"] = figures.run_seconds;
-    fmt::print("{}\n", summary.dump(2));
+    fmt::print("{}\n", summary.dump(2, ' ', false, Json::error_handler_t::replace));
     return;
   }
-  std::string last;  // latents: one file for all
-  for (const Json& image : images_)
-    if (const auto file = image["file"].get<std::string>(); file != last) fmt::print("{}\n", last = file);
-  if (figures.images > 0)
-    log::info("{} pictures in {:.1f} s, after {:.1f} s of loading", figures.images, figures.run_seconds,
+  std::string last;  // latents: one file for all of a process
+  for (const Json& image : outcome.images)
+    if (const auto name = image["file"].get<std::string>(); name != last) fmt::print("{}\n", last = name);
+  if (const size_t made = outcome.images.size() - outcome.images_found; made > 0)
+    log::info("{} pictures in {:.1f} s, after {:.1f} s of loading", made, figures.run_seconds,
               figures.load_seconds);
 }
 

@@ -5,43 +5,56 @@
 
 #include "diffract/cli/generate_options.h"
 #include "diffract/cli/output_pattern.h"
+#include "diffract/pipelines/job_folder.h"
+#include "diffract/pipelines/job_runner.h"
 
 namespace diffract::cli {
 
 struct RunFigures {
   double load_seconds, run_seconds;
-  size_t images;
 };
 
-/// Where the pictures of `generate` go: files named by the pattern, each with its parameters inside, or one
-/// file of latents; the file of --save-steps; and the summary on stdout.
+/// Where the pictures of `generate` go: files named by the pattern, each with its parameters inside, and
+/// their manifest, or one file of latents a process; the file of --save-steps; and the summary on stdout.
 class GenerateOutput {
  public:
   /// Checks every file name and folder. Throws UsageError when two pictures would get one name, IoError when
   /// a folder cannot be written to.
-  GenerateOutput(const GenerateOptions& options, const std::vector<pipelines::JobBatch>& batches);
+  GenerateOutput(const GenerateOptions& options, const std::vector<pipelines::JobBatch>& batches,
+                 pipelines::JobBoard& board);
 
+  /// True when pictures that are there already are to be looked for.
+  bool looks_for_finished() const;
   /// What the parameters in the pictures and the summary say about the model.
   void describe_model(const pipelines::DiffusionPipeline& pipeline);
-  /// The batches without those whose pictures are all there already; all of them without --resume.
-  std::vector<pipelines::JobBatch> still_to_do(const std::vector<pipelines::JobBatch>& batches);
+  /// Of each batch, the summaries of its pictures when all are there already; nothing without --resume or a
+  /// restart, when the job begins anew.
+  std::vector<Json> find_finished();
 
   void record_step(const pipelines::StepReport& step);
-  void finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result);
-  void finish(const RunFigures& figures);
+  /// Saves the pictures of a batch; gives their summaries.
+  Json finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result);
+  void record_failure(const pipelines::JobBatch& batch, const pipelines::Failure& failure);
+  /// Saves what is in one file for all pictures of this process; no file when it had none.
+  void finish_share();
+  /// Prints what came of the job.
+  void print_summary(const pipelines::JobOutcome& outcome, const RunFigures& figures) const;
 
  private:
+  void check_options() const;
+  pipelines::JobFolder::Naming naming();
   Json parameters(const pipelines::JobBatch& batch, const pipelines::JobImage& image) const;
-  bool is_done(const pipelines::JobBatch& batch, const pipelines::JobImage& image) const;
-  Json summary_of(const pipelines::JobImage& image) const;
+  std::string file(const pipelines::JobImage& image) const { return pattern_.file(image, board_.rank()); }
 
   const GenerateOptions& options_;
+  const std::vector<pipelines::JobBatch>& batches_;
+  pipelines::JobBoard& board_;
   OutputPattern pattern_;
+  pipelines::JobFolder folder_;
   Json model_ = Json::object();
   pipelines::Defaults defaults_{};
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch
   std::vector<at::Tensor> latents_;
-  Json images_ = Json::array();
 };
 
 /// The parameters of a picture as stable-diffusion-webui writes them under the key "parameters", which other

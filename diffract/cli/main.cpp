@@ -18,7 +18,7 @@ namespace {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {generate_command(), tokenize_command(), info_command(),
-                                           doctor_command(), split_command()};
+                                           doctor_command(), split_command(), launch_command()};
   return all;
 }
 
@@ -55,6 +55,7 @@ int run(int argc, const char* const* argv) {
     return 0;
   }
   const Command& command = find_command(arguments[0]);
+  if (command.run_unparsed) return command.run_unparsed({argv + 2, argv + argc});
   arguments.erase(arguments.begin());
 
   CLI::App app(command.summary, command.name);

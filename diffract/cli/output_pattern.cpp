@@ -73,4 +73,9 @@ std::string OutputPattern::file(const pipelines::JobImage& image, int64_t rank) 
   return name;
 }
 
+std::string OutputPattern::folder() const {
+  const size_t slash = pattern_.substr(0, pattern_.find('{')).rfind('/');
+  return slash == std::string::npos ? "" : pattern_.substr(0, slash + 1);
+}
+
 }  // namespace diffract::cli

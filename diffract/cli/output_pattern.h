@@ -14,6 +14,8 @@ class OutputPattern {
   explicit OutputPattern(std::string pattern);
 
   std::string file(const pipelines::JobImage& image, int64_t rank) const;
+  /// The innermost folder that holds all files of the pattern; "" is the current one.
+  std::string folder() const;
 
  private:
   std::string pattern_;

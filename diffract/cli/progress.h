@@ -9,26 +9,37 @@ namespace diffract::cli {
 /// every few seconds, so that a log stays readable).
 class Progress {
  public:
-  /// `total` units of work, e.g. denoising steps of all pictures; `unit` names one.
-  Progress(size_t total, std::string unit, bool terminal);
+  /// `total` units of work, e.g. pictures, of which the first `begun` were done before; `unit` names one.
+  Progress(size_t total, std::string unit, bool terminal, size_t begun = 0);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void advance(size_t units = 1);
+  /// Shows that so many units are done; parts of a unit move the bar but are not counted.
+  void show(double done);
 
  private:
   using Clock = std::chrono::steady_clock;
   void draw(Clock::time_point now);
 
-  size_t total_, done_ = 0;
+  size_t total_, begun_;
+  double done_ = -1;
   std::string unit_;
   bool terminal_;
   Clock::time_point start_, drawn_;
 };
 
-/// The line that Progress draws: "  40%|████      | 20/50 [00:12<00:18,  1.67step/s]".
-std::string progress_line(size_t done, size_t total, const std::string& unit, double seconds);
+/// What Progress draws.
+struct ProgressState {
+  double done;
+  size_t total, begun;
+  std::string unit;
+  double seconds;
+};
+/// The bar: "  40%|████      | 20/50 [00:12<00:18,  1.67step/s]".
+std::string progress_line(const ProgressState& state);
+/// The same without a bar: "20/50 steps, 1.67step/s, 00:12, 00:18 left".
+std::string progress_text(const ProgressState& state);
 
 /// True when stderr is a terminal.
 bool stderr_is_terminal();

@@ -7,11 +7,32 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <vector>
 
 #include "diffract/core/error.h"
 
 namespace diffract {
 namespace fs = std::filesystem;
+namespace {
+
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
+// ".name.4711.0.part" -> "name"; nothing for what is not an AtomicFile's.
+std::string destination_of(std::string_view temporary) {
+  if (!temporary.starts_with('.') || !temporary.ends_with(".part")) return {};
+  std::string_view rest = temporary.substr(1, temporary.size() - 6);
+  for (int number = 0; number < 2; ++number) {  // the process and its counter
+    const size_t dot = rest.find_last_not_of("0123456789");
+    if (dot == std::string_view::npos || rest[dot] != '.' || dot + 1 == rest.size()) return {};
+    rest = rest.substr(0, dot);
+  }
+  return std::string(rest);
+}
+
+}  // namespace
 
 std::string load_text(const fs::path& file, uint64_t max_bytes) {
   struct Descriptor {
@@ -48,10 +69,15 @@ std::string load_text(const fs::path& file, uint64_t max_bytes) {
 AtomicFile::AtomicFile(fs::path destination) : destination_(std::move(destination)) {
   // Unique among the threads of this process and the processes of this host.
   static std::atomic<unsigned> counter{0};
-  const fs::path folder = destination_.has_parent_path() ? destination_.parent_path() : fs::path(".");
-  temporary_ =
-      folder / fmt::format(".{}.{}.{}.part", destination_.filename().string(), ::getpid(), counter++);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  const fs::path folder = folder_of(destination_);
+  // A process of that number, on another host or killed long ago, may have left a file of the same name.
+  constexpr int kMostAttempts = 1000;
+  for (int attempt = 0; attempt < kMostAttempts && descriptor_ < 0; ++attempt) {
+    temporary_ =
+        folder / fmt::format(".{}.{}.{}.part", destination_.filename().string(), ::getpid(), counter++);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (descriptor_ < 0 && errno != EEXIST) break;
+  }
   if (descriptor_ < 0) fail("cannot be created");
 }
 
@@ -76,11 +102,23 @@ void AtomicFile::commit() {
   ::close(descriptor_);
   descriptor_ = -1;
   // The rename itself must survive a power cut too; a folder that cannot be synced is not an error.
-  const fs::path folder = destination_.has_parent_path() ? destination_.parent_path() : fs::path(".");
+  const fs::path folder = folder_of(destination_);
   if (const int folder_descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
       folder_descriptor >= 0) {
     ::fsync(folder_descriptor);
     ::close(folder_descriptor);
+  }
+}
+
+void remove_leftovers(const std::set<std::string>& files) {
+  std::map<fs::path, std::set<std::string>> names;  // by folder
+  for (const fs::path file : files) names[folder_of(file)].insert(file.filename().string());
+  for (const auto& [folder, mine] : names) {
+    std::error_code ignored;
+    std::vector<fs::path> leftovers;
+    for (const auto& item : fs::directory_iterator(folder, ignored))
+      if (mine.count(destination_of(item.path().filename().string())) > 0) leftovers.push_back(item.path());
+    for (const fs::path& leftover : leftovers) fs::remove(leftover, ignored);
   }
 }
 

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,5 +33,9 @@ class AtomicFile {
   std::filesystem::path destination_, temporary_;
   int descriptor_ = -1;
 };
+
+/// Removes the temporary files that AtomicFiles for these files left when their processes were killed. Nobody
+/// may be writing one of the files meanwhile.
+void remove_leftovers(const std::set<std::string>& files);
 
 }  // namespace diffract

@@ -14,6 +14,8 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStoreBackend.hpp>
 
+#include "diffract/distributed/peer_names.h"
+
 C10_DECLARE_int(caffe2_log_level);
 
 namespace diffract::distributed {
@@ -95,6 +97,7 @@ void Store::fail_lost(const char* doing, const std::string& key, const std::stri
 Store Store::open(const Endpoint& at, StoreOptions options, ::c10d::TCPStoreOptions settings) {
   static std::once_flag quiet;
   std::call_once(quiet, quiet_c10d);
+  keep_peers_numeric();
   settings.port = at.port;
   settings.waitWorkers = false;
   auto connection = std::make_shared<Connection>();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
 
 namespace diffract::pipelines {
 
@@ -25,6 +26,7 @@ class Component {
   Loaded load() const {
     if (kept_) return kept_;
     if (!load_) throw UsageError("{}: this call needs it, but the pipeline was loaded without it", name_);
+    heartbeat_rest();  // a load takes as long as the disk does
     return load_();
   }
 

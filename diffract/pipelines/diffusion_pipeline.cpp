@@ -1,6 +1,7 @@
 #include <new>
 
 #include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/pipelines/auto_model.h"
@@ -70,6 +71,7 @@ Output Pipeline::operator()(const Request& request, const StepObserver& observe)
   struct Memory {
     ~Memory() { flush(); }
   } released_at_the_end;
+  const HeartbeatRestAtEnd rests;
   const c10::InferenceMode no_autograd;
   return with_memory_errors([&] { return generate(request, observe); });
 }

@@ -1,6 +1,7 @@
 #include "diffract/pipelines/flux.h"
 
 #include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/flux_latents.h"
 #include "diffract/pipelines/guidance.h"
@@ -166,6 +167,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
     latents = schedule->step(velocity, i, latents, draw);
     check_finite(latents, i);
+    heartbeat();
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }

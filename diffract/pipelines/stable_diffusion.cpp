@@ -1,6 +1,7 @@
 #include "diffract/pipelines/stable_diffusion.h"
 
 #include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/guidance.h"
@@ -113,6 +114,7 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
     if (guided) prediction = guide(prediction, settings.guidance_scale, settings.guidance_rescale);
     latents = schedule->step(prediction, i, latents, draw);
     check_finite(latents, i);
+    heartbeat();
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }

@@ -1,5 +1,7 @@
 #include "diffract/weights/weight.h"
 
+#include "diffract/core/heartbeat.h"
+
 namespace diffract::weights {
 namespace {
 
@@ -13,6 +15,7 @@ at::Tensor& scratch() {
 }  // namespace
 
 at::Tensor Weight::get() const {
+  heartbeat();  // every layer passes here, so that a long step of a large model is seen to go on
   if (stored_.scalar_type() == arithmetic_) return stored_;
   at::Tensor& buffer = scratch();
   const auto options = at::TensorOptions().dtype(arithmetic_).device(stored_.device());

@@ -82,7 +82,7 @@ TEST_F(Program, WritesPicturesThatSayHowTheyWereMade) {
                 "Seed: 6, Size: 64x64, Model: {}, Version: diffract 0.1.0",
                 model_));
   EXPECT_EQ(Json::parse(text_of("image_1.png", "diffract"))["negative_prompt"], "blurry");
-  EXPECT_EQ(files(), 2u);
+  EXPECT_EQ(files(), 3u);  // and their manifest
 }
 
 TEST_F(Program, TakesPromptsAsTheyAre) {

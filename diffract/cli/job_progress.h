@@ -1,0 +1,34 @@
+#pragma once
+#include <chrono>
+#include <memory>
+
+#include "diffract/cli/progress.h"
+#include "diffract/pipelines/job_board.h"
+#include "diffract/pipelines/request.h"
+
+namespace diffract::cli {
+
+/// The one progress bar of a job, shown by its main process: the pictures of all processes, as the board
+/// counts them, and how far this process' own are. A job of one picture counts its steps. Other processes
+/// show nothing.
+class JobProgress {
+ public:
+  JobProgress(pipelines::JobBoard& board, size_t total_images) : board_(board), total_(total_images) {}
+
+  /// After a denoising step of a batch of this process.
+  void step(const pipelines::StepReport& step, size_t batch_images);
+  /// Whenever the number of finished pictures may have changed; `found` were finished before the job began.
+  void finished(size_t found);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void show();
+
+  pipelines::JobBoard& board_;
+  size_t total_, found_ = 0, reported_ = 0;
+  double own_ = 0;  // pictures' worth of steps in the batch at work
+  Clock::time_point asked_{};
+  std::unique_ptr<Progress> bar_;
+};
+
+}  // namespace diffract::cli

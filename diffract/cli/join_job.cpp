@@ -1,0 +1,37 @@
+#include "diffract/cli/join_job.h"
+
+#include "diffract/distributed/environment.h"
+#include "diffract/distributed/rendezvous.h"
+#include "diffract/pipelines/store_board.h"
+
+namespace diffract::cli {
+namespace {
+
+// Starts of the same job, and jobs that meet in one launcher's store, must not see each other's numbers.
+std::string run_name(const distributed::Variables& variables, int restart_count) {
+  const auto id = variables.find("TORCHELASTIC_RUN_ID");
+  return fmt::format("{}/{}", id == variables.end() ? "job" : id->second, restart_count);
+}
+
+}  // namespace
+
+JobPlace join_job() {
+  const auto variables = distributed::current_variables();
+  const auto environment = distributed::detect_environment(variables);
+  const bool goes_on = environment.restart_count > 0;
+  JobPlace place{
+      .board = {}, .local_rank = environment.local_rank, .local_world_size = environment.local_world_size};
+  if (environment.world_size == 1) {
+    place.board = std::make_unique<pipelines::LocalBoard>(goes_on);
+    return place;
+  }
+  const auto store = distributed::open_store(environment, distributed::kDefaultTimeout);
+  place.board = std::make_unique<pipelines::StoreBoard>(
+      store, pipelines::JobMember{.place = {.rank = environment.rank, .world_size = environment.world_size},
+                                  .local_rank = environment.local_rank,
+                                  .run = run_name(variables, environment.restart_count),
+                                  .goes_on = goes_on});
+  return place;
+}
+
+}  // namespace diffract::cli

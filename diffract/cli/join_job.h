@@ -1,0 +1,19 @@
+#pragma once
+#include <memory>
+
+#include "diffract/pipelines/job_board.h"
+
+namespace diffract::cli {
+
+/// Where this process meets the others of its job, if whoever started it says that there are others.
+struct JobPlace {
+  std::unique_ptr<pipelines::JobBoard> board;
+  int local_rank = 0, local_world_size = 1;
+};
+
+/// Reads the environment (torchrun's, MPI's, Slurm's, Kubernetes') and joins the job's store; rank 0 serves
+/// it unless the launcher does. Throws UsageError for a half-set environment, PeerError when the store is not
+/// there.
+JobPlace join_job();
+
+}  // namespace diffract::cli

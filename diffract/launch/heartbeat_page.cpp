@@ -1,0 +1,44 @@
+#include "diffract/launch/heartbeat_page.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
+
+namespace diffract::launch {
+
+HeartbeatPage::HeartbeatPage()
+    : file_(::memfd_create("diffract-heartbeat", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+  // Sealed, so that no worker can shrink the file under the launcher's mapping.
+  if (!file_ || ::ftruncate(file_.get(), kHeartbeatPageBytes) != 0 ||
+      ::fcntl(file_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    throw IoError("cannot make the page for a heartbeat: {}", std::strerror(errno));
+  page_ = ::mmap(nullptr, kHeartbeatPageBytes, PROT_READ, MAP_SHARED, file_.get(), 0);
+  if (page_ == MAP_FAILED) throw IoError("cannot map the page for a heartbeat: {}", std::strerror(errno));
+}
+
+HeartbeatPage::~HeartbeatPage() { ::munmap(page_, kHeartbeatPageBytes); }
+
+std::string HeartbeatPage::variable() const {
+  struct stat file {};
+  ::fstat(file_.get(), &file);
+  return fmt::format("{}={}:{}:{}", kHeartbeatVariable, file_.get(), file.st_dev, file.st_ino);
+}
+
+HeartbeatPage::Clock::duration HeartbeatPage::silence(Clock::time_point now) {
+  const uint64_t value = static_cast<const std::atomic<uint64_t>*>(page_)->load(std::memory_order_relaxed);
+  if (value != last_) {
+    last_ = value;
+    changed_ = now;
+  }
+  return value == 0 ? Clock::duration::zero() : now - changed_;
+}
+
+}  // namespace diffract::launch

@@ -1,0 +1,109 @@
+#include "diffract/launch/local_node.h"
+
+#include <csignal>
+#include <ctime>
+
+#include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/launch/machine.h"
+#include "diffract/launch/process.h"
+
+namespace diffract::launch {
+
+LocalNode::LocalNode(Reactor& reactor, Consoles consoles, const LaunchOptions& options,
+                     const Program& program)
+    : options_(options),
+      workers_(reactor, consoles, options, program,
+               {.failed = [this](const Failure& failure) { uplink_->failed(failure); },
+                .succeeded = [this](int code) { uplink_->succeeded(code); },
+                .stopped = [this] { processes_stopped(); }}) {}
+
+NodeInfo LocalNode::info(const std::string& address) {
+  return {.host = host_name(),
+          .address = address,
+          .role = options_.role,
+          .processes = options_.processes,
+          .node_rank = options_.node_rank,
+          .port = address.empty() ? uint16_t{0} : reserve_port(address),
+          .min_nodes = options_.min_nodes,
+          .max_nodes = options_.max_nodes};
+}
+
+uint16_t LocalNode::reserve_port(const std::string& address) {
+  address_ = address;
+  port_ = PortReservation();
+  if (options_.max_nodes == 1 && options_.master_port != 0) {
+    port_ = PortReservation(address, options_.master_port);
+    if (port_) return port_.port();
+  }
+  port_ = PortReservation(address, 0);
+  if (!port_) throw PeerError("no free port on {} for the store", address);
+  if (options_.max_nodes == 1 && options_.master_port != 0) {
+    const std::string message = fmt::format("launch: port {} of {} is in use; MASTER_PORT is {} instead",
+                                            options_.master_port, address, port_.port());
+    if (options_.master_port_given)
+      log::warning("{}", message);
+    else
+      log::info("{}", message);
+  }
+  return port_.port();
+}
+
+void LocalNode::start(const Assignment& assignment) {
+  if (outcome_ || interrupted_by_) return;
+  if (assignment.group_rank != 0) port_ = PortReservation();  // the store is on another node
+  try {
+    workers_.start(assignment);
+  } catch (const Error& error) {  // none runs
+    uplink_->failed({.host = host_name(),
+                     .rank = assignment.first_rank,
+                     .local_rank = 0,
+                     .exit_code = error_info(error.kind()).exit_code,
+                     .message = fmt::format("was not started: {}", error.what()),
+                     .time = ::time(nullptr)});
+  }
+}
+
+void LocalNode::stop(const std::string& why) {
+  if (outcome_) return;
+  log::warning("launch: {}", why);
+  workers_.stop(SIGTERM);
+}
+
+void LocalNode::end(const Outcome& outcome) {
+  if (outcome_) return;
+  outcome_ = outcome;
+  if (outcome.failure) {
+    log::write(log::Level::error, "launch: " + outcome.failure->report());
+    pass_on_error_file(*outcome.failure);
+  } else if (!outcome.message.empty()) {
+    log::write(log::Level::error, "launch: " + outcome.message);
+  }
+  if (workers_.active())
+    workers_.stop(SIGTERM);
+  else
+    finish();
+}
+
+void LocalNode::interrupt(int signal) {
+  if (interrupted_by_) return workers_.kill();
+  interrupted_by_ = signal;
+  log::info("launch: {}: the processes have {:g} s to end; a second signal ends them at once",
+            signal_name(signal), options_.grace_period.count());
+  if (workers_.active()) workers_.stop(signal);
+  uplink_->interrupted(signal);
+  if (!workers_.active()) processes_stopped();
+}
+
+void LocalNode::processes_stopped() {
+  if (outcome_ || interrupted_by_) return finish();
+  uplink_->ready(reserve_port(address_));
+}
+
+void LocalNode::finish() {
+  const bool well = outcome_ && outcome_->exit_code == 0;
+  if (well || (outcome_ && !outcome_->failure) || !outcome_) workers_.discard_logs();
+  finished_ = outcome_ ? outcome_->exit_code : 128 + interrupted_by_;
+}
+
+}  // namespace diffract::launch

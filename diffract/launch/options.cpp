@@ -1,0 +1,226 @@
+#include "diffract/launch/options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "diffract/core/error.h"
+#include "diffract/launch/option_table.h"
+#include "diffract/launch/option_values.h"
+#include "diffract/launch/trailing_options.h"
+
+namespace diffract::launch {
+namespace {
+
+constexpr uint16_t kDynamicPort = 29400;  // torchrun's, of an endpoint without one
+
+// What was given, by the option's name; the last one counts.
+class Given {
+ public:
+  void add(const GivenOption& option) { by_name_[std::string(option.spec->name)] = option; }
+  void add_if_new(const GivenOption& option) { by_name_.try_emplace(std::string(option.spec->name), option); }
+  bool has(const std::string& name) const { return by_name_.contains(name); }
+  /// Calls use(spelled, value) when one of the names was given. Two names of one thing may not contradict.
+  template <typename Use>
+  bool use(std::initializer_list<const char*> names, Use&& use_value) const {
+    const GivenOption* found = nullptr;
+    for (const char* name : names) {
+      const auto option = by_name_.find(name);
+      if (option == by_name_.end()) continue;
+      if (found && found->value != option->second.value)
+        throw UsageError("{} {} and {} {} contradict each other; give one of them", found->spelled,
+                         found->value, option->second.spelled, option->second.value);
+      found = &option->second;
+    }
+    if (found) use_value(found->spelled, found->value);
+    return found != nullptr;
+  }
+
+ private:
+  std::map<std::string, GivenOption> by_name_;
+};
+
+void add_from_environment(Given& given, const Surroundings& surroundings) {
+  for (const OptionSpec& spec : option_table()) {
+    if (spec.name == "help") continue;
+    std::string variable = fmt::format("PET_{}", spec.name);
+    for (char& c : variable)
+      c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    const char* value = surroundings.environment(variable.c_str());
+    if (!value || !*value) continue;
+    if (spec.value.empty() && std::string_view(value) == "0") continue;  // torchrun's flags: 0 is off, 1 on
+    given.add_if_new({.spec = &spec, .spelled = variable, .value = spec.value.empty() ? "" : value});
+  }
+}
+
+void settle_nodes(LaunchOptions& o, const Given& given) {
+  given.use({"nnodes", "num-machines"},
+            [&](const auto& name, const auto& text) { parse_node_range(name, text, o); });
+  given.use({"node-rank", "machine-rank"}, [&](const auto& name, const auto& text) {
+    o.node_rank = static_cast<int>(parse_integer(name, text, 0, 65535));
+  });
+}
+
+void settle_processes(LaunchOptions& o, const Given& given, const Surroundings& surroundings) {
+  given.use({"gpu-ids"}, [&](const auto& name, const auto& text) {
+    if (text == "all") return;
+    o.processes = static_cast<int>(parse_ranks(name, text).size());
+    o.gpu_ids = text;
+  });
+  const bool per_node = given.use({"nproc-per-node"}, [&](const auto& name, const auto& text) {
+    const int gpus = o.cpu ? 0 : o.gpu_ids ? o.processes : surroundings.gpu_count();
+    if (text == "gpu" && gpus == 0)
+      throw UsageError("{} gpu: this machine has no GPU that may be used", name);
+    if (text == "gpu" || (text == "auto" && gpus > 0))
+      o.processes = gpus;
+    else if (text == "cpu" || text == "auto")
+      o.processes = surroundings.cpu_count();
+    else if (text.empty() || !std::isdigit(static_cast<unsigned char>(text[0])))
+      throw UsageError("{} {}: expected a number, cpu, gpu or auto", name, text);
+    else
+      o.processes = static_cast<int>(parse_integer(name, text, 1, 4096));
+  });
+  given.use({"num-processes"}, [&](const auto& name, const auto& text) {
+    const int total = static_cast<int>(parse_integer(name, text, 1, 1 << 20));
+    if (o.min_nodes != o.max_nodes)
+      throw UsageError(
+          "{} {}: is the number on all machines together; with a range of machines give "
+          "--nproc-per-node",
+          name, text);
+    if (total % o.max_nodes != 0)
+      throw UsageError("{} {}: does not divide between {} machines", name, total, o.max_nodes);
+    if (per_node && o.processes * o.max_nodes != total)
+      throw UsageError("{} {}: contradicts {} processes on each of {} machines; give one of them", name,
+                       total, o.processes, o.max_nodes);
+    o.processes = total / o.max_nodes;
+  });
+}
+
+void settle_rendezvous(LaunchOptions& o, const Given& given) {
+  Rendezvous& r = o.rendezvous;
+  given.use({"master-addr", "main-process-ip"}, [&](const auto& name, const auto& text) {
+    uint16_t port = o.master_port;
+    parse_endpoint(name, text, o.master_addr, port);
+  });
+  o.master_port_given =
+      given.use({"master-port", "main-process-port"}, [&](const auto& name, const auto& text) {
+        o.master_port = static_cast<uint16_t>(parse_integer(name, text, 0, 65535));
+      });
+  given.use({"rdzv-backend"}, [&](const auto& name, const auto& text) {
+    if (text != "static" && text != "c10d")
+      throw UsageError("{} {}: expected static or c10d{}", name, text,
+                       text.starts_with("etcd") ? " (c10d needs no server of its own)" : "");
+    r.dynamic = text == "c10d";
+  });
+  r.host = o.master_addr;
+  r.port = o.master_port;
+  const bool endpoint = given.use({"rdzv-endpoint"}, [&](const auto& name, const auto& text) {
+    if (r.dynamic) r.port = kDynamicPort;
+    parse_endpoint(name, text, r.host, r.port);
+  });
+  given.use({"rdzv-id"}, [&](const auto& name, const auto& text) {
+    if (text.size() > 200) throw UsageError("{}: has {} bytes; expected at most 200", name, text.size());
+    r.id = text;
+  });
+  given.use({"rdzv-conf"},
+            [&](const auto& name, const auto& text) { parse_rendezvous_settings(name, text, r); });
+  if (given.has("standalone")) {
+    if (o.max_nodes > 1)
+      throw UsageError("--standalone is for one machine; --nnodes asks for {}", o.max_nodes);
+    o.master_addr = "127.0.0.1";
+    o.master_port = 0;
+    o.master_port_given = false;
+  }
+  if (o.max_nodes == 1) {
+    if (o.node_rank != 0)
+      throw UsageError("--node-rank {}: with one machine it is 0. Is --nnodes missing?", o.node_rank);
+    return;
+  }
+  if (r.dynamic && !endpoint)
+    throw UsageError("--rdzv-backend c10d on {} machines needs --rdzv-endpoint HOST:PORT, the same on all",
+                     o.max_nodes);
+  if (!r.dynamic && o.node_rank >= o.max_nodes)
+    throw UsageError("--node-rank {}: expected 0 to {}, for --nnodes {}", o.node_rank, o.max_nodes - 1,
+                     o.max_nodes);
+  if (r.port == 0)
+    throw UsageError(
+        "port 0: several machines need a port that all know; give --master-port or "
+        "--rdzv-endpoint HOST:PORT");
+}
+
+void settle_rest(LaunchOptions& o, const Given& given) {
+  constexpr double kDay = 86400;
+  const auto seconds = [&](const char* option, Seconds& value, double low) {
+    given.use({option},
+              [&](const auto& name, const auto& text) { value = parse_seconds(name, text, low, kDay); });
+  };
+  seconds("monitor-interval", o.monitor_interval, 0.001);
+  seconds("grace-period", o.grace_period, 0);
+  seconds("hang-timeout", o.hang_timeout, 0);
+  given.use({"max-restarts"}, [&](const auto& name, const auto& text) {
+    o.max_restarts = static_cast<int>(parse_integer(name, text, 0, 1'000'000));
+  });
+  given.use({"log-dir"}, [&](const auto&, const auto& text) { o.log_dir = text; });
+  given.use({"redirects"},
+            [&](const auto& name, const auto& text) { o.redirects = parse_streams(name, text); });
+  given.use({"tee"}, [&](const auto& name, const auto& text) { o.tee = parse_streams(name, text); });
+  given.use({"local-ranks-filter"},
+            [&](const auto& name, const auto& text) { o.local_ranks_filter = parse_ranks(name, text); });
+  given.use({"role"}, [&](const auto&, const auto& text) { o.role = text; });
+  given.use({"local-addr"}, [&](const auto&, const auto& text) { o.local_addr = text; });
+  o.module = given.has("module");
+  o.no_python = given.has("no-python");
+  o.virtual_local_rank = given.has("virtual-local-rank");
+  if (o.module && o.no_python) throw UsageError("--module and --no-python contradict each other");
+}
+
+}  // namespace
+
+int Streams::of(int local_rank) const {
+  if (by_local_rank.empty()) return all;
+  const auto found = by_local_rank.find(local_rank);
+  return found == by_local_rank.end() ? 0 : found->second;
+}
+
+bool Streams::any() const {
+  return all != 0 || std::any_of(by_local_rank.begin(), by_local_rank.end(),
+                                 [](const auto& entry) { return entry.second != 0; });
+}
+
+LaunchOptions parse_options(const std::vector<std::string>& arguments, const Surroundings& surroundings) {
+  Given given;
+  LaunchOptions o;
+  size_t index = 0;
+  while (index < arguments.size() && arguments[index].size() > 1 && arguments[index][0] == '-') {
+    if (arguments[index] == "--") {
+      ++index;
+      break;
+    }
+    given.add(read_option(arguments, index));
+  }
+  if (given.has("help")) {
+    o.help = true;
+    return o;
+  }
+  o.command.assign(arguments.begin() + static_cast<std::ptrdiff_t>(index), arguments.end());
+  if (o.command.empty())
+    throw UsageError(
+        "what is to be launched? Expected a program, or \"generate\". See diffract launch --help");
+  if (!given.has("module"))
+    for (const GivenOption& option : take_trailing_options(o.command, surroundings.generate_knows)) {
+      o.notes.push_back(
+          fmt::format("{}{}{} is taken as the launcher's, though it stands behind {}; put it before, or "
+                      "\"--\" in front of what is the program's own",
+                      option.spelled, option.value.empty() ? "" : " ", option.value, o.command.front()));
+      given.add(option);
+    }
+  add_from_environment(given, surroundings);
+  o.cpu = given.has("cpu");
+  settle_nodes(o, given);
+  settle_processes(o, given, surroundings);
+  settle_rendezvous(o, given);
+  settle_rest(o, given);
+  return o;
+}
+
+}  // namespace diffract::launch

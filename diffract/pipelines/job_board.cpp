@@ -1,0 +1,25 @@
+#include "diffract/pipelines/job_board.h"
+
+namespace diffract::pipelines {
+
+Json to_json(const Failure& failure) {
+  return {{"kind", static_cast<int>(failure.kind)}, {"message", failure.message}};
+}
+
+Failure failure_of(const Json& json) {
+  const ConfigReader reader(json, "a failure in the job's store");
+  return {static_cast<ErrorKind>(reader.integer("kind", 0, static_cast<int>(ErrorKind::internal))),
+          reader.text("message")};
+}
+
+void LocalBoard::report(size_t batch, const std::string& result, size_t images) {
+  results_[batch] = result;
+  images_ += images;
+}
+
+std::optional<std::string> LocalBoard::reported(size_t batch) {
+  const auto found = results_.find(batch);
+  return found == results_.end() ? std::nullopt : std::optional(found->second);
+}
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,156 @@
+#include "diffract/pipelines/job_folder.h"
+
+#include "diffract/core/file.h"
+#include "diffract/core/log.h"
+#include "diffract/io/png.h"
+#include "diffract/io/sha256.h"
+
+namespace diffract::pipelines {
+namespace fs = std::filesystem;
+namespace {
+
+bool is_file(const std::string& file) {
+  std::error_code ignored;
+  return fs::is_regular_file(file, ignored);
+}
+
+bool has_hash(const std::string& file, const std::string& sha256) {
+  try {
+    return is_file(file) && io::sha256_of_file(file) == sha256;
+  } catch (const IoError& error) {
+    log::warning("{}; the picture is made anew", error.what());
+    return false;
+  }
+}
+
+// True for a sound picture that says itself that it was made with these parameters.
+bool says_itself(const std::string& file, const std::string& parameters) {
+  if (!is_file(file)) return false;
+  try {
+    for (const auto& text : io::load_png(file).texts)
+      if (text.key == kParametersKey && text.value == parameters) return true;
+  } catch (const Error&) {
+    // Not one of our pictures: it is made anew and replaces this file.
+  }
+  return false;
+}
+
+}  // namespace
+
+JobFolder::JobFolder(Naming naming)
+    : naming_(std::move(naming)),
+      manifest_(naming_.folder / kManifestName),
+      rank_in_names_(naming_.file({}, 0) != naming_.file({}, 1)) {}
+
+std::string JobFolder::relative(const std::string& file) const {
+  return fs::path(file).lexically_normal().lexically_relative(naming_.folder.lexically_normal()).string();
+}
+
+// Names with every rank in them: a picture may have been another process's before a restart.
+template <typename Call>
+void JobFolder::for_each_name(const std::vector<JobBatch>& batches, Call&& call) const {
+  for (const auto& batch : batches)
+    for (const auto& image : batch.images)
+      for (int64_t rank = 0; rank < (rank_in_names_ ? naming_.world_size : 1); ++rank)
+        call(image, naming_.file(image, rank));
+}
+
+void JobFolder::note(const ManifestEntry& entry) {
+  if (naming_.with_manifest) manifest_.append(entry);
+}
+
+void JobFolder::forget(const std::vector<JobBatch>& batches) {
+  std::set<std::pair<size_t, std::string>> pictures;
+  for_each_name(batches, [&](const JobImage& image, const std::string& file) {
+    pictures.emplace(image.index, relative(file));
+  });
+  manifest_.forget(pictures);
+}
+
+void JobFolder::remove_leftovers(const std::vector<JobBatch>& batches) const {
+  std::set<std::string> files = {manifest_.file().string()};
+  for_each_name(batches, [&](const JobImage&, const std::string& file) { files.insert(file); });
+  diffract::remove_leftovers(files);
+}
+
+ManifestEntry JobFolder::entry_of(const JobBatch& batch, const JobImage& image, int64_t rank) const {
+  return {.index = image.index,
+          .seed = image.seed,
+          .prompt = image.prompt,
+          .parameters = naming_.parameters(batch, image).dump(-1, ' ', false, Json::error_handler_t::replace),
+          .rank = rank};
+}
+
+Json JobFolder::summary(const ManifestEntry& entry) const {
+  return {
+      {"index", entry.index},
+      {"prompt", entry.prompt},
+      {"seed", entry.seed},
+      {"rank", entry.rank},
+      {"file",
+       naming_.file({.index = entry.index, .seed = entry.seed, .prompt = entry.prompt, .negative_prompt = {}},
+                    entry.rank)},
+      {"sha256", entry.sha256}};
+}
+
+Json JobFolder::finished(const Manifest::Entries& entries, const JobBatch& batch, const JobImage& image) {
+  ManifestEntry wanted = entry_of(batch, image, 0);
+  if (const auto found = entries.find(image.index); found != entries.end())
+    for (auto entry = found->second.rbegin(); entry != found->second.rend(); ++entry) {
+      const std::string file = naming_.file(image, entry->rank);  // never a name out of the manifest
+      if (!entry->failed() && entry->parameters == wanted.parameters && entry->file == relative(file) &&
+          has_hash(file, entry->sha256))
+        return summary(*entry);
+    }
+  for (int64_t rank = 0; rank < (rank_in_names_ ? naming_.world_size : 1); ++rank) {
+    const std::string file = naming_.file(image, rank);
+    if (!says_itself(file, wanted.parameters)) continue;
+    wanted.rank = rank;
+    wanted.file = relative(file);
+    wanted.sha256 = io::sha256_of_file(file);
+    note(wanted);
+    return summary(wanted);
+  }
+  return nullptr;
+}
+
+std::vector<Json> JobFolder::find_finished(const std::vector<JobBatch>& batches) {
+  const auto entries = manifest_.load();
+  std::vector<Json> results;
+  std::vector<JobBatch> unfinished;
+  for (const auto& batch : batches) {
+    Json images = Json::array();
+    for (const auto& image : batch.images) {
+      Json one = finished(entries, batch, image);
+      if (one.is_null()) break;
+      images.push_back(std::move(one));
+    }
+    const bool whole = images.size() == batch.images.size();
+    if (!whole) unfinished.push_back(batch);
+    results.push_back(whole ? std::move(images) : Json());
+  }
+  forget(unfinished);
+  return results;
+}
+
+Json JobFolder::put(const JobBatch& batch, const JobImage& image, std::span<const std::byte> bytes) {
+  const std::string file = naming_.file(image, naming_.rank);
+  AtomicFile out(file);
+  out.write(bytes);
+  out.commit();
+  ManifestEntry entry = entry_of(batch, image, naming_.rank);
+  entry.file = relative(file);
+  entry.sha256 = io::sha256_hex(bytes);
+  note(entry);
+  return summary(entry);
+}
+
+void JobFolder::record_failure(const JobBatch& batch, const JobImage& image, ErrorKind kind,
+                               const std::string& message) {
+  ManifestEntry entry = entry_of(batch, image, naming_.rank);
+  entry.error_kind = error_info(kind).name;
+  entry.message = message;
+  note(entry);
+}
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,161 @@
+#include "diffract/pipelines/job_runner.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <new>
+#include <optional>
+
+#include "diffract/core/log.h"
+#include "diffract/distributed/split.h"
+#include "diffract/io/sha256.h"
+
+namespace diffract::pipelines {
+namespace {
+
+bool befalls_every_picture(ErrorKind kind) {
+  return kind == ErrorKind::checkpoint || kind == ErrorKind::peer || kind == ErrorKind::io ||
+         kind == ErrorKind::cancelled;
+}
+
+// Tells whether all processes were given the same job. The model's folder may differ between hosts.
+std::string fingerprint(const std::vector<JobBatch>& batches) {
+  std::string text;
+  for (const auto& batch : batches) {
+    const Request& r = batch.request;
+    text += fmt::format("{}|{}|{}|{}|{}|{}", batch.images.size(), r.num_inference_steps.value_or(-1),
+                        r.guidance_scale.value_or(-1), r.height.value_or(-1), r.width.value_or(-1), r.eta);
+    for (const auto& image : batch.images)
+      text +=
+          fmt::format("|{}|{}|{}|{}", image.seed, image.prompt.size(), image.prompt, image.negative_prompt);
+  }
+  return io::sha256_hex(std::as_bytes(std::span(text)));
+}
+
+class Runner {
+ public:
+  Runner(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board, const JobWork& work)
+      : batches_(batches), schedule_(schedule), board_(board), work_(work) {}
+
+  JobOutcome run() {
+    find_todo();
+    if (schedule_ == JobSchedule::fixed)
+      for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b);
+    else
+      for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
+    if (!board_.is_main()) {
+      work_.finish_share();
+      return outcome_;
+    }
+    board_.wait_for_others([&] { work_.progress(outcome_.images_found); });
+    work_.progress(outcome_.images_found);
+    for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
+    work_.finish_share();
+    collect();
+    return outcome_;
+  }
+
+ private:
+  void find_todo() {
+    found_.resize(batches_.size());
+    if (board_.is_local_main()) found_ = work_.find_finished();
+    std::vector<bool> is_found(batches_.size());
+    std::transform(found_.begin(), found_.end(), is_found.begin(),
+                   [](const Json& f) { return !f.is_null(); });
+    const auto finished = board_.agree_on_finished(fingerprint(batches_), is_found);
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      if (!finished[b])
+        todo_.push_back(b);
+      else
+        outcome_.images_found += batches_[b].images.size();
+      if (is_found[b] && !board_.is_main()) board_.report(b, Json{{"images", found_[b]}}.dump(), 0);
+    }
+    if (board_.is_main() && outcome_.images_found > 0)
+      log::info("{} pictures are there already", outcome_.images_found);
+    work_.progress(outcome_.images_found);
+  }
+
+  void run_batch(size_t b) {
+    if (board_.reported(b)) return;  // by this process before it was killed and came back, for one
+    const JobBatch& batch = batches_[b];
+    log::debug("batch {} begins", b);
+    Json result;
+    if (const auto failure = attempt(batch, result)) {
+      log::write(log::Level::error,
+                 fmt::format("image {}: {}", batch.images.front().index, failure->message));
+      work_.record_failure(batch, *failure);
+      result = to_json(*failure);
+    }
+    log::debug("batch {} is finished", b);
+    outcome_.images_run += batch.images.size();
+    board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace), batch.images.size());
+    work_.progress(outcome_.images_found);
+  }
+
+  std::optional<Failure> attempt(const JobBatch& batch, Json& result) {
+    try {
+      result["images"] = work_.run(batch);
+      return {};
+    } catch (const Error& error) {
+      if (befalls_every_picture(error.kind()) || batches_.size() == 1) throw;
+      return Failure{error.kind(), error.what()};
+    } catch (const std::bad_alloc&) {
+      if (batches_.size() == 1) throw;
+      return Failure{ErrorKind::memory, "out of memory"};
+    } catch (const c10::Error& error) {
+      if (batches_.size() == 1) throw;
+      return Failure{ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
+    }
+  }
+
+  void collect() {
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      const Json result = found_[b].is_null() ? parse_json(board_.reported(b).value_or("{}"), "store")
+                                              : Json{{"images", found_[b]}};
+      if (result.contains("images"))
+        outcome_.images.insert(outcome_.images.end(), result["images"].begin(), result["images"].end());
+      else
+        for (const auto& image : batches_[b].images) outcome_.failed.push_back({image, failure_of(result)});
+    }
+  }
+
+  const std::vector<JobBatch>& batches_;
+  JobSchedule schedule_;
+  JobBoard& board_;
+  const JobWork& work_;
+  std::vector<Json> found_;   // on this host
+  std::vector<size_t> todo_;  // by all processes, the same in all
+  JobOutcome outcome_;
+};
+
+}  // namespace
+
+JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
+                   const JobWork& work) {
+  try {
+    JobOutcome outcome = Runner(batches, schedule, board, work).run();
+    if (!board.is_main()) board.leave({});
+    return outcome;
+  } catch (const Error& error) {
+    if (board.is_main() || error.kind() == ErrorKind::peer) throw;
+    try {
+      board.leave(Failure{error.kind(), error.what()});
+    } catch (const PeerError&) {
+      // The error that ends this process matters more.
+    }
+    throw;
+  }
+}
+
+void throw_if_failed(const JobOutcome& outcome) {
+  if (outcome.failed.empty()) return;
+  const auto& [first, failure] = outcome.failed.front();
+  const bool alike = std::all_of(outcome.failed.begin(), outcome.failed.end(),
+                                 [&](const FailedImage& f) { return f.failure.kind == failure.kind; });
+  if (outcome.images.empty() && alike) throw Error(failure.kind, "all pictures: " + failure.message);
+  throw SomeFailed("{} of {} pictures failed, the first is picture {}: {}. --resume tries them again",
+                   outcome.failed.size(), outcome.failed.size() + outcome.images.size(), first.index,
+                   failure.message);
+}
+
+}  // namespace diffract::pipelines

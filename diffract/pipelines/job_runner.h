@@ -1,0 +1,55 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "diffract/core/json.h"
+#include "diffract/pipelines/job.h"
+#include "diffract/pipelines/job_board.h"
+
+namespace diffract::pipelines {
+
+/// How batches go to processes: contiguous shares, or one by one to who is free.
+enum class JobSchedule { fixed, dynamic };
+
+/// What a process does for a job; the runner says when.
+struct JobWork {
+  /// Of each batch, the summaries of its pictures (a JSON array) when all are finished already, else null.
+  /// Called once at the beginning, in one process of a host.
+  std::function<std::vector<Json>()> find_finished;
+  /// Computes and saves a batch; gives the summaries of its pictures.
+  std::function<Json(const JobBatch& batch)> run;
+  /// Writes down that the pictures of a batch failed.
+  std::function<void(const JobBatch& batch, const Failure& failure)> record_failure;
+  /// After the last batch of this process, before the main process hears that it is through.
+  std::function<void()> finish_share;
+  /// Called whenever pictures got finished, and several times a second while the main process waits, with the
+  /// number of those that were finished before.
+  std::function<void(size_t images_found)> progress;
+};
+
+struct FailedImage {
+  JobImage image;
+  Failure failure;
+};
+
+/// What became of a job, complete in the main process.
+struct JobOutcome {
+  std::vector<Json> images;  // summaries of the finished pictures, by index
+  std::vector<FailedImage> failed;
+  size_t images_run = 0;    // by this process
+  size_t images_found = 0;  // finished before
+};
+
+/// Runs this process' part of a job and, in the main process, waits for the others and computes what those
+/// that were killed left undone. A picture that fails (out of memory, an option that does not fit) is
+/// recorded and the job goes on; what would befall every picture (a lost peer, a full disk, a damaged
+/// checkpoint) ends it, as does the failure of a job's only batch.
+JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
+                   const JobWork& work);
+
+/// Throws what the exit code of a job with failed pictures is to be: SomeFailed, or, when all failed and in
+/// one way, that error.
+void throw_if_failed(const JobOutcome& outcome);
+
+}  // namespace diffract::pipelines

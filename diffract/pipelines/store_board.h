@@ -1,0 +1,53 @@
+#pragma once
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "diffract/distributed/store.h"
+#include "diffract/pipelines/job_board.h"
+
+namespace diffract::pipelines {
+
+/// Who a process is among those of a job.
+struct JobMember {
+  distributed::WorldRank place;
+  int local_rank = 0;
+  std::string run = "0";  // tells this start of the processes from others that met in the same store
+  bool goes_on = false;   // the run before this one lost some of its processes
+};
+
+/// The board of a job whose processes meet in a store. Nothing but small texts goes through it, and no
+/// collectives: a process that is slow, late or lost holds up nobody but the main process at the end.
+class StoreBoard : public JobBoard {
+ public:
+  /// `silence`: how long a process may give no sign of life before it counts as lost.
+  StoreBoard(const distributed::Store& store, const JobMember& member,
+             std::chrono::milliseconds silence = std::chrono::seconds(30));
+  ~StoreBoard() override;
+
+  distributed::WorldRank place() const override { return member_.place; }
+  bool is_local_main() const override { return member_.local_rank == 0; }
+  bool goes_on() const override { return member_.goes_on; }
+  bool came_back() override;
+  std::vector<bool> agree_on_finished(const std::string& job, const std::vector<bool>& found) override;
+  size_t take() override { return static_cast<size_t>(store_.add("taken", 1) - 1); }
+  void report(size_t batch, const std::string& result, size_t images) override;
+  std::optional<std::string> reported(size_t batch) override;
+  size_t images_reported() override { return static_cast<size_t>(store_.add("images", 0)); }
+  void leave(const std::optional<Failure>& failure) override;
+  void wait_for_others(const std::function<void()>& idle) override;
+
+ private:
+  void live();  // a thread: signs of life
+  void check_left(int rank);
+
+  JobMember member_;
+  std::chrono::milliseconds silence_;
+  distributed::Store store_;
+  std::mutex mutex_;
+  std::condition_variable stop_;
+  bool stopping_ = false;
+  std::thread life_;
+};
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,78 @@
+#pragma once
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "diffract/core/file.h"
+#include "diffract/core/json.h"
+#include "tests/support/ranks.h"
+
+namespace diffract::test {
+
+/// Jobs of the tiny checkpoint: two steps of 64x64, one thread a process.
+class JobTest : public ::testing::Test {
+ protected:
+  static std::vector<std::string> prompts(size_t count) {
+    std::vector<std::string> arguments;
+    for (size_t i = 0; i < count; ++i) {
+      arguments.emplace_back("--prompt");
+      arguments.push_back(fmt::format("prompt number {}", i));
+    }
+    return arguments;
+  }
+  static std::vector<std::string> command(const std::vector<std::string>& more, const std::string& output) {
+    std::vector<std::string> all = {
+        DIFFRACT_PROGRAM, "generate", "--model",   data("reference/checkpoints/sd15").string(),
+        "--steps",        "2",        "--height",  "64",
+        "--width",        "64",       "--threads", "1",
+        "--output",       output};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  ProgramResult alone(const std::vector<std::string>& more, const std::string& output) const {
+    return Process({.command = command(more, output), .folder = folder_.path().string()}).finish();
+  }
+  std::vector<ProgramResult> together(int world_size, const std::vector<std::string>& more,
+                                      const std::string& output) const {
+    return Ranks({.world_size = world_size,
+                  .command = command(more, output),
+                  .folder = folder_.path().string()})
+        .finish();
+  }
+  static std::string bytes(const std::filesystem::path& file) { return load_text(file, 1 << 24); }
+
+  /// The files of a folder but the manifest, by name: their bytes.
+  std::map<std::string, std::string> pictures(const std::string& name) const {
+    std::map<std::string, std::string> all;
+    for (const auto& item : std::filesystem::directory_iterator(folder_ / name))
+      if (item.path().filename() != "manifest.jsonl")
+        all[item.path().filename().string()] = bytes(item.path());
+    return all;
+  }
+  /// The lines of a folder's manifest.
+  std::vector<Json> manifest(const std::string& name) const {
+    std::vector<Json> lines;
+    std::ifstream in(folder_ / (name + "/manifest.jsonl"));
+    for (std::string line; std::getline(in, line);) lines.push_back(Json::parse(line));
+    return lines;
+  }
+  /// Expects the lines of `count` finished pictures, each once, in any order.
+  void expect_whole_manifest(const std::string& name, size_t count) const {
+    std::set<size_t> indices;
+    for (const Json& line : manifest(name)) {
+      EXPECT_TRUE(line.contains("sha256")) << line;
+      EXPECT_TRUE(indices.insert(line["index"].get<size_t>()).second) << "twice: " << line;
+    }
+    EXPECT_EQ(indices.size(), count);
+  }
+
+  TempFolder folder_;
+};
+
+}  // namespace diffract::test

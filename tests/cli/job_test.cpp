@@ -1,0 +1,209 @@
+// `generate` as one job of several processes, started by hand with torchrun's environment.
+#include <sys/mount.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "diffract/io/safetensors.h"
+#include "tests/cli/job_fixture.h"
+
+namespace diffract::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST_F(JobTest, MakesTheSamePicturesOnAnyNumberOfProcesses) {
+  auto options = prompts(16);
+  options.insert(options.end(), {"--batch-size", "3", "--seed", "7"});
+  ASSERT_EQ(alone(options, "one/{index}.png").exit_code, 0);
+  const auto expected = pictures("one");
+  ASSERT_EQ(expected.size(), 16u);
+  for (const char* schedule : {"static", "dynamic"})
+    for (const int world_size : {1, 2, 3, 8}) {
+      const std::string name = fmt::format("{}{}", schedule, world_size);
+      auto these = options;
+      these.insert(these.end(), {"--schedule", schedule, "--json"});
+      const auto results = together(world_size, these, name + "/{index}.png");
+      for (const auto& result : results) EXPECT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_EQ(pictures(name), expected) << name;
+      expect_whole_manifest(name, 16);
+      const Json summary = Json::parse(results[0].out);
+      ASSERT_EQ(summary["images"].size(), 16u);
+      EXPECT_EQ(summary["num_processes"], world_size);
+      for (size_t i = 0; i < 16; ++i) EXPECT_EQ(summary["images"][i]["index"], i);
+      EXPECT_NE(results[0].err.find("16/16 images"), std::string::npos) << results[0].err;
+      for (size_t rank = 1; rank < results.size(); ++rank) {
+        EXPECT_EQ(results[rank].out, "");
+        EXPECT_EQ(results[rank].err.find("images"), std::string::npos) << results[rank].err;
+      }
+    }
+}
+
+TEST_F(JobTest, CostsNothingWhereThereIsNothingToDo) {
+  const auto results = together(3, {"--prompt", "a dog", "--schedule", "static"}, "out/{index}.png");
+  for (const auto& result : results) EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(pictures("out").size(), 1u);
+  EXPECT_NE(results[0].err.find("weights"), std::string::npos)
+      << results[0].err;  // said when a model is loaded
+  EXPECT_EQ(results[1].err, "");
+  EXPECT_EQ(results[2].err, "");
+}
+
+TEST_F(JobTest, RecordsAFailedPictureAndGoesOn) {
+  folder_.file("p.jsonl",
+               "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"height\": 65}\n{\"prompt\": \"c\"}\n"
+               "{\"prompt\": \"d\", \"eta\": 7}\n{\"prompt\": \"e\"}\n");
+  for (const int world_size : {1, 2}) {
+    const std::string name = fmt::format("out{}", world_size);
+    const auto results = together(world_size, {"--prompts-file", "p.jsonl", "--json"}, name + "/{index}.png");
+    EXPECT_EQ(results[0].exit_code, 7) << results[0].err;  // of the main process alone, which ends last
+    EXPECT_NE(results[0].err.find("2 of 5 pictures failed, the first is picture 1"), std::string::npos)
+        << results[0].err;
+    for (size_t rank = 1; rank < results.size(); ++rank) EXPECT_EQ(results[rank].exit_code, 0);
+    EXPECT_EQ(pictures(name).size(), 3u);
+    const Json summary = Json::parse(results[0].out);
+    EXPECT_EQ(summary["images"].size(), 3u);
+    ASSERT_EQ(summary["failed"].size(), 2u);
+    EXPECT_EQ(summary["failed"][0]["index"], 1);
+    EXPECT_EQ(summary["failed"][0]["error"]["kind"], "usage");
+    size_t failed = 0;
+    for (const Json& line : manifest(name)) failed += line.contains("error") ? 1 : 0;
+    EXPECT_EQ(failed, 2u);
+  }
+}
+
+TEST_F(JobTest, FailsAsItsPicturesDoWhenNoneCanBeMade) {
+  auto options = prompts(3);
+  options.insert(options.end(), {"--eta", "7"});
+  const auto results = together(2, options, "out/{index}.png");
+  EXPECT_EQ(results[0].exit_code, 2) << results[0].err;
+  EXPECT_TRUE(pictures("out").empty());
+}
+
+TEST_F(JobTest, FindsPicturesThatOtherRanksMade) {
+  const auto options = prompts(6);
+  for (const auto& result : together(3, options, "out/rank{rank}_{index}.png"))
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto before = pictures("out");
+  ASSERT_EQ(before.size(), 6u);
+  auto again = options;
+  again.insert(again.end(), {"--resume", "--json"});
+  const auto results = together(2, again, "out/rank{rank}_{index}.png");
+  EXPECT_EQ(results[0].exit_code, 0) << results[0].err;
+  EXPECT_EQ(pictures("out"), before);
+  EXPECT_NE(results[0].err.find("6 pictures are there already"), std::string::npos) << results[0].err;
+  for (const Json& image : Json::parse(results[0].out)["images"])
+    EXPECT_EQ(before.count(fs::path(image["file"].get<std::string>()).filename().string()), 1u) << image;
+}
+
+TEST_F(JobTest, GivesEachProcessAFileOfItsLatents) {
+  auto options = prompts(5);
+  options.insert(options.end(), {"--output-type", "latent"});
+  ASSERT_EQ(alone(options, "all.safetensors").exit_code, 0);
+  for (const auto& result : together(2, options, "all.safetensors")) {
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_NE(result.err.find("{rank}"), std::string::npos) << result.err;
+  }
+  for (const auto& result : together(2, options, "part{rank}.safetensors"))
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto latents = [&](const std::string& name) {
+    const auto file = io::SafetensorsFile::open(folder_ / name);
+    const auto view = file->bytes(*file->find("latents"));
+    return std::string(reinterpret_cast<const char*>(view.data()), view.size());
+  };
+  EXPECT_EQ(latents("part0.safetensors") + latents("part1.safetensors"), latents("all.safetensors"));
+}
+
+// What --resume meets: damage to the manifest, to pictures, and leftovers of killed processes.
+TEST_F(JobTest, ResumesAfterDamage) {
+  auto options = prompts(8);
+  ASSERT_EQ(alone(options, "out/{index}.png").exit_code, 0);
+  options.emplace_back("--resume");
+  const auto expected = pictures("out");
+  const fs::path lines = folder_ / "out/manifest.jsonl";
+  const std::string sound = bytes(lines);
+  const auto write = [&](const std::string& text) { folder_.file("out/manifest.jsonl", text); };
+  const std::vector<std::function<void()>> damages = {
+      [&] {
+        write(
+            "{\"index\":0,\"prompt\":\"prompt number 0\",\"seed\":0,\"parameters\":{},\"rank\":0,\"file\":"
+            "\"../../etc/passwd\",\"sha256\":\"\"}\n" +
+            sound.substr(sound.find('\n') + 1));
+      },
+      [&] { write(sound.substr(0, sound.size() / 2)); },
+      [&] { write(""); },
+      [&] { fs::remove(lines); },
+      [&] { write(std::string(5000, '\xff')); },
+      [&] { write(sound + sound + "{\"index\": 3"); },
+      [&] { fs::remove(folder_ / "out/3.png"); },
+      [&] { folder_.file("out/4.png", expected.at("4.png").substr(0, 500)); },
+      [&] {
+        std::string flipped = expected.at("5.png");
+        flipped[flipped.size() - 100] ^= 1;
+        folder_.file("out/5.png", flipped);
+      },
+      [&] { folder_.file("out/.6.png.4711.0.part", "half a picture"); }};
+  for (size_t d = 0; d < damages.size(); ++d) {
+    damages[d]();
+    const auto result = alone(options, "out/{index}.png");
+    EXPECT_EQ(result.exit_code, 0) << d << ": " << result.err;
+    EXPECT_EQ(pictures("out"), expected) << d;
+    if (d > 0) expect_whole_manifest("out", 8);  // the first damage names a file that is none of the job's
+    EXPECT_NE(result.err.find(d >= 6 && d <= 8 ? "7 pictures are there" : "8 pictures are there"),
+              std::string::npos)
+        << d << ": " << result.err;
+  }
+}
+
+TEST_F(JobTest, BeginsAnewUnlessToldToResume) {
+  const auto options = prompts(3);
+  ASSERT_EQ(alone(options, "out/{index}.png").exit_code, 0);
+  ASSERT_EQ(alone({"--prompt", "x", "--prompt", "y"}, "out/other{index}.png").exit_code, 0);
+  ASSERT_EQ(alone(options, "out/{index}.png").exit_code, 0);
+  EXPECT_EQ(manifest("out").size(), 5u);  // another job's lines in the same folder stay
+  auto seeded = options;
+  seeded.insert(seeded.end(), {"--resume", "--seed", "9"});
+  ASSERT_EQ(alone(seeded, "out/{index}.png").exit_code, 0);
+  EXPECT_EQ(manifest("out").size(), 5u);
+  EXPECT_EQ(manifest("out").back()["parameters"]["seed"], 11);
+}
+
+// A disk of a few pages that grows: no half picture, the exit code, and --resume goes on.
+TEST_F(JobTest, EndsCleanlyOnAFullDiskAndGoesOnWhenThereIsRoom) {
+  const auto options = prompts(16);
+  ASSERT_EQ(alone(options, "one/{index}.png").exit_code, 0);
+  const auto expected = pictures("one");
+  const fs::path disk = folder_ / "disk";
+  fs::create_directories(disk);
+  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=36k") != 0)
+    GTEST_SKIP() << "mounting a small disk needs root (" << std::strerror(errno)
+                 << "); a full disk was not tested";
+  struct Unmount {
+    fs::path disk;
+    ~Unmount() { ::umount2(disk.c_str(), MNT_DETACH); }
+  } unmount{disk};
+  auto resumed = options;
+  resumed.emplace_back("--resume");
+  bool finished = false;
+  int full = 0;
+  for (int kib = 36; kib <= 2000 && !finished; kib += 36) {
+    ASSERT_EQ(::mount("tmpfs", disk.c_str(), "tmpfs", MS_REMOUNT, fmt::format("size={}k", kib).c_str()), 0);
+    const auto results = together(2, resumed, "disk/{index}.png");
+    for (const auto& [name, content] : pictures("disk"))
+      EXPECT_TRUE(expected.count(name) > 0 && content == expected.at(name))
+          << name << " at " << kib << " KiB";
+    finished = results[0].exit_code == 0 && results[1].exit_code == 0;
+    if (finished) continue;
+    ++full;
+    // The one that met the full disk says so; the other may have lost it as a peer.
+    EXPECT_TRUE(results[0].exit_code == 6 || results[1].exit_code == 6) << results[0].err << results[1].err;
+    EXPECT_NE((results[0].err + results[1].err).find("No space left on device"), std::string::npos);
+  }
+  EXPECT_TRUE(finished);
+  EXPECT_GE(full, 2);
+  EXPECT_EQ(pictures("disk"), expected);
+  expect_whole_manifest("disk", 16);
+}
+
+}  // namespace
+}  // namespace diffract::test
