@@ -2,6 +2,7 @@
 #include <sys/mount.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "diffract/io/safetensors.h"
@@ -203,6 +204,43 @@ TEST_F(JobTest, EndsCleanlyOnAFullDiskAndGoesOnWhenThereIsRoom) {
   EXPECT_GE(full, 2);
   EXPECT_EQ(pictures("disk"), expected);
   expect_whole_manifest("disk", 16);
+}
+
+// The processes of this user that run `generate` with an argument.
+std::vector<pid_t> workers_with(const std::string& argument) {
+  std::vector<pid_t> found;
+  for (const auto& item : fs::directory_iterator("/proc")) {
+    std::ifstream in(item.path() / "cmdline", std::ios::binary);
+    const std::string line{std::istreambuf_iterator<char>(in), {}};
+    if (line.find(std::string("\0generate\0", 10)) == line.find('\0') &&
+        line.find(argument) != std::string::npos)
+      found.push_back(std::stoi(item.path().filename().string()));
+  }
+  return found;
+}
+
+TEST_F(JobTest, GoesOnUnderTheLauncherWhenAWorkerIsKilled) {
+  const auto options = prompts(32);
+  ASSERT_EQ(alone(options, "one/{index}.png").exit_code, 0);
+  const std::string output = (folder_ / "out/{index}.png").string();
+  auto launched = command(options, output);
+  const std::vector<std::string> launcher = {"launch", "--nproc-per-node", "2", "--max-restarts", "1"};
+  launched.insert(launched.begin() + 1, launcher.begin(), launcher.end());
+  Process job({.command = launched, .folder = folder_.path().string()});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!fs::exists(folder_ / "out/manifest.jsonl") || bytes(folder_ / "out/manifest.jsonl").size() < 2000) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << job.err();
+    ASSERT_FALSE(job.wait(std::chrono::milliseconds(2))) << job.err();
+  }
+  const auto workers = workers_with(output);
+  ASSERT_EQ(workers.size(), 2u);
+  ::kill(workers[1], SIGKILL);
+  const auto result = job.finish();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("was killed by SIGKILL"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("pictures are there already"), std::string::npos) << result.err;
+  EXPECT_EQ(pictures("out"), pictures("one"));
+  expect_whole_manifest("out", 32);
 }
 
 }  // namespace
