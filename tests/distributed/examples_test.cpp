@@ -82,6 +82,11 @@ TEST_F(Examples, SplitTwoPromptsBetweenThree) {
   expect_dog_and_cat("result_0.png", "result_1.png");
 }
 
+TEST_F(Examples, SplitPromptsUnderDiffractLaunch) {
+  run({DIFFRACT_PROGRAM, "launch", "--nproc-per-node", "2"}, DIFFRACT_RUN_DISTRIBUTED);
+  expect_dog_and_cat("result_0.png", "result_1.png");
+}
+
 TEST_F(Examples, SplitPromptsUnderMpirun) {
   run({"mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"}, DIFFRACT_RUN_DISTRIBUTED);
   expect_dog_and_cat("result_0.png", "result_1.png");
@@ -100,6 +105,11 @@ TEST_F(Examples, SpawnAProcessGroup) {
 
 TEST_F(Examples, MakeAProcessGroupByHand) {
   run_by_hand(3, DIFFRACT_RUN_DISTRIBUTED_TORCH);
+  expect_dog_and_cat("a_dog.png", "a_cat.png");
+}
+
+TEST_F(Examples, MakeAProcessGroupUnderDiffractLaunch) {
+  run({DIFFRACT_PROGRAM, "launch", "--nproc-per-node=2"}, DIFFRACT_RUN_DISTRIBUTED_TORCH);
   expect_dog_and_cat("a_dog.png", "a_cat.png");
 }
 
