@@ -15,11 +15,14 @@ namespace {
 
 using Word = std::atomic<uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);  // shared between processes
+struct Page {
+  Word time, allowance;
+};
 
 // The page of the launcher, or null. The descriptor is closed on exec from here on, so that programs this one
 // starts do not beat in its name; they inherit the variable, but find another file, or none, under its
 // number.
-Word* adopt_page() {
+Page* adopt_page() {
   const char* variable = std::getenv(kHeartbeatVariable);
   int descriptor = -1;
   unsigned long long device = 0, inode = 0;
@@ -30,11 +33,11 @@ Word* adopt_page() {
     return nullptr;
   ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
   void* page = ::mmap(nullptr, kHeartbeatPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-  return page == MAP_FAILED ? nullptr : static_cast<Word*>(page);
+  return page == MAP_FAILED ? nullptr : static_cast<Page*>(page);
 }
 
 // Adopted when the program starts, before it can start another.
-Word* const kPage = adopt_page();
+Page* const kPage = adopt_page();
 
 uint64_t coarse_milliseconds() {
   timespec now{};
@@ -44,16 +47,19 @@ uint64_t coarse_milliseconds() {
 
 }  // namespace
 
-void heartbeat() {
+void heartbeat(std::chrono::milliseconds allowance) {
   constexpr uint64_t kIntervalMs = 100;
   if (!kPage) return;
   const uint64_t now = coarse_milliseconds() | 1;  // never 0
-  const uint64_t last = kPage->load(std::memory_order_relaxed);
-  if (now - last >= kIntervalMs) kPage->store(now, std::memory_order_relaxed);
+  const uint64_t last = kPage->time.load(std::memory_order_relaxed);
+  const auto extra = static_cast<uint64_t>(allowance.count());
+  const bool other_extra = kPage->allowance.load(std::memory_order_relaxed) != extra;
+  if (other_extra) kPage->allowance.store(extra, std::memory_order_relaxed);
+  if (other_extra || now - last >= kIntervalMs) kPage->time.store(now, std::memory_order_release);
 }
 
 void heartbeat_rest() {
-  if (kPage) kPage->store(0, std::memory_order_relaxed);
+  if (kPage) kPage->time.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace diffract

@@ -1,11 +1,15 @@
 #pragma once
+#include <chrono>
 
 namespace diffract {
 
 /// Tells the launcher that started this process that its work goes on. A worker that has begun to beat and
 /// then falls silent for the launcher's `--hang-timeout` counts as hung. Costs a read of the coarse clock and
 /// writes at most every 100 ms; does nothing without a launcher. Thread-safe.
-void heartbeat();
+///
+/// `allowance`: what follows may take so much longer than the timeout, for its size. Holds until the next
+/// beat.
+void heartbeat(std::chrono::milliseconds allowance = {});
 
 /// Tells the launcher that nothing is due until the next beat: before a wait that has a timeout of its own
 /// (for peers, a load from a slow disk), so that one who waits is not blamed for the one who hangs.
@@ -20,7 +24,8 @@ struct HeartbeatRestAtEnd {
 };
 
 /// How the launcher hands its workers the page they beat into: the variable holds "DESCRIPTOR:DEVICE:INODE"
-/// of an inherited memory file. The page begins with one 64-bit word: 0 while nothing is due, else a time.
+/// of an inherited memory file. The page begins with two 64-bit words: 0 while nothing is due, else a time;
+/// and the allowance in milliseconds.
 inline constexpr const char* kHeartbeatVariable = "DIFFRACT_HEARTBEAT";
 inline constexpr unsigned kHeartbeatPageBytes = 4096;
 

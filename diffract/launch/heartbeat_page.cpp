@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -32,13 +33,17 @@ std::string HeartbeatPage::variable() const {
   return fmt::format("{}={}:{}:{}", kHeartbeatVariable, file_.get(), file.st_dev, file.st_ino);
 }
 
-HeartbeatPage::Clock::duration HeartbeatPage::silence(Clock::time_point now) {
-  const uint64_t value = static_cast<const std::atomic<uint64_t>*>(page_)->load(std::memory_order_relaxed);
+HeartbeatPage::Silence HeartbeatPage::silence(Clock::time_point now) {
+  const auto* words = static_cast<const std::atomic<uint64_t>*>(page_);
+  const uint64_t value = words[0].load(std::memory_order_acquire);
   if (value != last_) {
     last_ = value;
     changed_ = now;
   }
-  return value == 0 ? Clock::duration::zero() : now - changed_;
+  if (value == 0) return {};
+  constexpr uint64_t kMostMs = 24 * 3600 * 1000;  // whatever a worker may write
+  const std::chrono::milliseconds allowance(std::min(words[1].load(std::memory_order_relaxed), kMostMs));
+  return {.total = now - changed_, .allowed = allowance};
 }
 
 }  // namespace diffract::launch

@@ -20,8 +20,11 @@ class HeartbeatPage {
   int descriptor() const { return file_.get(); }
   /// "DIFFRACT_HEARTBEAT=..." for the worker's environment.
   std::string variable() const;
-  /// How long a beat has been due; zero while none is: before the first, and while the worker rests.
-  Clock::duration silence(Clock::time_point now);
+  struct Silence {
+    Clock::duration total;    // since the last beat; zero while none is due: before the first, and in a rest
+    Clock::duration allowed;  // of it, for the size of what the worker does
+  };
+  Silence silence(Clock::time_point now);
   /// Begins to count anew: when the launcher itself did not run for a while.
   void excuse(Clock::time_point now) { changed_ = now; }
 

@@ -143,12 +143,12 @@ std::optional<Failure> Worker::find_hang(Clock::time_point now) {
     if (since < options_.hang_timeout) return std::nullopt;
     return failure(code, fmt::format("hangs: it is stopped, for {:.1f} s now", since.count()), true);
   }
-  const Seconds silence = heartbeat_.silence(now);
-  if (silence < options_.hang_timeout) return std::nullopt;
+  const auto silence = heartbeat_.silence(now);
+  if (silence.total - silence.allowed < options_.hang_timeout) return std::nullopt;
   return failure(
       code,
       fmt::format("hangs: no heartbeat for {:.1f} s. If its steps take that long, raise --hang-timeout",
-                  silence.count()),
+                  Seconds(silence.total).count()),
       true);
 }
 

@@ -1,5 +1,7 @@
 #include "diffract/nn/attention.h"
 
+#include "diffract/nn/expected_work.h"
+
 namespace diffract::nn {
 namespace {
 
@@ -17,6 +19,7 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
     return split_heads(shape.upcast ? x.to(at::kFloat) : x, shape.heads);
   };
   const auto mask = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
+  expect_work(query, 4.0 * static_cast<double>(query.numel()) * static_cast<double>(key.size(1)));
   const Tensor mixed =
       at::scaled_dot_product_attention(prepare(query), prepare(key), prepare(value), mask, 0.0, shape.causal,
                                        shape.scale);  // [B, heads, L, d]

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/core/trace.h"
 
@@ -143,6 +144,7 @@ WeightStream::Lease WeightStream::enter(size_t part) {
   changed_.notify_all();
   const auto begin = Clock::now();
   const trace::Span span("wait", parts_[part].name);
+  heartbeat_rest();  // a slow disk hangs after kLongestWait, not before
   const bool came = changed_.wait_for(lock, kLongestWait, [&] { return held->is_read || held->failure; });
   statistics_.seconds_waiting += seconds_since(begin);
   if (!came || held->failure) {

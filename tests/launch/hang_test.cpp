@@ -54,6 +54,13 @@ TEST(Hang, AnEndlessStepIsNamed) {
   EXPECT_TRUE(contains(result.err, "hangs: no heartbeat for 1.")) << result.err;
 }
 
+TEST(Hang, ALargeStepGetsTheTimeItSays) {
+  EXPECT_EQ(launch({"--hang-timeout=0.5", kWorker, "large", "1.5"}).exit_code, 0);
+  const auto result = launch({"--hang-timeout=0.5", kWorker, "large", "100"});
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_TRUE(contains(result.err, "hangs: no heartbeat for 2.")) << result.err;
+}
+
 TEST(Hang, IsMendedByARestart) {
   const auto result =
       launch({"--hang-timeout=1", "--max-restarts=1", "--", "/bin/sh", "-c",

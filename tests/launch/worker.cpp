@@ -1,4 +1,4 @@
-// A worker that beats: `launch_test_worker beat|hang|rest|leave SECONDS`.
+// A worker that beats: `launch_test_worker beat|hang|rest|large|leave SECONDS`.
 #include <unistd.h>
 
 #include <chrono>
@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[2]));
   diffract::heartbeat();
   if (mode == "rest") diffract::heartbeat_rest();
+  if (mode == "large") diffract::heartbeat(std::chrono::milliseconds(1500));
   std::printf("%s\n", mode.c_str());
   std::fflush(stdout);
   if (mode == "leave" && ::fork() == 0) {  // a child of a child, in a session of its own, deaf to SIGTERM
