@@ -45,9 +45,22 @@ class Inference {
   };
 
   Device& device() { return devices_[current_]; }
-  // Where what is offloaded is computed, or passes through.
-  bool is_main(const Device& d) const {
-    return d.place.is_cpu() || (d.place.is_accelerator() && d.place == devices_.front().place);
+  bool has_accelerator() const { return devices_.front().place.is_accelerator(); }
+  // Room for layers that are offloaded, where they are computed or pass through.
+  int64_t kept_for_layers(const Device& d) const {
+    const bool is_first = d.place == devices_.front().place && !d.place.is_disk();
+    const bool passes_through = d.place.is_cpu() && has_accelerator();
+    return largest_layer_ * (is_first         ? reserve_.layers_on_main
+                             : passes_through ? reserve_.layers_on_cpu
+                                              : 0);
+  }
+  // What computing takes on `d` when module `name` is on it.
+  int64_t working_bytes(const Device& d, const std::string& name) const {
+    const auto floor = reserve_.at_least.find(d.place);
+    const int64_t least = floor == reserve_.at_least.end() ? d.working : std::max(d.working, floor->second);
+    const bool computes = d.place.is_accelerator() || (d.place.is_cpu() && !has_accelerator());
+    const auto found = reserve_.working.find(name.substr(0, name.find('.')));
+    return computes && found != reserve_.working.end() ? std::max(least, found->second) : least;
   }
   bool may_split(const Item& item) const {
     return item.module && !item.module->children.empty() && !no_split_.contains(item.module->class_name);
@@ -67,25 +80,24 @@ class Inference {
     return parts;
   }
 
-  void collect_layers(const Item& item) {
-    if (may_split(item)) {
-      for (const Module& child : item.module->children)
-        collect_layers({join_name(item.name, child.name), &child});
-      return;
-    }
-    const int64_t bytes = sizes_[item.name];
-    if (bytes > largest_layer_) {
-      largest_layer_ = bytes;
-      largest_names_.clear();
-    }
-    if (bytes == largest_layer_) largest_names_.push_back(item.name);
-  }
-
   void find_largest_layer(bool modules_only) {
     largest_layer_ = 0;
     largest_names_.clear();
-    for (const Item& item : todo_)
-      if (item.module || !modules_only) collect_layers(item);
+    const auto consider = [&](const std::string& name) {
+      const int64_t bytes = sizes_[name];
+      if (bytes > largest_layer_) {
+        largest_layer_ = bytes;
+        largest_names_.clear();
+      }
+      if (bytes == largest_layer_) largest_names_.push_back(name);
+    };
+    for (const Item& item : todo_) {
+      if (item.module)
+        for_each_layer(*item.module, item.name, no_split_,
+                       [&](const std::string& name, const Module&) { consider(name); });
+      else if (!modules_only)
+        consider(item.name);
+    }
   }
 
   void forget_layers_below(const std::string& name) {
@@ -119,16 +131,13 @@ class Inference {
 
   // Bytes of the current device that modules may take, with `item` among them.
   int64_t room(const Item& item) {
-    const Device& d = device();
-    int64_t bytes = *d.bytes - std::max(d.working, reserve_.working_bytes(d.place, item.name));
-    if (reserve_.largest_layer && is_main(d)) bytes -= largest_layer_;
-    return bytes;
+    return *device().bytes - working_bytes(device(), item.name) - kept_for_layers(device());
   }
 
   void put(const std::string& name) {
     map_.set(name, device().place);
     device().used += sizes_[name];
-    device().working = std::max(device().working, reserve_.working_bytes(device().place, name));
+    device().working = working_bytes(device(), name);
   }
 
   void replace(Items::iterator at) {
@@ -184,9 +193,10 @@ class Inference {
   // Moves the first module that fits the current device to the front of the list, before the one there, which
   // does not fit and needs `bytes`.
   bool bring_forward(int64_t bytes) {
+    if (!reserve_.cautious_fallback) find_largest_layer(/*modules_only=*/true);  // the first one's among them
     const auto limit_of = [&](const Item& item) {
-      if (!reserve_.largest_layer) return room(item);
-      return room(item) + (is_main(device()) ? largest_layer_ : 0) - std::max(largest_layer_, bytes);
+      if (!reserve_.cautious_fallback) return room(item);
+      return room(item) + kept_for_layers(device()) - std::max(largest_layer_, bytes);
     };
     Items search(std::next(todo_.begin()), todo_.end());
     while (!search.empty()) {
@@ -256,22 +266,14 @@ class Inference {
 
 }  // namespace
 
-int64_t Reserve::working_bytes(Place place, const std::string& name) const {
-  const auto floor = at_least.find(place);
-  int64_t bytes = floor == at_least.end() ? 0 : floor->second;
-  if (!place.is_disk())
-    if (const auto found = working.find(name.substr(0, name.find('.'))); found != working.end())
-      bytes = std::max(bytes, found->second);
-  return bytes;
-}
-
 DeviceMap infer_device_map(const ModuleTree& tree, const MaxMemory& memory, const PlanOptions& options,
                            const Reserve& reserve) {
   return Inference(tree, memory, options, reserve).run();
 }
 
 DeviceMap infer_auto_device_map(const ModuleTree& tree, const MaxMemory& memory, const PlanOptions& options) {
-  return infer_device_map(tree, memory, options, {.largest_layer = true});
+  return infer_device_map(tree, memory, options,
+                          {.layers_on_main = 1, .layers_on_cpu = 1, .cautious_fallback = true});
 }
 
 }  // namespace diffract::placement

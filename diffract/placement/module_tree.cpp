@@ -1,7 +1,6 @@
 #include "diffract/placement/module_tree.h"
 
 #include <algorithm>
-#include <functional>
 #include <unordered_set>
 
 #include "diffract/placement/device_map.h"
@@ -9,11 +8,11 @@
 namespace diffract::placement {
 namespace {
 
-// Calls visit(full name of the module, module) for a module and all below it, a parent before its children.
-void walk(const Module& module, const std::string& name,
-          const std::function<void(const std::string&, const Module&)>& visit) {
+using Visit = std::function<void(const std::string&, const Module&)>;
+
+void walk_below(const Module& module, const std::string& name, const Visit& visit) {
   visit(name, module);
-  for (const Module& child : module.children) walk(child, join_name(name, child.name), visit);
+  for (const Module& child : module.children) walk_below(child, join_name(name, child.name), visit);
 }
 
 int64_t size_of(const TensorSize& tensor, const std::string& name, const SizeOptions& options) {
@@ -40,12 +39,33 @@ const Module* ModuleTree::find(std::string_view name) const {
   return module;
 }
 
+void ModuleTree::walk(const Visit& visit) const { walk_below(root, "", visit); }
+
 std::vector<std::string> ModuleTree::tensor_names() const {
   std::vector<std::string> names;
-  walk(root, "", [&](const std::string& name, const Module& module) {
+  walk([&](const std::string& name, const Module& module) {
     for (const TensorSize& tensor : module.tensors) names.push_back(join_name(name, tensor.name));
   });
   return names;
+}
+
+ModuleTree sized(ModuleTree tree, const SizeOptions& options) {
+  const std::function<void(Module&, const std::string&)> apply = [&](Module& module,
+                                                                     const std::string& name) {
+    for (TensorSize& tensor : module.tensors)
+      tensor.bytes = size_of(tensor, join_name(name, tensor.name), options);
+    for (Module& child : module.children) apply(child, join_name(name, child.name));
+  };
+  apply(tree.root, "");
+  return tree;
+}
+
+void for_each_layer(const Module& module, const std::string& name,
+                    const std::unordered_set<std::string>& no_split_module_classes, const Visit& visit) {
+  if (module.children.empty() || no_split_module_classes.contains(module.class_name))
+    return visit(name, module);
+  for (const Module& child : module.children)
+    for_each_layer(child, join_name(name, child.name), no_split_module_classes, visit);
 }
 
 void ModuleSizes::add(const std::string& name, int64_t bytes) {
@@ -67,7 +87,7 @@ ModuleSizes compute_module_sizes(const ModuleTree& tree, const SizeOptions& opti
   ModuleSizes sizes;
   // All parameters before all buffers, as torch lists them.
   for (const bool buffers : {false, true})
-    walk(tree.root, "", [&](const std::string& module_name, const Module& module) {
+    tree.walk([&](const std::string& module_name, const Module& module) {
       for (const TensorSize& tensor : module.tensors) {
         const std::string name = join_name(module_name, tensor.name);
         if (tensor.is_buffer != buffers || counted_elsewhere.contains(name)) continue;

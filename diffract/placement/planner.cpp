@@ -1,6 +1,7 @@
 #include "diffract/placement/planner.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace diffract::placement {
@@ -39,7 +40,8 @@ void clean_below(const std::string& prefix, const Entries& entries, DeviceMap& c
 }  // namespace
 
 std::optional<Strategy> parse_strategy(std::string_view name) {
-  if (name == "auto" || name == "balanced") return Strategy::balanced;
+  if (name == "auto") return Strategy::automatic;
+  if (name == "balanced") return Strategy::balanced;
   if (name == "balanced_low_0") return Strategy::balanced_low_0;
   if (name == "sequential") return Strategy::sequential;
   return {};
@@ -56,6 +58,31 @@ DeviceMap clean_device_map(const DeviceMap& map) {
   DeviceMap clean;
   if (!map.empty()) clean_below("", map.entries(), clean);
   return clean;
+}
+
+std::string buffer_warning(const ModuleTree& tree, const DeviceMap& map, const MaxMemory& memory,
+                           const PlanOptions& options, bool offload_buffers) {
+  const auto sizes = compute_module_sizes(tree, options.size);
+  std::map<Place, int64_t> used;
+  int64_t buffers = 0;
+  tree.walk([&](const std::string& name, const Module& module) {
+    for (const TensorSize& tensor : module.tensors) {
+      const std::string full = join_name(name, tensor.name);
+      const Place place = map.at(full);
+      used[place] += sizes[full];
+      if (tensor.is_buffer && !place.is_accelerator()) buffers += sizes[full];
+    }
+  });
+  bool has_accelerator = false;
+  for (const auto& [place, bytes] : memory) {
+    if (!place.is_accelerator()) continue;
+    has_accelerator = true;
+    if (bytes >= used[place] + buffers) return {};
+  }
+  if (offload_buffers || buffers == 0 || !has_accelerator) return {};
+  return fmt::format(
+      "the buffers of offloaded modules, {} bytes, stay on an accelerator, and none has room for them",
+      buffers);
 }
 
 std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map) {

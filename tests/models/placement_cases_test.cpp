@@ -4,7 +4,8 @@
 
 #include "diffract/models/module_tree.h"
 
-// The device maps that accelerate 1.15 gives for full-size models and 96 memory budgets (tests/data/placement).
+// The device maps that accelerate 1.15 gives for full-size models and 96 memory budgets
+// (tests/data/placement).
 namespace diffract::models {
 namespace {
 
@@ -34,11 +35,12 @@ TEST(PlacementCases, EqualAccelerates) {
     const auto options = plan_options(config, c["dtype"] == "float32" ? 4 : 2);
     const auto strategy = placement::parse_strategy(c["strategy"].get<std::string>());
     const MaxMemory memory = memory_of(c["max_memory"]);
-    if (*strategy != placement::Strategy::sequential)
+    if (*strategy != placement::Strategy::sequential) {
       EXPECT_EQ(placement::get_balanced_memory(tree, memory, options,
                                                *strategy == placement::Strategy::balanced_low_0)
                     .to_json(),
                 memory_of(c["balanced_memory"]).to_json());
+    }
     const DeviceMap map = placement::plan_device_map(tree, *strategy, memory, options);
     const DeviceMap expected = DeviceMap::from_json(c["device_map"], "case");
     EXPECT_TRUE(map == expected) << map.to_text() << "\n" << expected.to_text();
