@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
 
 at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
-  return tensor.device() == device ? tensor : tensor.to(device);
+  const bool is_there = tensor.device() == device || tensor.is_meta();  // meta: only shapes are asked for
+  return is_there ? tensor : tensor.to(device);
 }
 
 }  // namespace
