@@ -40,10 +40,6 @@ OpenedWeights open_weights(const ModelSource& source, const ModelSetting& settin
   return {std::move(checkpoint), std::move(root)};
 }
 
-void finish_weights(const OpenedWeights& opened) {
-  if (opened.root.stream()) opened.root.stream()->finish();
-}
-
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint) {
   auto names = checkpoint.unused();
   // A table of 0, 1, 2, ... that older transformers saved with each text encoder.

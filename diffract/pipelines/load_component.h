@@ -28,8 +28,6 @@ struct OpenedWeights {
   weights::WeightScope root;
 };
 OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting);
-/// The model is built: gives its stream, where it has one, the memory it needs.
-void finish_weights(const OpenedWeights& opened);
 /// Warns of tensors that no layer asked for.
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint);
 /// config.json of a model's folder. Throws CheckpointError when it is missing or damaged.
@@ -41,7 +39,6 @@ template <typename Model, typename Config>
 std::shared_ptr<const Model> build_model(const ModelSource& source, const ModelSetting& setting) {
   const auto opened = open_weights(source, setting);
   auto built = std::make_shared<const Model>(Config::from_json(source.config), opened.root);
-  finish_weights(opened);
   report_unused(source, *opened.checkpoint);
   return built;
 }
