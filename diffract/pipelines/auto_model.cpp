@@ -3,6 +3,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/io/weight_files.h"
+#include "diffract/models/model_class.h"
 #include "diffract/pipelines/load_component.h"
 #include "diffract/tensor/host_memory.h"
 
@@ -38,24 +39,13 @@ constexpr Known kKnown[] = {
     {"UNet2DConditionModel", load_auto_model<models::UNet2DConditionModel, models::UNet2DConditionConfig>},
 };
 
-// diffusers writes _class_name, transformers a list of architectures.
-std::string class_of(const ConfigReader& config) {
-  if (config.has("_class_name")) return config.text("_class_name");
-  const auto architectures =
-      config.has("architectures") ? config.texts("architectures") : std::vector<std::string>();
-  if (architectures.empty())
-    throw CheckpointError("{}: names no class; expected \"_class_name\" or \"architectures\"",
-                          config.source());
-  return architectures.front();
-}
-
 }  // namespace
 
 AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOptions& options) {
   tensor::keep_host_memory();
   const fs::path folder =
       options.subfolder.empty() ? find_model(model) : find_model(model) / options.subfolder;
-  const std::string class_name = class_of(load_config(folder));
+  const std::string class_name = models::class_name_of(load_config(folder));
   for (const Known& known : kKnown)
     if (class_name == known.class_name) return known.load(class_name, folder, options);
   std::string names;
