@@ -68,6 +68,8 @@ void release_streams() {
 WeightStream::WeightStream(const Options& options)
     : options_(options),
       backend_(options.device.is_cpu() ? nullptr : &tensor::backend_of(options.device)),
+      folder_(options.offload_folder.empty() ? nullptr
+                                             : std::make_unique<OffloadFolder>(options.offload_folder)),
       reader_(std::make_unique<PartReader>(options.device, backend_)) {
   auto& streams = Streams::instance();
   const std::lock_guard lock(streams.mutex);
@@ -98,6 +100,8 @@ size_t WeightStream::add(Part part) {
   if (part.source == Source::host) {
     part.host = backend_->pinned_memory(static_cast<int64_t>(part.bytes));
     reader_->read_to_host(part, part.host);
+  } else if (folder_) {
+    folder_->take(part, *reader_);
   }
   parts_.push_back(std::move(part));
   return parts_.size() - 1;
@@ -118,8 +122,8 @@ void WeightStream::prepare() {
   else if (backend_)  // half of what is free: activations want the rest
     budget = std::min(budget, backend_->memory(options_.device.index()).free / 2);
   ring_bytes_ = std::clamp(budget, largest, std::max(largest, std::min(kMostAhead * largest, total)));
-  ring_ = at::empty({static_cast<int64_t>(ring_bytes_)},
-                    at::TensorOptions(at::kByte).device(options_.device));
+  ring_ =
+      at::empty({static_cast<int64_t>(ring_bytes_)}, at::TensorOptions(at::kByte).device(options_.device));
   if (backend_)  // what computes with the memory's last owner may still be running
     reader_->copy_stream()->wait(*backend_->record_compute(options_.device.index()));
   for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back((i + 1) % parts_.size());

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "diffract/weights/offload_folder.h"
 #include "diffract/weights/part_reader.h"
 
 namespace diffract::weights {
@@ -21,11 +22,14 @@ namespace diffract::weights {
 class WeightStream {
  public:
   struct Options {
-    at::Device device = at::kCPU;         // that computes
-    std::optional<uint64_t> budget = {};  // bytes of the device for it and add_resident(); unset: some of what is free
+    at::Device device = at::kCPU;  // that computes
+    std::optional<uint64_t> budget =
+        {};  // bytes of the device for it and add_resident(); unset: some of what is free
     /// True: parts stay on the device where the budget holds more than the two largest, spread evenly over
     /// the model, so that less is read again in each step.
     bool keeps_parts = false;
+    /// Parts on disk that are converted are written here, once, as they are used; empty: converted each time.
+    std::string offload_folder = {};
   };
   struct Statistics {
     uint64_t bytes_read = 0;     // by the reading thread
@@ -85,8 +89,9 @@ class WeightStream {
   tensor::DeviceBackend* backend_;  // null on the CPU
   std::vector<Part> parts_;
   uint64_t resident_bytes_ = 0, ring_bytes_ = 0;
-  at::Tensor ring_;            // uint8: parts come and go, one behind the other
-  std::vector<HeldPtr> kept_;  // of each part that stays, or null
+  at::Tensor ring_;                        // uint8: parts come and go, one behind the other
+  std::vector<HeldPtr> kept_;              // of each part that stays, or null
+  std::unique_ptr<OffloadFolder> folder_;  // null without one
   std::unique_ptr<PartReader> reader_;
 
   mutable std::mutex mutex_;  // of all below
