@@ -86,8 +86,8 @@ PartReader::PartReader(at::Device device, tensor::DeviceBackend* backend)
 
 PartReader::~PartReader() {
   try {
-    finish();  // the buffers below are the copies'
-  } catch (const std::exception&) {    // a device that is gone copies nothing more
+    finish();                        // the buffers below are the copies'
+  } catch (const std::exception&) {  // a device that is gone copies nothing more
   }
 }
 

@@ -22,7 +22,8 @@ WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const ten
 
 WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
                          ModelPlacement placement, std::shared_ptr<WeightStream> stream) {
-  const bool widen = checkpoint->total_elements() < kWidenBelowElements;
+  // A map's budgets are for the weights as they are stored.
+  const bool widen = checkpoint->total_elements() < kWidenBelowElements && placement.map.empty();
   root_ = std::make_shared<const Root>(Root{.checkpoint = std::move(checkpoint),
                                             .policy = policy,
                                             .placement = std::move(placement),
@@ -50,7 +51,8 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;
   if (!part_) {
     at::Tensor placed = on_device(converted(stored.view, storage, dtype), placed_device());
-    if (root_->stream && placed.device() == root_->stream->device()) root_->stream->add_resident(placed.nbytes());
+    if (root_->stream && placed.device() == root_->stream->device())
+      root_->stream->add_resident(placed.nbytes());
     return placed;
   }
   const at::Tensor view = stored.view;

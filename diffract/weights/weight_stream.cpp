@@ -295,6 +295,7 @@ void WeightStream::load(Held& held) {
 }
 
 void WeightStream::run() {
+  const c10::InferenceMode no_autograd;  // the memory may have been taken in it
   std::unique_lock lock(mutex_);
   while (const HeldPtr held = next_to_read(lock)) {
     is_loading_ = true;

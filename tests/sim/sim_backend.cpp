@@ -83,6 +83,7 @@ class Copies final : public tensor::CopyStream {
     changed_.notify_all();
   }
   void run() {
+    const c10::InferenceMode no_autograd;  // which the memory may have been taken in
     std::unique_lock lock(mutex_);
     while (true) {
       changed_.wait(lock, [&] { return stop_ || !work_.empty(); });

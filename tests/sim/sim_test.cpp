@@ -1,17 +1,12 @@
 // The sim devices themselves: caps, mixed devices, the CPU's bits.
-#include "tests/sim/sim_backend.h"
-
 #include <gtest/gtest.h>
 
 #include "diffract/core/error.h"
 #include "diffract/nn/attention.h"
-#include "diffract/tensor/dtype.h"
+#include "tests/sim/sim_support.h"
 
 namespace diffract::sim {
 namespace {
-
-at::Device device(int index) { return tensor::parse_device("sim:" + std::to_string(index)); }
-SimBackend& backend() { return static_cast<SimBackend&>(*tensor::find_backend("sim")); }
 
 TEST(Sim, HasEightDevicesByTheirNames) {
   EXPECT_EQ(device(3).str(), "sim:3");
