@@ -93,6 +93,10 @@ pipelines::LoadOptions load_options(const GenerateOptions& o) {
   if (!o.device_map.empty()) load.device_map = o.device_map;
   if (!o.max_memory.empty()) load.max_memory = placement::MaxMemory::parse(o.max_memory);
   load.offload_folder = o.offload_folder;
+  load.expected = {.height = o.settings.height,
+                   .width = o.settings.width,
+                   .batch_size = o.batch_size,
+                   .max_sequence_length = o.settings.max_sequence_length};
   if (!o.dtype.empty()) load.torch_dtype = tensor::parse_dtype(o.dtype);
   if (!o.compute_dtype.empty()) load.arithmetic = tensor::parse_dtype(o.compute_dtype);
   return load;

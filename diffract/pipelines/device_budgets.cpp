@@ -68,7 +68,8 @@ std::vector<MemoryPeak> memory_peaks() {
                          .budget_bytes = limits.least({backend, i})});
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  peaks.push_back({.device = "cpu", .peak_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024, .budget_bytes = {}});
+  peaks.push_back(
+      {.device = "cpu", .peak_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024, .budget_bytes = {}});
   return peaks;
 }
 

@@ -25,7 +25,7 @@ class DeviceBudgets {
 
 /// What a device's memory was used for since reset_peaks().
 struct MemoryPeak {
-  std::string device;                     // "cuda:0"; "cpu" for the whole process's memory
+  std::string device;  // "cuda:0"; "cpu" for the whole process's memory
   uint64_t peak_bytes;
   std::optional<uint64_t> budget_bytes;  // none was given
 };

@@ -72,9 +72,14 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
        .max_memory = options.max_memory,
        .offload_folder = options.offload_folder},
       [&](bool on_accelerator) {
-        PipelineLayout layout = lay_out_pipeline(folder, {.torch_dtype = options.torch_dtype,
-                                                          .arithmetic = options.arithmetic,
-                                                          .on_accelerator = on_accelerator});
+        PipelineLayout layout = lay_out_pipeline(
+            folder, {.height = options.expected.height,
+                     .width = options.expected.width,
+                     .batch_size = options.expected.batch_size,
+                     .max_sequence_length = options.expected.max_sequence_length.value_or(512),
+                     .torch_dtype = options.torch_dtype,
+                     .arithmetic = options.arithmetic,
+                     .on_accelerator = on_accelerator});
         std::erase_if(layout.components, [&](const placement::PlannedComponent& component) {
           return std::find(without.begin(), without.end(), component.name) != without.end();
         });

@@ -13,8 +13,8 @@ using placement::DeviceMap;
 using placement::MaxMemory;
 using placement::Place;
 
-// The accelerators that a map's numbers mean: those of the device that was asked for, else CUDA's. Sim devices
-// are for tests, which say how much memory they have.
+// The accelerators that a map's numbers mean: those of the device that was asked for, else CUDA's. Sim
+// devices are for tests, which say how much memory they have.
 tensor::DeviceBackend* accelerator(at::Device device) {
   if (!device.is_cpu()) return &tensor::backend_of(device);
   if (auto* cuda = tensor::find_backend("cuda"); cuda && cuda->device_count() > 0) return cuda;
@@ -39,7 +39,8 @@ DeviceMap given_map(const DeviceMapArgument& argument) {
     return {{"", Place::parse(argument.text())}};
   } catch (const UsageError&) {
     throw UsageError(
-        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, a device, or a file that ends in .json",
+        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, a device, or a file that "
+        "ends in .json",
         argument.text());
   }
 }
@@ -51,8 +52,8 @@ void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor:
   for (const Place place : map.places())
     if (place.is_accelerator() && (!backend || place.index() >= backend->device_count()))
       throw UsageError("device_map: names accelerator {}; {}", place.index(),
-                       backend ? fmt::format("there are {} {} devices, numbered from 0", backend->device_count(),
-                                             backend->name())
+                       backend ? fmt::format("there are {} {} devices, numbered from 0",
+                                             backend->device_count(), backend->name())
                                : fmt::format("there is none here: {}", tensor::why_no_backend("cuda")));
 }
 
@@ -80,7 +81,8 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
   }
   check_map(placed.map_, layout, backend);
   const Place main = placed.map_.main_place();
-  if (main.is_accelerator()) placed.device_ = {placed.accelerator_, static_cast<c10::DeviceIndex>(main.index())};
+  if (main.is_accelerator())
+    placed.device_ = {placed.accelerator_, static_cast<c10::DeviceIndex>(main.index())};
   if (const auto host = memory.find(Place::cpu())) placed.host_bytes_ = static_cast<uint64_t>(*host);
   placed.offload_folder_ = request.offload_folder;
   return placed;

@@ -22,10 +22,12 @@ class ModelPlacements {
  public:
   /// Everything on one device.
   explicit ModelPlacements(at::Device device) : device_(device) {}
-  /// Plans for `layout` when a device map or budgets are asked for (budgets alone mean "auto"). Its components
-  /// are named as the pipeline names them; one without a name is a single model, planned as accelerate plans
-  /// it. Throws UsageError for a bad map, MemoryError when the budgets cannot hold the models.
-  static ModelPlacements plan(const PlacementRequest& request, const std::function<PipelineLayout(bool)>& lay_out);
+  /// Plans for `layout` when a device map or budgets are asked for (budgets alone mean "auto"). Its
+  /// components are named as the pipeline names them; one without a name is a single model, planned as
+  /// accelerate plans it. Throws UsageError for a bad map, MemoryError when the budgets cannot hold the
+  /// models.
+  static ModelPlacements plan(const PlacementRequest& request,
+                              const std::function<PipelineLayout(bool)>& lay_out);
 
   /// Of a component; of the single model with an empty name.
   weights::ModelPlacement of(const std::string& component) const;

@@ -12,6 +12,13 @@
 
 namespace diffract::pipelines {
 
+/// What is known of the requests to come, so that a device map leaves room to compute them.
+struct ExpectedRequest {
+  std::optional<int64_t> height, width;  // pixels; unset: the model's default
+  int64_t batch_size = 1;                // pictures computed together
+  std::optional<int64_t> max_sequence_length;
+};
+
 /// How a checkpoint is loaded; the fields are from_pretrained's arguments.
 struct LoadOptions {
   std::optional<at::ScalarType> torch_dtype;  // storage of the weights; unset: as the files have them
@@ -21,6 +28,7 @@ struct LoadOptions {
   DeviceMapArgument device_map = {};     // where which model, or part of one, is kept
   placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"
   std::string offload_folder = {};       // for weights on disk in another dtype than the files have
+  ExpectedRequest expected = {};
 };
 
 /// A scheduler's class and the keys of its config; the schedule itself is made for each request.

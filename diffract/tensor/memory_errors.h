@@ -17,7 +17,8 @@ auto with_memory_errors(Call&& call) {
     return what.substr(0, what.find('\n'));
   };
   constexpr const char* kAdvice =
-      "Make smaller pictures or batches (--height, --width, --batch-size), or let more of the model stay in CPU memory or "
+      "Make smaller pictures or batches (--height, --width, --batch-size), or let more of the model stay in "
+      "CPU memory or "
       "on disk (--device-map auto, --max-memory)";
   try {
     return call();

@@ -65,6 +65,19 @@ void release_streams() {
   for (WeightStream* stream : streams.all) stream->release();
 }
 
+StreamStatistics stream_statistics() {
+  auto& streams = Streams::instance();
+  const std::lock_guard lock(streams.mutex);
+  StreamStatistics sum;
+  for (const WeightStream* stream : streams.all) {
+    const StreamStatistics one = stream->statistics();
+    sum.bytes_read += one.bytes_read;
+    sum.seconds_reading += one.seconds_reading;
+    sum.seconds_waiting += one.seconds_waiting;
+  }
+  return sum;
+}
+
 WeightStream::WeightStream(const Options& options)
     : options_(options),
       backend_(options.device.is_cpu() ? nullptr : &tensor::backend_of(options.device)),
@@ -337,7 +350,7 @@ void WeightStream::release() {
   ring_ = at::Tensor();
 }
 
-WeightStream::Statistics WeightStream::statistics() const {
+StreamStatistics WeightStream::statistics() const {
   const std::lock_guard lock(mutex_);
   return statistics_;
 }

@@ -14,6 +14,13 @@
 
 namespace diffract::weights {
 
+/// What reading threads have done.
+struct StreamStatistics {
+  uint64_t bytes_read = 0;
+  double seconds_reading = 0;
+  double seconds_waiting = 0;  // of those who entered a part before it was there
+};
+
 /// Brings the weights of modules that are kept in CPU memory or on disk to the device that computes, part by
 /// part (a part is what one module needs), ahead of time: while a part computes, a thread reads those that
 /// come next into the memory that is left, and on an accelerator copies run beside the computing. So a step
@@ -31,12 +38,6 @@ class WeightStream {
     /// Parts on disk that are converted are written here, once, as they are used; empty: converted each time.
     std::string offload_folder = {};
   };
-  struct Statistics {
-    uint64_t bytes_read = 0;     // by the reading thread
-    double seconds_reading = 0;  // of that thread
-    double seconds_waiting = 0;  // of those who entered a part before it was there
-  };
-
   explicit WeightStream(const Options& options);
   ~WeightStream();
   WeightStream(const WeightStream&) = delete;
@@ -71,7 +72,7 @@ class WeightStream {
   const Part& part(size_t place) const { return parts_[place]; }
   size_t size() const { return parts_.size(); }
   at::Device device() const { return options_.device; }
-  Statistics statistics() const;
+  StreamStatistics statistics() const;
 
  private:
   using Held = Lease::Held;
@@ -101,11 +102,13 @@ class WeightStream {
   std::vector<size_t> next_;    // the part that came after each part
   std::optional<size_t> last_entered_;
   bool stop_ = false, is_loading_ = false;
-  Statistics statistics_;
+  StreamStatistics statistics_;
   std::thread thread_;
 };
 
 /// Release() of every stream of the process: what one stage's models hold is the next one's.
 void release_streams();
+/// The sums of all streams that live.
+StreamStatistics stream_statistics();
 
 }  // namespace diffract::weights
