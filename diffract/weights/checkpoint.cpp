@@ -48,7 +48,17 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files,
   return checkpoint;
 }
 
+std::shared_ptr<const Checkpoint> Checkpoint::make_meta(Asked asked) {
+  auto checkpoint = std::make_shared<Checkpoint>();
+  checkpoint->asked_ = std::move(asked);
+  return checkpoint;
+}
+
 StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) const {
+  if (asked_) {
+    asked_(name, shape);
+    return {at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta)), nullptr, 0};
+  }
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
     throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name,

@@ -32,6 +32,11 @@ class Checkpoint {
   /// of them.
   static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files, UseObserver observe = {});
 
+  using Asked = std::function<void(const std::string& name, at::IntArrayRef shape)>;
+  /// A checkpoint without files, for planning: it claims to have no tensor, yet gives every one that is asked
+  /// for, without data (on the meta device), and tells `asked` of it.
+  static std::shared_ptr<const Checkpoint> make_meta(Asked asked);
+
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was
   /// found and what was expected.
@@ -48,6 +53,7 @@ class Checkpoint {
     std::shared_ptr<const io::SafetensorsFile> file;
     const io::TensorInfo* info;
   };
+  Asked asked_;              // of one without files
   std::string description_;  // names the component in messages
   std::unordered_map<std::string, Entry> tensors_;
   int64_t total_elements_ = 0;
