@@ -199,6 +199,13 @@ MaxMemory without_first(const MaxMemory& memory, size_t count) {
   return rest;
 }
 
+void check_groups(const std::vector<Group>& groups, const DeviceMap& map, const MaxMemory& memory,
+                  Place main) {
+  for (const Group& group : groups)
+    if (const std::string problem = over_budget(group, map, memory, main); !problem.empty())
+      throw MemoryError("{}", problem);
+}
+
 DeviceMap plan_groups(std::vector<Group> groups, Strategy strategy, const MaxMemory& memory) {
   DeviceMap map;
   for (Group& group : groups) {
@@ -258,7 +265,10 @@ DeviceMap plan_pipeline_map(const std::vector<PlannedComponent>& components, Str
     if (first_error && !main_of(usable).is_accelerator()) throw *first_error;
     try {
       DeviceMap map = plan_groups(groups_of(components, residency), strategy, usable);
-      check_budgets(components, map, memory, residency);
+      check_groups(groups_of(components, residency), map, memory, main_of(usable));
+      if (main_of(usable).is_accelerator() && map.main_place() != main_of(usable))
+        throw MemoryError("device {}: its budget {} holds what computing takes, but not a block beside it",
+                          main_of(usable).name(), gigabytes(usable.begin()->second));
       return map;
     } catch (const MemoryError& error) {
       if (!first_error) first_error = error;
@@ -276,9 +286,7 @@ std::vector<std::vector<PlaceUse>> uses_of(const std::vector<PlannedComponent>& 
 
 void check_budgets(const std::vector<PlannedComponent>& components, const DeviceMap& map,
                    const MaxMemory& memory, Residency residency) {
-  for (const Group& group : groups_of(components, residency))
-    if (const std::string problem = over_budget(group, map, memory, map.main_place()); !problem.empty())
-      throw MemoryError("{}", problem);
+  check_groups(groups_of(components, residency), map, memory, map.main_place());
 }
 
 }  // namespace diffract::placement
