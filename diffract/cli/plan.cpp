@@ -6,9 +6,9 @@
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/cli/plan_report.h"
-#include "diffract/cli/size_text.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/core/size_text.h"
 #include "diffract/models/model_class.h"
 #include "diffract/pipelines/load_component.h"
 #include "diffract/pipelines/pipeline.h"
@@ -25,7 +25,8 @@ using placement::MaxMemory;
 using placement::Strategy;
 
 struct PlanArguments {
-  std::string model = pipelines::kDefaultModel, component, dtype, device_map = "auto", max_memory;
+  std::string model = pipelines::kDefaultModel, component, dtype, device_map = "auto";
+  std::optional<std::string> max_memory;
   pipelines::LayoutRequest request;
   std::optional<double> gflops, host_gbps, disk_gbps;
   bool json = false;
@@ -81,13 +82,11 @@ void warn_of_budgets(const Plan& plan, std::vector<std::string>& warnings) {
     for (const auto& use : stage) {
       const auto budget = plan.budgets.find(use.place);
       if (!budget || use.total() <= *budget) continue;
-      warnings.push_back(
-          fmt::format("{}: {} of weights, {} to compute at {}x{} and {} for layers in transit are {} more "
-                      "than its budget",
-                      use.place.name(), size_text(static_cast<uint64_t>(use.weights)),
-                      size_text(static_cast<uint64_t>(use.working)), plan.layout.height, plan.layout.width,
-                      size_text(static_cast<uint64_t>(use.staging)),
-                      size_text(static_cast<uint64_t>(use.total() - *budget))));
+      warnings.push_back(fmt::format(
+          "device {}: {} of weights, {} to compute at {}x{} and {} for layers in transit are {} more "
+          "than its budget",
+          use.place.name(), size_text(use.weights), size_text(use.working), plan.layout.height,
+          plan.layout.width, size_text(use.staging), size_text(use.total() - *budget)));
     }
 }
 
@@ -123,7 +122,7 @@ Speeds measure(const PlanArguments& arguments, const fs::path& folder, bool read
 void plan(PlanArguments& arguments) {
   if (!arguments.dtype.empty()) arguments.request.torch_dtype = tensor::parse_dtype(arguments.dtype);
   std::optional<MaxMemory> given;
-  if (!arguments.max_memory.empty()) given = MaxMemory::parse(arguments.max_memory);
+  if (arguments.max_memory) given = MaxMemory::parse(*arguments.max_memory);
   const MaxMemory free{{"cpu", weights::available_host_bytes()}};
 
   const fs::path folder = pipelines::find_model(arguments.model);
@@ -153,8 +152,8 @@ void declare(CLI::App& app, PlanArguments& a) {
       "float32 without files");
   app.add_option("--device-map", a.device_map, "auto, balanced, balanced_low_0, sequential, or FILE.json")
       ->capture_default_str();
-  app.add_option("--max-memory", a.max_memory,
-                 "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
+  add_optional(app, "--max-memory", a.max_memory,
+               "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
   add_optional(app, "--height", a.request.height, "Pixels; default: the model's")
       ->check(CLI::Range(8, 16384));
   add_optional(app, "--width", a.request.width, "Pixels; default: the model's")->check(CLI::Range(8, 16384));

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "diffract/core/error.h"
+#include "diffract/core/size_text.h"
 #include "diffract/placement/infer_device_map.h"
 
 namespace diffract::placement {
@@ -87,8 +88,6 @@ std::string names_of(const Group& group) {
   return names;
 }
 
-std::string gigabytes(int64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); }
-
 // Names what does not fit; nothing when all does.
 std::string over_budget(const Group& group, const DeviceMap& map, const MaxMemory& memory, Place main) {
   for (const PlaceUse& use : use_of(group, map, main)) {
@@ -99,8 +98,8 @@ std::string over_budget(const Group& group, const DeviceMap& map, const MaxMemor
         "{}: needs {} on {} ({} of weights, {} to compute, {} for layers in transit); its budget is {}. "
         "Raise "
         "--max-memory, ask for smaller pictures or batches, or offload less to it",
-        names_of(group), gigabytes(use.total()), use.place.name(), gigabytes(use.weights),
-        gigabytes(use.working), gigabytes(use.staging), gigabytes(budget.value_or(0)));
+        names_of(group), size_text(use.total()), use.place.name(), size_text(use.weights),
+        size_text(use.working), size_text(use.staging), size_text(budget.value_or(0)));
   }
   return {};
 }
@@ -268,7 +267,7 @@ DeviceMap plan_pipeline_map(const std::vector<PlannedComponent>& components, Str
       check_groups(groups_of(components, residency), map, memory, main_of(usable));
       if (main_of(usable).is_accelerator() && map.main_place() != main_of(usable))
         throw MemoryError("device {}: its budget {} holds what computing takes, but not a block beside it",
-                          main_of(usable).name(), gigabytes(usable.begin()->second));
+                          main_of(usable).name(), size_text(usable.begin()->second));
       return map;
     } catch (const MemoryError& error) {
       if (!first_error) first_error = error;
