@@ -39,6 +39,7 @@ class GenerateOutput {
   OutputPattern pattern_;
   Json model_ = Json::object();
   pipelines::Defaults defaults_{};
+  placement::DeviceMap device_map_;
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch
   std::vector<at::Tensor> latents_;
   Json images_ = Json::array();

@@ -54,7 +54,7 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, c
   x = mid_block_(x, cond);
   for (const auto& block : up_blocks_) x = block(x, cond, skips);
   x = conv_out_(nn::activate(config_.act_fn, conv_norm_out_(x)));
-  return x.to(sample.scalar_type());
+  return nn::beside(sample, x).to(sample.scalar_type());
 }
 
 }  // namespace diffract::models

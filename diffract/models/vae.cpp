@@ -74,7 +74,8 @@ VaeAttention::VaeAttention(const WeightScope& w, const AutoencoderKLConfig& c)
 
 Tensor VaeAttention::operator()(const Tensor& x) const {
   const Tensor pixels = group_norm_(x).flatten(2).transpose(1, 2);  // [B, H * W, C]
-  return x + attention_(pixels).transpose(1, 2).reshape(x.sizes());
+  const Tensor mixed = attention_(pixels).transpose(1, 2).reshape(x.sizes());
+  return nn::beside(mixed, x) + mixed;
 }
 
 VaeMidBlock::VaeMidBlock(const WeightScope& w, const AutoencoderKLConfig& c)

@@ -25,14 +25,15 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
 
 Attention::Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape,
                      Bias qkv_bias, const AttentionNames& names)
-    : to_q_(w / names.q, widths.query, widths.inner, qkv_bias),
-      to_k_(w / names.k, widths.context, widths.inner, qkv_bias),
-      to_v_(w / names.v, widths.context, widths.inner, qkv_bias),
-      to_out_(w / names.out, widths.inner, widths.query),
+    : to_q_(w.child("to_q", names.q), widths.query, widths.inner, qkv_bias),
+      to_k_(w.child("to_k", names.k), widths.context, widths.inner, qkv_bias),
+      to_v_(w.child("to_v", names.v), widths.context, widths.inner, qkv_bias),
+      to_out_(w.child("to_out.0", names.out), widths.inner, widths.query),
       shape_(shape) {}
 
 Tensor Attention::operator()(const Tensor& x, const Tensor& context) const {
-  return to_out_(attend(to_q_(x), to_k_(context), to_v_(context), shape_));
+  const Tensor query = to_q_(x);  // a device map may put each projection somewhere else
+  return to_out_(attend(query, beside(query, to_k_(context)), beside(query, to_v_(context)), shape_));
 }
 
 }  // namespace diffract::nn

@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "diffract/nn/linear.h"
+#include "diffract/nn/placed.h"
 
 namespace diffract::nn {
 
@@ -17,7 +18,7 @@ struct AttentionShape {
 Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
               const Tensor& bias = {});
 
-/// The names of the four projections, which differ among checkpoints.
+/// The names of the four projections, which differ among checkpoints; device maps have these here.
 struct AttentionNames {
   const char *q = "to_q", *k = "to_k", *v = "to_v", *out = "to_out.0";
 };
@@ -37,7 +38,7 @@ class Attention {
   Tensor operator()(const Tensor& x) const { return (*this)(x, x); }
 
  private:
-  Linear to_q_, to_k_, to_v_, to_out_;
+  Placed<Linear> to_q_, to_k_, to_v_, to_out_;
   AttentionShape shape_;
 };
 

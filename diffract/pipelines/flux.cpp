@@ -6,6 +6,7 @@
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/memory_errors.h"
 #include "diffract/tensor/noise.h"
 
 namespace diffract::pipelines {
@@ -87,6 +88,11 @@ Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t ma
 
 FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
                                                        const EncodeOptions& options) const {
+  return tensor::with_memory_errors([&] { return encode(prompt, options); });
+}
+
+FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& prompt,
+                                                const EncodeOptions& options) const {
   const c10::InferenceMode no_autograd;
   if (prompt.empty()) throw UsageError("prompt: none given");
   const auto one_row_an_image = [&](const Tensor& rows) {
@@ -97,6 +103,7 @@ FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::st
   // One encoder after the other: each is gone before the next is loaded.
   PromptEmbeds embeds{
       .prompt_embeds = {}, .pooled_prompt_embeds = one_row_an_image(encode_clip(prompt)), .text_ids = {}};
+  flush();
   embeds.prompt_embeds = one_row_an_image(encode_t5(second, length));
   embeds.text_ids = at::zeros({length, 3});
   return embeds;
@@ -149,19 +156,22 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
           guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
                  : positive.pooled_prompt_embeds,
       .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
-      .guidance = config.guidance_embeds ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale)
-                                         : Tensor()};
+      .guidance = config.guidance_embeds
+                      ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale).to(device_)
+                      : Tensor()};
   const auto schedule = make_schedule(settings.num_inference_steps, rows * columns);
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
-  Tensor latents = pack_latents(noise.draw());  // [B, I, C]
+  // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
+  const auto draw = [&] { return pack_latents(noise.draw()).to(device_); };
+  Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
     const Tensor sigma = at::full({input.size(0)}, timesteps[i], at::kFloat) / kTimestepsASigma;
     Tensor velocity = (*transformer)(input, sigma, cond);
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
-    latents = schedule->step(velocity, i, latents, [&] { return pack_latents(noise.draw()); });
+    latents = schedule->step(velocity, i, latents, draw);
     check_finite(latents, i);
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
@@ -172,6 +182,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
 Output FluxPipeline::generate(const Request& request, const StepObserver& observe) const {
   const Settings settings = settle(request);
   const Prompts prompts = prompts_of(request, settings);
+  flush();
   const Tensor latents = denoise(prompts, settings, observe);
   if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
   flush();  // what the denoising kept is of other sizes than what the VAE needs

@@ -16,21 +16,33 @@ constexpr double kResidentShare = 0.5;
 
 std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
                                                   const weights::Checkpoint& checkpoint,
-                                                  const tensor::DtypePolicy& policy) {
-  if (policy.storage) return nullptr;  // its weights are converted into memory of their own
+                                                  const ModelSetting& setting) {
+  const auto& placement = setting.placement;
+  if (!placement.map.empty()) {
+    const bool streams = placement.map.uses(placement::Place::disk()) ||
+                         (placement.map.uses(placement::Place::cpu()) && !placement.device.is_cpu());
+    if (!streams) return nullptr;
+    return std::make_shared<weights::WeightStream>(
+        weights::WeightStream::Options{.device = placement.device,
+                                       .budget = placement.stream_bytes,
+                                       .offload_folder = placement.offload_folder});
+  }
+  if (!placement.device.is_cpu()) return nullptr;
   const auto free_bytes = static_cast<double>(weights::available_host_bytes());
   const auto total = static_cast<double>(checkpoint.total_bytes());
   if (total <= kWholeShare * free_bytes) return nullptr;
   log::info("{}: {:.1f} GB of weights for {:.1f} GB of free memory: they are read block by block", name,
             total / 1e9, free_bytes / 1e9);
-  return std::make_shared<weights::WeightStream>(static_cast<uint64_t>(kResidentShare * free_bytes));
+  return std::make_shared<weights::WeightStream>(weights::WeightStream::Options{
+      .budget = static_cast<uint64_t>(kResidentShare * free_bytes), .keeps_parts = true});
 }
 
 }  // namespace
 
-OpenedWeights open_weights(const ModelSource& source, const tensor::DtypePolicy& policy) {
+OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting) {
   auto checkpoint = weights::Checkpoint::open(source.weights);
-  weights::WeightScope root(checkpoint, policy, stream_for(source.name, *checkpoint, policy));
+  weights::WeightScope root(checkpoint, setting.policy, setting.placement,
+                            stream_for(source.name, *checkpoint, setting));
   return {std::move(checkpoint), std::move(root)};
 }
 
@@ -48,6 +60,41 @@ void report_unused(const ModelSource& source, const weights::Checkpoint& checkpo
 ConfigReader load_config(const std::filesystem::path& folder) {
   const auto file = folder / "config.json";
   return ConfigReader(load_json(file), file.string());
+}
+
+namespace {
+
+ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
+                      const std::vector<std::string>& without) {
+  return ModelPlacements::plan(
+      {.device = options.device,
+       .device_map = options.device_map,
+       .max_memory = options.max_memory,
+       .offload_folder = options.offload_folder},
+      [&](bool on_accelerator) {
+        PipelineLayout layout = lay_out_pipeline(folder, {.torch_dtype = options.torch_dtype,
+                                                          .arithmetic = options.arithmetic,
+                                                          .on_accelerator = on_accelerator});
+        std::erase_if(layout.components, [&](const placement::PlannedComponent& component) {
+          return std::find(without.begin(), without.end(), component.name) != without.end();
+        });
+        return layout;
+      });
+}
+
+}  // namespace
+
+ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& options,
+                                 const std::vector<std::string>& without)
+    : folder_(std::move(folder)),
+      variant_(options.variant),
+      placements_(place(folder_, options, without)),
+      policy_(tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, placements_.device())) {
+  log::info("{}: {}", folder_.path().filename().string(), policy_.describe());
+}
+
+ModelSetting ComponentLoader::setting(const std::string& component) const {
+  return {.policy = policy_, .placement = placements_.of(component), .budgets = placements_.budgets()};
 }
 
 void ComponentLoader::require_class(const std::string& component,

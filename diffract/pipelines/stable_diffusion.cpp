@@ -83,6 +83,7 @@ StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
 Output StableDiffusionPipeline::generate(const Request& request, const StepObserver& observe) const {
   const Settings settings = settle(request);
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
+  flush();
   const Tensor latents = denoise(prompt, settings, request.eta, observe);
   if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
   flush();  // what the denoising kept is of other sizes than what the VAE needs
@@ -103,13 +104,15 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
   const bool guided = settings.do_classifier_free_guidance();
   const Tensor text = guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive;
 
-  Tensor latents = noise.draw() * schedule->init_noise_sigma();  // [B, C, h, w]
+  // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
+  const auto draw = [&] { return noise.draw().to(components_.device); };
+  Tensor latents = draw() * schedule->init_noise_sigma();  // [B, C, h, w]
   const auto& timesteps = schedule->timesteps();
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = schedule->scale_model_input(guided ? at::cat({latents, latents}) : latents, i);
     Tensor prediction = unet(input, timesteps[i], text);
     if (guided) prediction = guide(prediction, settings.guidance_scale, settings.guidance_rescale);
-    latents = schedule->step(prediction, i, latents, [&] { return noise.draw(); });
+    latents = schedule->step(prediction, i, latents, draw);
     check_finite(latents, i);
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});

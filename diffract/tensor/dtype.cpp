@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "diffract/core/error.h"
+#include "diffract/tensor/device_backend.h"
 
 namespace diffract::tensor {
 
@@ -32,14 +33,25 @@ std::string dtype_name(at::ScalarType dtype) {
 
 at::Device parse_device(std::string_view name) {
   if (name == "cpu") return at::kCPU;
+  const size_t colon = name.find(':');
+  const std::string_view kind = name.substr(0, colon);
+  if (kind != "cuda" && kind != "sim")
+    throw UsageError("device \"{}\" is not known; expected cpu, cuda or cuda:N", name);
   int index = 0;
-  const bool plain_cuda = name == "cuda";
-  const bool numbered_cuda =
-      name.starts_with("cuda:") && name.size() > 5 &&
-      std::from_chars(name.data() + 5, name.data() + name.size(), index).ptr == name.data() + name.size();
-  if (plain_cuda || (numbered_cuda && index >= 0))
-    throw UsageError("device \"{}\": this build of diffract has no CUDA; use --device cpu", name);
-  throw UsageError("device \"{}\" is not known; expected cpu, cuda or cuda:N", name);
+  if (colon != std::string_view::npos) {
+    const char* end = name.data() + name.size();
+    const auto [stop, failure] = std::from_chars(name.data() + colon + 1, end, index);
+    if (failure != std::errc() || stop != end || index < 0)
+      throw UsageError("device \"{}\": expected {} or {}:N with N from 0", name, kind, kind);
+  }
+  const DeviceBackend* backend = find_backend(kind);
+  if (!backend)
+    throw UsageError("device \"{}\" cannot be used: {}. Use --device cpu, or install the backend", name,
+                     why_no_backend(kind));
+  if (index >= backend->device_count())
+    throw UsageError("device \"{}\": there are {} {} devices, numbered from 0", name, backend->device_count(),
+                     kind);
+  return {backend->type(), static_cast<c10::DeviceIndex>(index)};
 }
 
 bool cpu_has(const std::string& feature) {
@@ -49,7 +61,8 @@ bool cpu_has(const std::string& feature) {
 }
 
 bool computes_fast(at::ScalarType dtype, at::Device device) {
-  if (dtype == at::kFloat || !device.is_cpu()) return true;
+  if (dtype == at::kFloat) return true;
+  if (!device.is_cpu()) return backend_of(device).computes_fast(dtype, device.index());
   if (dtype == at::kBFloat16) return cpu_has("avx512_bf16") || cpu_has("amx_bf16");
   if (dtype == at::kHalf) return cpu_has("avx512_fp16") || cpu_has("amx_fp16");
   return false;

@@ -12,8 +12,9 @@ at::ScalarType parse_dtype(std::string_view name);
 /// torch's name without its prefix: "float16".
 std::string dtype_name(at::ScalarType dtype);
 
-/// "cpu", "cuda" or "cuda:1". Throws UsageError for another name, and for a device that this build cannot
-/// use.
+/// "cpu", "cuda" or "cuda:1" ("cuda" is cuda:0). Loads the backend of an accelerator (device_backend.h).
+/// Throws UsageError for another name, for a device that is not there, and where the backend cannot be
+/// loaded.
 at::Device parse_device(std::string_view name);
 
 /// What a model's weights are kept in and what its arithmetic is done in; the two are chosen apart because a

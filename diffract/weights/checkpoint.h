@@ -14,6 +14,13 @@
 
 namespace diffract::weights {
 
+/// A tensor as it stands in its file.
+struct StoredTensor {
+  at::Tensor view;  // of the mapped file; a copy where the file does not align it to its elements
+  std::shared_ptr<const io::SafetensorsFile> file;
+  uint64_t offset;  // in the file
+};
+
 /// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped
 /// files: no byte is read before it is used, and none is copied.
 class Checkpoint {
@@ -30,7 +37,9 @@ class Checkpoint {
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was
   /// found and what was expected.
-  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const;
+  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const { return stored(name, shape).view; }
+  /// The same with its place in the file.
+  StoredTensor stored(const std::string& name, at::IntArrayRef shape) const;
   int64_t total_elements() const { return total_elements_; }
   uint64_t total_bytes() const { return total_bytes_; }
   /// The names that no module has asked for, sorted.
