@@ -51,6 +51,7 @@ std::vector<std::string> stage_names(const pipelines::PipelineLayout& layout) {
     text += (text.empty() ? "" : ", ") + component.name;
   }
   std::vector<std::string> list;
+  list.reserve(names.size());
   for (const auto& [stage, text] : names) list.push_back(text);
   return list;
 }
@@ -78,6 +79,7 @@ std::vector<PlaceUse> most_of(const std::vector<std::vector<PlaceUse>>& stages) 
       if (use.total() > found->second.total()) found->second = use;
     }
   std::vector<PlaceUse> list;
+  list.reserve(most.size());
   for (const auto& [place, use] : most) list.push_back(use);
   return list;
 }
@@ -170,6 +172,7 @@ std::optional<double> RunEstimate::seconds() const {
 std::vector<RunEstimate> estimate_runs(const Plan& plan) {
   const Place main = plan.map.main_place();
   std::vector<RunEstimate> runs;
+  runs.reserve(plan.layout.components.size());
   for (size_t i = 0; i < plan.layout.components.size(); ++i) {
     const auto& component = plan.layout.components[i];
     RunEstimate run{.component = component.name.empty() ? "the model" : component.name,

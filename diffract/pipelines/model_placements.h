@@ -17,15 +17,23 @@ struct PlacementRequest {
   std::string offload_folder;
 };
 
+/// The accelerators that a map's numbers mean: those of the device that was asked for, else CUDA's; null
+/// without any. Sim devices are for tests, which say how much memory they have.
+tensor::DeviceBackend* accelerator_backend(at::Device device);
+/// What is free on each device of `backend` (null: there is none) and on the CPU.
+placement::MaxMemory free_memory(const tensor::DeviceBackend* backend);
+
 /// Where the models of a pipeline, or a single model, are kept and computed.
 class ModelPlacements {
  public:
   /// Everything on one device.
   explicit ModelPlacements(at::Device device) : device_(device) {}
-  /// Plans for `layout` when a device map or budgets are asked for (budgets alone mean "auto"). Its components
-  /// are named as the pipeline names them; one without a name is a single model, planned as accelerate plans
-  /// it. Throws UsageError for a bad map, MemoryError when the budgets cannot hold the models.
-  static ModelPlacements plan(const PlacementRequest& request, const std::function<PipelineLayout(bool)>& lay_out);
+  /// Plans for `layout` when a device map or budgets are asked for (budgets alone mean "auto"). Its
+  /// components are named as the pipeline names them; one without a name is a single model, planned as
+  /// accelerate plans it. Throws UsageError for a bad map, MemoryError when the budgets cannot hold the
+  /// models.
+  static ModelPlacements plan(const PlacementRequest& request,
+                              const std::function<PipelineLayout(bool)>& lay_out);
 
   /// Of a component; of the single model with an empty name.
   weights::ModelPlacement of(const std::string& component) const;

@@ -18,6 +18,7 @@ std::vector<Group> groups_of(const std::vector<PlannedComponent>& components, Re
   for (const auto& component : components)
     groups[residency == Residency::all ? 0 : component.stage].push_back(&component);
   std::vector<Group> list;
+  list.reserve(groups.size());
   for (auto& [stage, group] : groups) list.push_back(std::move(group));
   return list;
 }
@@ -78,6 +79,7 @@ std::vector<PlaceUse> use_of(const Group& group, const DeviceMap& map, Place mai
                    });
   }
   std::vector<PlaceUse> list;
+  list.reserve(uses.size());
   for (const auto& [place, what] : uses) list.push_back(what);
   return list;
 }
@@ -223,6 +225,7 @@ DeviceMap plan_groups(std::vector<Group> groups, Strategy strategy, const MaxMem
 DeviceMap balance_components(const std::vector<PlannedComponent>& components, const MaxMemory& memory) {
   using Sized = std::pair<std::string, int64_t>;
   std::vector<Sized> largest_first;
+  largest_first.reserve(components.size());
   for (const auto& component : components)
     largest_first.emplace_back(component.name,
                                compute_module_sizes(component.tree, component.options.size).total());
