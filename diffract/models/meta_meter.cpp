@@ -66,8 +66,8 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const Optional&, a
     shape.push_back((input.size(axis) + 2 * each(padding, i) - kernel) / each(stride, i) + 1);
   }
   Tensor output = at::empty(shape, input.options());
-  meter.flops +=
-      2.0 * static_cast<double>(output.numel()) * static_cast<double>(weight.numel() / weight.size(0));
+  const int64_t products = weight.numel() / weight.size(0);  // of an output
+  meter.flops += 2.0 * static_cast<double>(output.numel()) * static_cast<double>(products);
   // oneDNN works on copies in a layout of its own.
   count_scratch(static_cast<int64_t>(input.nbytes() + weight.nbytes() + output.nbytes()));
   return output;
@@ -78,8 +78,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Optional&) {
   shape.back() = weight.size(0);
   if (!input.is_contiguous()) count_scratch(static_cast<int64_t>(input.nbytes()));
   Tensor output = at::empty(shape, input.options());
-  const int64_t products = weight.numel() / weight.size(0);  // of an output
-  meter.flops += 2.0 * static_cast<double>(output.numel()) * static_cast<double>(products);
+  meter.flops += 2.0 * static_cast<double>(output.numel()) * static_cast<double>(weight.size(1));
   return output;
 }
 
