@@ -4,9 +4,9 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
-#include "diffract/cli/size_text.h"
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
+#include "diffract/core/size_text.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
@@ -91,7 +91,7 @@ void print_folder(const Json& info) {
       std::string dtypes;
       for (const auto& [dtype, count] : part["dtypes"].items()) dtypes += " " + dtype;
       fmt::print(" {:>10.2f} M parameters {:>10} {} files:{}", part["parameters"].get<double>() / 1e6,
-                 size_text(part["bytes"].get<uint64_t>()), part["files"].get<int>(), dtypes);
+                 size_text(part["bytes"].get<int64_t>()), part["files"].get<int>(), dtypes);
     }
     fmt::print("\n");
   }

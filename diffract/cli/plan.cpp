@@ -6,14 +6,12 @@
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/cli/plan_report.h"
-#include "diffract/cli/size_text.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
-#include "diffract/models/model_class.h"
-#include "diffract/pipelines/load_component.h"
+#include "diffract/core/size_text.h"
+#include "diffract/pipelines/model_placements.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/tensor/measured_speed.h"
-#include "diffract/weights/host_budget.h"
 
 namespace diffract::cli {
 namespace fs = std::filesystem;
@@ -25,7 +23,8 @@ using placement::MaxMemory;
 using placement::Strategy;
 
 struct PlanArguments {
-  std::string model = pipelines::kDefaultModel, component, dtype, device_map = "auto", max_memory;
+  std::string model = pipelines::kDefaultModel, component, dtype, device_map = "auto";
+  std::optional<std::string> max_memory;
   pipelines::LayoutRequest request;
   std::optional<double> gflops, host_gbps, disk_gbps;
   bool json = false;
@@ -81,13 +80,11 @@ void warn_of_budgets(const Plan& plan, std::vector<std::string>& warnings) {
     for (const auto& use : stage) {
       const auto budget = plan.budgets.find(use.place);
       if (!budget || use.total() <= *budget) continue;
-      warnings.push_back(
-          fmt::format("{}: {} of weights, {} to compute at {}x{} and {} for layers in transit are {} more "
-                      "than its budget",
-                      use.place.name(), size_text(static_cast<uint64_t>(use.weights)),
-                      size_text(static_cast<uint64_t>(use.working)), plan.layout.height, plan.layout.width,
-                      size_text(static_cast<uint64_t>(use.staging)),
-                      size_text(static_cast<uint64_t>(use.total() - *budget))));
+      warnings.push_back(fmt::format(
+          "device {}: {} of weights, {} to compute at {}x{} and {} for layers in transit are {} more "
+          "than its budget",
+          use.place.name(), size_text(use.weights), size_text(use.working), plan.layout.height,
+          plan.layout.width, size_text(use.staging), size_text(use.total() - *budget)));
     }
 }
 
@@ -107,15 +104,22 @@ fs::path largest_file(const fs::path& folder) {
   return largest;
 }
 
-Speeds measure(const PlanArguments& arguments, const fs::path& folder, bool reads_disk) {
+// Of the device that computes, where it is one of this machine's, else of the CPU.
+Speeds measure(const PlanArguments& arguments, const fs::path& folder, const DeviceMap& map,
+               const tensor::DeviceBackend* backend) {
   constexpr double kSeconds = 0.1;
+  const auto main = map.main_place();
+  const bool is_here = main.is_accelerator() && backend && main.index() < backend->device_count();
+  const at::Device device = is_here ? at::Device(backend->type(), static_cast<c10::DeviceIndex>(main.index()))
+                                    : at::Device(at::kCPU);
+  const auto dtype = is_here ? arguments.request.torch_dtype.value_or(at::kFloat) : at::kFloat;
   Speeds speeds;
-  speeds.gflops = arguments.gflops ? *arguments.gflops : tensor::matmul_gflops(at::kFloat, kSeconds);
+  speeds.gflops = arguments.gflops ? *arguments.gflops : tensor::matmul_gflops(dtype, kSeconds, device);
   speeds.host_bytes_per_second =
-      arguments.host_gbps ? *arguments.host_gbps * 1e9 : tensor::copy_bytes_per_second();
+      arguments.host_gbps ? *arguments.host_gbps * 1e9 : tensor::copy_bytes_per_second(device);
   if (arguments.disk_gbps)
     speeds.disk_bytes_per_second = *arguments.disk_gbps * 1e9;
-  else if (reads_disk)
+  else if (map.uses(placement::Place::disk()))
     speeds.disk_bytes_per_second = tensor::read_bytes_per_second(largest_file(folder));
   return speeds;
 }
@@ -123,11 +127,11 @@ Speeds measure(const PlanArguments& arguments, const fs::path& folder, bool read
 void plan(PlanArguments& arguments) {
   if (!arguments.dtype.empty()) arguments.request.torch_dtype = tensor::parse_dtype(arguments.dtype);
   std::optional<MaxMemory> given;
-  if (!arguments.max_memory.empty()) given = MaxMemory::parse(arguments.max_memory);
-  const MaxMemory free{{"cpu", weights::available_host_bytes()}};
+  if (arguments.max_memory) given = MaxMemory::parse(*arguments.max_memory);
+  const auto* backend = pipelines::accelerator_backend(at::kCPU);
 
   const fs::path folder = pipelines::find_model(arguments.model);
-  Plan result{.budgets = placement::get_max_memory(given, free)};
+  Plan result{.budgets = placement::get_max_memory(given, pipelines::free_memory(backend))};
   arguments.request.on_accelerator =
       !result.budgets.empty() && result.budgets.begin()->first.is_accelerator();
   result.layout = lay_out(folder, arguments);
@@ -135,7 +139,7 @@ void plan(PlanArguments& arguments) {
   warn_of_budgets(result, result.warnings);
   for (const std::string& name : result.layout.left_out)
     result.warnings.push_back(fmt::format("{}: diffract does not run it; it is not planned", name));
-  result.speeds = measure(arguments, folder, result.map.uses(placement::Place::disk()));
+  result.speeds = measure(arguments, folder, result.map, backend);
 
   for (const std::string& warning : result.warnings) log::warning("{}", warning);
   fmt::print("{}", arguments.json ? plan_json(result).dump(1) + "\n" : plan_text(result));
@@ -153,8 +157,8 @@ void declare(CLI::App& app, PlanArguments& a) {
       "float32 without files");
   app.add_option("--device-map", a.device_map, "auto, balanced, balanced_low_0, sequential, or FILE.json")
       ->capture_default_str();
-  app.add_option("--max-memory", a.max_memory,
-                 "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
+  add_optional(app, "--max-memory", a.max_memory,
+               "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
   add_optional(app, "--height", a.request.height, "Pixels; default: the model's")
       ->check(CLI::Range(8, 16384));
   add_optional(app, "--width", a.request.width, "Pixels; default: the model's")->check(CLI::Range(8, 16384));

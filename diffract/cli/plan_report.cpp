@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <map>
 
-#include "diffract/cli/size_text.h"
+#include "diffract/core/size_text.h"
 
 namespace diffract::cli {
 namespace {
@@ -15,9 +15,7 @@ using placement::Place;
 using placement::PlaceUse;
 using placement::PlannedComponent;
 
-std::string size_text(int64_t bytes) {
-  return cli::size_text(static_cast<uint64_t>(std::max<int64_t>(bytes, 0)));
-}
+std::string cell(int64_t bytes) { return bytes == 0 ? "-" : size_text(bytes); }
 
 bool is_offloaded(Place place, Place main) {
   return place.is_disk() || (place.is_cpu() && main.is_accelerator());
@@ -53,6 +51,7 @@ std::vector<std::string> stage_names(const pipelines::PipelineLayout& layout) {
     text += (text.empty() ? "" : ", ") + component.name;
   }
   std::vector<std::string> list;
+  list.reserve(names.size());
   for (const auto& [stage, text] : names) list.push_back(text);
   return list;
 }
@@ -80,6 +79,7 @@ std::vector<PlaceUse> most_of(const std::vector<std::vector<PlaceUse>>& stages) 
       if (use.total() > found->second.total()) found->second = use;
     }
   std::vector<PlaceUse> list;
+  list.reserve(most.size());
   for (const auto& [place, use] : most) list.push_back(use);
   return list;
 }
@@ -101,11 +101,10 @@ std::string table(const Plan& plan) {
         for (const Block& block : blocks_of(component, plan.map)) blocks += block.place == use.place ? 1 : 0;
       }
       const auto budget = plan.budgets.find(use.place);
-      const std::string free =
-          !budget ? "" : (use.total() > *budget ? "-" : "") + size_text(std::abs(*budget - use.total()));
-      text += fmt::format("{:<8}{:>12}{:>12}{:>8}{:>12}{:>12}{:>12}\n", use.place.name(),
-                          budget ? size_text(*budget) : "no limit", size_text(use.weights), blocks,
-                          size_text(use.working), size_text(use.staging), free);
+      text +=
+          fmt::format("{:<8}{:>12}{:>12}{:>8}{:>12}{:>12}{:>12}\n", use.place.name(),
+                      budget ? size_text(*budget) : "no limit", cell(use.weights), blocks, cell(use.working),
+                      cell(use.staging), budget ? size_text(*budget - use.total()) : "");
     }
   }
   return text;
@@ -150,10 +149,13 @@ std::string run_text(const RunEstimate& run, const Speeds& speeds) {
                                  run.flops / 1e12, seconds_text(run.compute_seconds), speeds.gflops);
   if (run.from_cpu_bytes + run.from_disk_bytes == 0)
     return text + fmt::format("; expected {}\n", seconds_text(run.seconds()));
-  text += fmt::format(", moves {} from the CPU and {} from disk in {}", size_text(run.from_cpu_bytes),
-                      size_text(run.from_disk_bytes), seconds_text(run.transfer_seconds));
+  const std::string sources = run.from_cpu_bytes == 0    ? "disk"
+                              : run.from_disk_bytes == 0 ? "the CPU"
+                                                         : "the CPU and the disk";
+  text += fmt::format(", brings {} from {} in {}", size_text(run.from_cpu_bytes + run.from_disk_bytes),
+                      sources, seconds_text(run.transfer_seconds));
   if (!run.transfer_seconds) return text + " (give --disk-gbps)\n";
-  return text + fmt::format("; expected {}, for copies run beside it; one after the other it were {}\n",
+  return text + fmt::format("; expected {}, as copies run beside it; one after the other would take {}\n",
                             seconds_text(run.seconds()),
                             seconds_text(run.compute_seconds + *run.transfer_seconds));
 }
@@ -170,6 +172,7 @@ std::optional<double> RunEstimate::seconds() const {
 std::vector<RunEstimate> estimate_runs(const Plan& plan) {
   const Place main = plan.map.main_place();
   std::vector<RunEstimate> runs;
+  runs.reserve(plan.layout.components.size());
   for (size_t i = 0; i < plan.layout.components.size(); ++i) {
     const auto& component = plan.layout.components[i];
     RunEstimate run{.component = component.name.empty() ? "the model" : component.name,

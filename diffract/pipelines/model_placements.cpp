@@ -13,23 +13,6 @@ using placement::DeviceMap;
 using placement::MaxMemory;
 using placement::Place;
 
-// The accelerators that a map's numbers mean: those of the device that was asked for, else CUDA's. Sim
-// devices are for tests, which say how much memory they have.
-tensor::DeviceBackend* accelerator(at::Device device) {
-  if (!device.is_cpu()) return &tensor::backend_of(device);
-  if (auto* cuda = tensor::find_backend("cuda"); cuda && cuda->device_count() > 0) return cuda;
-  return std::getenv("DIFFRACT_SIM_MEMORY") ? tensor::find_backend("sim") : nullptr;
-}
-
-// What there is where the user names no budgets: accelerate's get_max_memory.
-MaxMemory all_memory(tensor::DeviceBackend* backend) {
-  MaxMemory memory;
-  for (int i = 0; backend && i < backend->device_count(); ++i)
-    memory.set(Place(i), static_cast<int64_t>(backend->memory(i).free));
-  memory.set(Place::cpu(), static_cast<int64_t>(weights::available_host_bytes()));
-  return memory;
-}
-
 bool is_file(const std::string& text) { return text.ends_with(".json"); }
 
 DeviceMap given_map(const DeviceMapArgument& argument) {
@@ -59,14 +42,29 @@ void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor:
 
 }  // namespace
 
+tensor::DeviceBackend* accelerator_backend(at::Device device) {
+  if (!device.is_cpu()) return &tensor::backend_of(device);
+  if (auto* cuda = tensor::find_backend("cuda"); cuda && cuda->device_count() > 0) return cuda;
+  return std::getenv("DIFFRACT_SIM_MEMORY") ? tensor::find_backend("sim") : nullptr;
+}
+
+MaxMemory free_memory(const tensor::DeviceBackend* backend) {
+  MaxMemory memory;
+  for (int i = 0; backend && i < backend->device_count(); ++i)
+    memory.set(Place(i), static_cast<int64_t>(backend->memory(i).free));
+  memory.set(Place::cpu(), static_cast<int64_t>(weights::available_host_bytes()));
+  return memory;
+}
+
 ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
                                       const std::function<PipelineLayout(bool)>& lay_out) {
   ModelPlacements placed(request.device);
   if (!request.device_map.is_given() && request.max_memory.empty()) return placed;
-  tensor::DeviceBackend* backend = accelerator(request.device);
+  tensor::DeviceBackend* backend = accelerator_backend(request.device);
   if (backend) placed.accelerator_ = backend->type();
   const PipelineLayout layout = lay_out(backend != nullptr);
-  const MaxMemory memory = request.max_memory.empty() ? all_memory(backend) : request.max_memory;
+  const MaxMemory memory =
+      request.max_memory.empty() ? placement::get_max_memory({}, free_memory(backend)) : request.max_memory;
   if (backend && !request.max_memory.empty())
     placed.budgets_ = std::make_shared<const DeviceBudgets>(*backend, request.max_memory);
   const std::string strategy_name = request.device_map.is_given() ? request.device_map.text() : "auto";

@@ -7,13 +7,14 @@
 #include "diffract/models/model_class.h"
 #include "diffract/models/module_tree.h"
 #include "diffract/pipelines/load_component.h"
+#include "diffract/pipelines/model_defaults.h"
 
 namespace diffract::pipelines {
 namespace {
 
 constexpr int64_t kClipTokens = 77;
-constexpr int64_t kVaeScaleFactor = 8;    // of Stable Diffusion's and FLUX's VAEs
-constexpr int64_t kFluxSampleSize = 128;  // latents; diffusers' default_sample_size
+constexpr int64_t kVaeScaleFactor = 8;                      // of Stable Diffusion's and FLUX's VAEs
+constexpr int64_t kFluxSampleSize = 128, kSampleSize = 64;  // latents; diffusers' defaults
 constexpr int64_t kFluxSteps = 28, kSteps = 50;
 
 // What a class is in a pipeline.
@@ -49,20 +50,31 @@ std::optional<at::ScalarType> stored_dtype(const std::filesystem::path& folder) 
   return at::kFloat;
 }
 
-int64_t default_pixels(const ConfigReader& config, const std::string& class_name) {
-  if (class_name == "UNet2DConditionModel")
-    return config.integer("sample_size", 1, 1 << 14, 64) * kVaeScaleFactor;
-  if (class_name == "FluxTransformer2DModel") return kFluxSampleSize * kVaeScaleFactor;
-  return 0;  // another component says
-}
-
 struct Part {
   std::string name, class_name;
   ConfigReader config;
   std::filesystem::path folder;
 };
 
-void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request, bool is_flux) {
+// What parts of one checkpoint have in common.
+struct Family {
+  bool is_flux;
+  Defaults defaults;
+};
+
+Family family_of(const std::vector<Part>& parts, bool is_flux) {
+  int64_t latents = is_flux ? kFluxSampleSize : kSampleSize;
+  for (const Part& part : parts)
+    if (part.class_name == "UNet2DConditionModel")
+      latents = part.config.integer("sample_size", 1, 1 << 14, kSampleSize);
+  const int64_t pixels = latents * kVaeScaleFactor;
+  return {.is_flux = is_flux,
+          .defaults = {.size = {.height = pixels, .width = pixels},
+                       .num_inference_steps = is_flux ? kFluxSteps : kSteps,
+                       .guidance_scale = 0}};
+}
+
+void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request, int64_t default_steps) {
   const Role role = role_of(part.class_name);
   const auto storage = request.torch_dtype ? request.torch_dtype : stored_dtype(part.folder);
   tensor::DtypePolicy policy{.storage = storage.value_or(at::kFloat)};
@@ -79,28 +91,24 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
                             .text_tokens = role.reads_long_texts ? request.max_sequence_length : kClipTokens,
                             .vae_scale_factor = kVaeScaleFactor},
                            policy));
-  const int64_t steps = request.num_inference_steps.value_or(is_flux ? kFluxSteps : kSteps);
   layout.components.push_back(
       {.name = part.name,
        .tree = models::make_module_tree(part.config),
        .options = models::plan_options(part.config, static_cast<int64_t>(c10::elementSize(*policy.storage))),
        .working_bytes = layout.costs.back().peak_bytes,
-       .runs = role.is_denoiser ? steps : 1,
+       .runs = role.is_denoiser ? request.num_inference_steps.value_or(default_steps) : 1,
        .stage = role.stage});
 }
 
-PipelineLayout lay_out(std::vector<Part> parts, const LayoutRequest& request, bool is_flux) {
+PipelineLayout lay_out(std::vector<Part> parts, const LayoutRequest& request, const Family& family) {
   PipelineLayout layout;
-  int64_t pixels = 0;
-  for (const Part& part : parts) pixels = std::max(pixels, default_pixels(part.config, part.class_name));
-  if (pixels == 0) pixels = is_flux ? kFluxSampleSize * kVaeScaleFactor : 512;
-  layout.height = request.height.value_or(pixels);
-  layout.width = request.width.value_or(pixels);
-  if (is_flux) layout.residency = placement::Residency::stage;
+  layout.height = request.height.value_or(family.defaults.size.height);
+  layout.width = request.width.value_or(family.defaults.size.width);
+  if (family.is_flux) layout.residency = placement::Residency::stage;
   std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
     return role_of(a.class_name).stage < role_of(b.class_name).stage;
   });
-  for (const Part& part : parts) add(layout, part, request, is_flux);
+  for (const Part& part : parts) add(layout, part, request, family.defaults.num_inference_steps);
   return layout;
 }
 
@@ -111,7 +119,11 @@ Part component(const io::ModelFolder& folder, const std::string& name) {
           .folder = folder.component_folder(name)};
 }
 
-bool is_flux(const io::ModelFolder& folder) { return folder.class_name().starts_with("Flux"); }
+Family family_of(const std::vector<Part>& parts, const io::ModelFolder& folder) {
+  Family family = family_of(parts, folder.class_name().starts_with("Flux"));
+  family.defaults = model_defaults(folder, family.defaults);
+  return family;
+}
 
 }  // namespace
 
@@ -129,7 +141,8 @@ PipelineLayout lay_out_pipeline(const io::ModelFolder& folder, const LayoutReque
   if (parts.empty())
     throw CheckpointError("{}: names no model that diffract builds",
                           (folder.path() / "model_index.json").string());
-  PipelineLayout layout = lay_out(std::move(parts), request, is_flux(folder));
+  const Family family = family_of(parts, folder);
+  PipelineLayout layout = lay_out(std::move(parts), request, family);
   layout.left_out = std::move(left_out);
   return layout;
 }
@@ -145,17 +158,18 @@ PipelineLayout lay_out_component(const io::ModelFolder& folder, const std::strin
   Part part = component(folder, name);
   models::find_model_class(part.class_name, (folder.path() / "model_index.json").string());
   part.name.clear();
-  return lay_out({std::move(part)}, request, is_flux(folder));
+  const std::vector<Part> parts{std::move(part)};
+  return lay_out(parts, request, family_of(parts, folder));
 }
 
 PipelineLayout lay_out_model(const std::filesystem::path& folder, const LayoutRequest& request) {
   ConfigReader config = load_config(folder);
   std::string class_name = models::class_name_of(config);
   models::find_model_class(class_name, config.source());
-  const bool of_flux = class_name == "FluxTransformer2DModel" || class_name == "T5EncoderModel";
-  return lay_out(
-      {{.name = "", .class_name = std::move(class_name), .config = std::move(config), .folder = folder}},
-      request, of_flux);
+  const bool is_flux = class_name == "FluxTransformer2DModel" || class_name == "T5EncoderModel";
+  const std::vector<Part> parts{
+      {.name = "", .class_name = std::move(class_name), .config = std::move(config), .folder = folder}};
+  return lay_out(parts, request, family_of(parts, is_flux));
 }
 
 }  // namespace diffract::pipelines

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "diffract/core/error.h"
+#include "diffract/core/size_text.h"
 
 namespace diffract::placement {
 namespace {
@@ -238,10 +239,10 @@ class Inference {
   void next_device(const Item& item) {
     if (current_ + 1 == devices_.size())
       throw MemoryError(
-          "\"{}\" of {} bytes fits no device any more: {} of {} bytes are placed. Raise the memory budgets "
+          "\"{}\" of {} fits no device any more: {} of {} are placed. Raise the memory budgets "
           "or "
           "leave \"disk\" out of them, which is then without limit",
-          item.name, sizes_[item.name], placed_bytes(), sizes_.total());
+          item.name, size_text(sizes_[item.name]), size_text(placed_bytes()), size_text(sizes_.total()));
     ++current_;
   }
 

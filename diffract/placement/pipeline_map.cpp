@@ -5,6 +5,7 @@
 #include <set>
 
 #include "diffract/core/error.h"
+#include "diffract/core/size_text.h"
 #include "diffract/placement/infer_device_map.h"
 
 namespace diffract::placement {
@@ -17,6 +18,7 @@ std::vector<Group> groups_of(const std::vector<PlannedComponent>& components, Re
   for (const auto& component : components)
     groups[residency == Residency::all ? 0 : component.stage].push_back(&component);
   std::vector<Group> list;
+  list.reserve(groups.size());
   for (auto& [stage, group] : groups) list.push_back(std::move(group));
   return list;
 }
@@ -77,6 +79,7 @@ std::vector<PlaceUse> use_of(const Group& group, const DeviceMap& map, Place mai
                    });
   }
   std::vector<PlaceUse> list;
+  list.reserve(uses.size());
   for (const auto& [place, what] : uses) list.push_back(what);
   return list;
 }
@@ -86,8 +89,6 @@ std::string names_of(const Group& group) {
   for (const PlannedComponent* component : group) names += (names.empty() ? "" : ", ") + component->name;
   return names;
 }
-
-std::string gigabytes(int64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); }
 
 // Names what does not fit; nothing when all does.
 std::string over_budget(const Group& group, const DeviceMap& map, const MaxMemory& memory, Place main) {
@@ -99,8 +100,8 @@ std::string over_budget(const Group& group, const DeviceMap& map, const MaxMemor
         "{}: needs {} on {} ({} of weights, {} to compute, {} for layers in transit); its budget is {}. "
         "Raise "
         "--max-memory, ask for smaller pictures or batches, or offload less to it",
-        names_of(group), gigabytes(use.total()), use.place.name(), gigabytes(use.weights),
-        gigabytes(use.working), gigabytes(use.staging), gigabytes(budget.value_or(0)));
+        names_of(group), size_text(use.total()), use.place.name(), size_text(use.weights),
+        size_text(use.working), size_text(use.staging), size_text(budget.value_or(0)));
   }
   return {};
 }
@@ -199,6 +200,13 @@ MaxMemory without_first(const MaxMemory& memory, size_t count) {
   return rest;
 }
 
+void check_groups(const std::vector<Group>& groups, const DeviceMap& map, const MaxMemory& memory,
+                  Place main) {
+  for (const Group& group : groups)
+    if (const std::string problem = over_budget(group, map, memory, main); !problem.empty())
+      throw MemoryError("{}", problem);
+}
+
 DeviceMap plan_groups(std::vector<Group> groups, Strategy strategy, const MaxMemory& memory) {
   DeviceMap map;
   for (Group& group : groups) {
@@ -217,6 +225,7 @@ DeviceMap plan_groups(std::vector<Group> groups, Strategy strategy, const MaxMem
 DeviceMap balance_components(const std::vector<PlannedComponent>& components, const MaxMemory& memory) {
   using Sized = std::pair<std::string, int64_t>;
   std::vector<Sized> largest_first;
+  largest_first.reserve(components.size());
   for (const auto& component : components)
     largest_first.emplace_back(component.name,
                                compute_module_sizes(component.tree, component.options.size).total());
@@ -258,7 +267,10 @@ DeviceMap plan_pipeline_map(const std::vector<PlannedComponent>& components, Str
     if (first_error && !main_of(usable).is_accelerator()) throw *first_error;
     try {
       DeviceMap map = plan_groups(groups_of(components, residency), strategy, usable);
-      check_budgets(components, map, memory, residency);
+      check_groups(groups_of(components, residency), map, memory, main_of(usable));
+      if (main_of(usable).is_accelerator() && map.main_place() != main_of(usable))
+        throw MemoryError("device {}: its budget {} holds what computing takes, but not a block beside it",
+                          main_of(usable).name(), size_text(usable.begin()->second));
       return map;
     } catch (const MemoryError& error) {
       if (!first_error) first_error = error;
@@ -276,9 +288,7 @@ std::vector<std::vector<PlaceUse>> uses_of(const std::vector<PlannedComponent>& 
 
 void check_budgets(const std::vector<PlannedComponent>& components, const DeviceMap& map,
                    const MaxMemory& memory, Residency residency) {
-  for (const Group& group : groups_of(components, residency))
-    if (const std::string problem = over_budget(group, map, memory, map.main_place()); !problem.empty())
-      throw MemoryError("{}", problem);
+  check_groups(groups_of(components, residency), map, memory, map.main_place());
 }
 
 }  // namespace diffract::placement

@@ -1,5 +1,7 @@
 #include "diffract/placement/planner.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -27,8 +29,8 @@ void clean_below(const std::string& prefix, const Entries& entries, DeviceMap& c
     group.second.push_back(entry);
   }
   for (const auto& [name, below] : children) {
-    const bool names_itself = std::any_of(below.begin(), below.end(),
-                                          [&](const DeviceMap::Entry& entry) { return entry.first == name; });
+    bool names_itself = false;
+    for (const auto& entry : below) names_itself = names_itself || entry.first == name;
     if (!names_itself) {
       clean_below(name, below, clean);
       continue;

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <memory>
 
+#include "diffract/tensor/device_backend.h"
+
 namespace diffract::tensor {
 namespace {
 
@@ -16,6 +18,11 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// Waits for what the device was told.
+void finish(at::Device device) {
+  if (!device.is_cpu()) backend_of(device).synchronize(device.index());
 }
 
 struct Descriptor {
@@ -30,30 +37,38 @@ struct Descriptor {
 
 }  // namespace
 
-double matmul_gflops(at::ScalarType dtype, double seconds) {
-  constexpr int64_t kSize = 512;
-  const at::Tensor a = at::rand({kSize, kSize}).to(dtype), b = at::rand({kSize, kSize}).to(dtype);
+double matmul_gflops(at::ScalarType dtype, double seconds, at::Device device) {
+  const int64_t size = device.is_cpu() ? 512 : 4096;  // enough to keep it busy
+  const auto random = [&] { return at::rand({size, size}).to(dtype).to(device); };
+  const at::Tensor a = random(), b = random();
   at::mm(a, b);  // starts the threads and chooses the kernel
+  finish(device);
   double best = 1e9, total = 0;
   while (total < seconds) {
     const auto begin = Clock::now();
     at::mm(a, b);
+    finish(device);
     const double took = seconds_since(begin);
     best = std::min(best, took);
     total += took;
   }
-  return 2.0 * kSize * kSize * kSize / best / 1e9;
+  const auto side = static_cast<double>(size);
+  return 2 * side * side * side / best / 1e9;
 }
 
-double copy_bytes_per_second() {
+double copy_bytes_per_second(at::Device device) {
   constexpr int64_t kBytes = 64 << 20;
   constexpr int kTries = 4;
-  const at::Tensor from = at::zeros({kBytes}, at::kByte);
-  at::Tensor to = at::zeros({kBytes}, at::kByte);  // touched, so that no page fault is timed
-  double best = 1e9;
+  at::Tensor from =
+      device.is_cpu() ? at::empty({kBytes}, at::kByte) : backend_of(device).pinned_memory(kBytes);
+  from.zero_();
+  at::Tensor to = at::zeros({kBytes}, at::TensorOptions(at::kByte).device(device));
+  double best = 1e9;  // both are touched, so that no page fault is timed
   for (int i = 0; i < kTries; ++i) {
+    finish(device);
     const auto begin = Clock::now();
     to.copy_(from);
+    finish(device);
     best = std::min(best, seconds_since(begin));
   }
   return static_cast<double>(kBytes) / best;

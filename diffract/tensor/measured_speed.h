@@ -6,11 +6,11 @@
 
 namespace diffract::tensor {
 
-/// Billions of operations a second of a matrix product on the CPU: the best of a few tries, within `seconds`.
-double matmul_gflops(at::ScalarType dtype, double seconds = 0.5);
+/// Billions of operations a second of a matrix product: the best of a few tries, within `seconds`.
+double matmul_gflops(at::ScalarType dtype, double seconds = 0.5, at::Device device = at::kCPU);
 
-/// Bytes a second of a copy in the CPU's memory.
-double copy_bytes_per_second();
+/// Bytes a second of a copy from the CPU's memory (page-locked, where a device has that) to the device's.
+double copy_bytes_per_second(at::Device to = at::kCPU);
 
 /// Bytes a second of reading `file` (up to 128 MiB of it) past the page cache; none where it is not there or
 /// is too small to tell (4 MiB).
