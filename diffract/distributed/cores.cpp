@@ -97,6 +97,7 @@ std::vector<std::vector<int>> group_by_core(const std::vector<int>& allowed,
     cores[all.empty() ? cpu : *std::min_element(all.begin(), all.end())].push_back(cpu);
   }
   std::vector<std::vector<int>> grouped;
+  grouped.reserve(cores.size());
   for (auto& [first, cpus] : cores) grouped.push_back(std::move(cpus));
   return grouped;
 }

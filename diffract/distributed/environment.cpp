@@ -115,12 +115,11 @@ void check_ranges(const Environment& found) {
 // Where the store is, for starters that do not say: loopback on one node, else `first_host` or MASTER_ADDR.
 void find_master(VariableSet& set, const std::string& first_host, const std::string& job,
                  Environment& found) {
-  if (set.has("MASTER_ADDR"))
-    found.master.host = set.text("MASTER_ADDR");
-  else if (!first_host.empty() && !found.one_node())
+  const bool needed = !found.one_node();
+  if (!set.has("MASTER_ADDR") && needed && !first_host.empty())
     found.master.host = first_host;
-  else if (!found.one_node())
-    found.master.host = set.text("MASTER_ADDR");  // counts as missing
+  else if (set.has("MASTER_ADDR") || needed)
+    found.master.host = set.text("MASTER_ADDR");  // or counts as missing
   found.master.port =
       static_cast<uint16_t>(set.number_or("MASTER_PORT", 1, 65535, job.empty() ? 29500 : port_of_job(job)));
 }

@@ -8,7 +8,8 @@ namespace diffract::distributed {
 
 c10::intrusive_ptr<::c10d::Backend> make_nccl(const BackendArguments&) {
   throw UsageError(
-      "process group: this build of diffract has no NCCL. Use the backend \"gloo\", or none: then the device "
+      "process group: this build of diffract has no NCCL (the backend \"nccl\"). Use the backend \"gloo\", "
+      "or none: then the device "
       "decides");
 }
 

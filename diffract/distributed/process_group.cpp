@@ -38,7 +38,12 @@ World& existing_world() {
 Group::MakeBackend find_backend(const std::string& name, at::Device device) {
   if (name == "gloo") return &make_gloo;
   if (name == "nccl") {
-    if (!has_nccl() || !device.is_cuda()) make_nccl({});  // throws, saying what to do
+    if (!has_nccl()) make_nccl({});  // throws, saying what to do
+    if (!device.is_cuda())
+      throw UsageError(
+          "process group: the backend \"nccl\" needs a GPU, and this process has none. Use \"gloo\", or "
+          "none: then "
+          "the device decides");
     return &make_nccl;
   }
   if (name.empty()) return has_nccl() && device.is_cuda() ? &make_nccl : &make_gloo;

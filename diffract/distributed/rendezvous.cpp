@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -20,16 +21,29 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLookAround(500);  // between looks at whether another rank has given up
 
-std::string describe(const Peer& peer) {
-  return Json{{"host", peer.host}, {"pid", peer.pid}, {"cpus", peer.cpus}}.dump();
+std::string own_pid_namespace() {
+  std::error_code none;
+  return std::filesystem::read_symlink("/proc/self/ns/pid", none).string();
 }
 
+std::string describe(const Peer& peer) {
+  return Json{
+      {"host", peer.host}, {"pid", peer.pid}, {"pid_namespace", peer.pid_namespace}, {"cpus", peer.cpus}}
+      .dump();
+}
+
+// What comes over the network may be anything.
 Peer parse_peer(const std::string& text) {
-  const ConfigReader reader(parse_json(text, "store"),
-                            "store");  // what comes over the network may be anything
-  return {.host = reader.text("host", ""),
-          .pid = static_cast<int>(reader.integer("pid", 0, INT_MAX, 0)),
-          .cpus = reader.text("cpus", "")};
+  try {
+    const ConfigReader reader(parse_json(text, "store"), "store");
+    return {.host = reader.text("host", ""),
+            .pid = static_cast<int>(reader.integer("pid", 0, INT_MAX, 0)),
+            .pid_namespace = reader.text("pid_namespace", ""),
+            .cpus = reader.text("cpus", "")};
+  } catch (const CheckpointError& error) {
+    throw PeerError("the store has a rank that is none: {}. Does another program write to the job's port?",
+                    error.what());
+  }
 }
 
 std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
@@ -52,8 +66,10 @@ void agree_on_size(Store& store, int size) {
 }
 
 void take_rank(Store& store, int rank) {
-  const Peer self{
-      .host = own_host(), .pid = ::getpid(), .cpus = fmt::format("{}", fmt::join(allowed_cpus(), ","))};
+  const Peer self{.host = own_host(),
+                  .pid = ::getpid(),
+                  .pid_namespace = own_pid_namespace(),
+                  .cpus = fmt::format("{}", fmt::join(allowed_cpus(), ","))};
   const std::string taken = store.compare_set(rank_key(rank), "", describe(self));
   if (taken != describe(self))
     give_up(store,
@@ -79,7 +95,7 @@ std::string own_host() {
 }
 
 bool has_ended(const Peer& peer) {
-  if (peer.host != own_host()) return false;
+  if (peer.host != own_host() || peer.pid_namespace != own_pid_namespace()) return false;
   std::ifstream file(fmt::format("/proc/{}/stat", peer.pid));
   std::string stat;
   if (!std::getline(file, stat)) return true;

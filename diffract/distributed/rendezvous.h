@@ -16,7 +16,8 @@ std::string own_host();
 struct Peer {
   std::string host;
   int pid = 0;
-  std::string cpus;  // that it may run on when it comes: "0,1,2"
+  std::string pid_namespace;  // in which the pid is known, e.g. "pid:[4026531836]"
+  std::string cpus;           // that it may run on when it comes: "0,1,2"
   /// "rank 2 (host node1, pid 4711)", for messages.
   std::string text(int rank) const;
 };

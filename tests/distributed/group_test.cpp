@@ -124,6 +124,13 @@ TEST(ProcessGroup, NoticesAKilledRankAtOnce) {
   }
 }
 
+TEST(ProcessGroup, SaysWhatToUseWithoutGpus) {
+  RunningProcess alone({DIFFRACT_WORKER, "nccl"}, {{"ACCELERATE_USE_CPU", "true"}});
+  const ProcessEnd end = alone.wait(40s);
+  EXPECT_EQ(end.exit_code, 2) << end.err;
+  expect_contains(end.err, {"nccl", "gloo", "then the device decides"});
+}
+
 TEST(ProcessGroup, NamesARankThatIsStopped) {
   auto ranks = start_all({"absent", "2000", "2"}, 3, free_port());
   for (auto& rank : ranks) ASSERT_TRUE(rank.wait_for_output("met"));

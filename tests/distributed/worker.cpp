@@ -90,6 +90,9 @@ void meet_as(const Arguments& arguments) {
   barrier();
 }
 
+// The guide's own line.
+void nccl(const Arguments&) { init_process_group("nccl", 0, 1); }
+
 void serve_store(const Arguments&) {
   Store store = Store::serve({.host = "127.0.0.1", .port = 0});
   say(fmt::format("port {}.", store.endpoint().port));
@@ -223,6 +226,7 @@ int run(const std::string& what, const Arguments& arguments) {
       {"meet", meet},
       {"meet_as", meet_as},
       {"serve_store", serve_store},
+      {"nccl", nccl},
       {"partial_state", partial_state},
       {"spawn_twice", spawn_twice},
       {"spawn_nested", spawn_nested},
