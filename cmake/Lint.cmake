@@ -6,7 +6,7 @@ file(GLOB_RECURSE lint_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/diffract/*.
   ${PROJECT_SOURCE_DIR}/examples/*.cpp)
 add_custom_target(format-check COMMAND ${CLANG_FORMAT} --dry-run -Werror ${lint_files} COMMENT "clang-format" VERBATIM)
 add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${lint_files} VERBATIM)
-add_custom_target(tidy COMMAND ${PROJECT_SOURCE_DIR}/tools/tidy.sh ${CLANG_TIDY} ${PROJECT_BINARY_DIR}
+add_custom_target(tidy COMMAND ${PROJECT_SOURCE_DIR}/tools/tidy.py ${CLANG_TIDY} ${PROJECT_BINARY_DIR}
   COMMENT "clang-tidy" VERBATIM USES_TERMINAL)
 # clang-tidy reads the precompiled headers that clang made, which saves it half of its time on a file.
 add_dependencies(tidy diffract_pch_torch diffract_pch_plain)

@@ -48,6 +48,8 @@ using pipelines::Request;
 using pipelines::StepReport;
 using pipelines::unpack_latents;
 using pipelines::VaeImageProcessor;
+using placement::DeviceMap;
+using placement::MaxMemory;
 using AutoencoderKL = pipelines::ModelHandle<models::AutoencoderKL>;
 using FluxTransformer2DModel = pipelines::ModelHandle<models::FluxTransformer2DModel>;
 

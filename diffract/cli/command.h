@@ -28,5 +28,6 @@ Command info_command();
 Command doctor_command();
 Command split_command();
 Command launch_command();
+Command plan_command();
 
 }  // namespace diffract::cli

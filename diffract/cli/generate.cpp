@@ -9,6 +9,7 @@
 #include "diffract/cli/generate_output.h"
 #include "diffract/cli/job_progress.h"
 #include "diffract/cli/join_job.h"
+#include "diffract/cli/load_progress.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/distributed/cores.h"
@@ -37,8 +38,10 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options) {
-  const auto load = load_options(options);
+pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, bool shows_progress) {
+  auto load = load_options(options);
+  if (shows_progress)
+    load.on_load = [progress = std::make_shared<LoadProgress>()](const auto& report) { (*progress)(report); };
   Json overrides = Json::object();
   if (!options.scheduler_config.empty()) {
     try {
@@ -110,7 +113,7 @@ class Generation {
   const pipelines::DiffusionPipeline& pipeline() {
     if (!pipeline_) {
       const Stopwatch watch;
-      pipeline_ = load_pipeline(options_);
+      pipeline_ = load_pipeline(options_, board_.is_main());
       load_seconds_ = watch.seconds();
       output_.describe_model(*pipeline_);
     }

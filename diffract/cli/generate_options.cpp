@@ -41,6 +41,13 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
                  "What arithmetic is done in; default: what the device does fast");
   app.add_option("--variant", o.variant, "Weight files' variant, e.g. fp16");
   app.add_option("--device", o.device, "cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option(
+      "--device-map", o.device_map,
+      "Spread the models over devices, CPU memory and disk: auto, balanced, balanced_low_0, sequential, "
+      "or FILE.json with a map");
+  app.add_option("--max-memory", o.max_memory, "Budgets, never exceeded, e.g. 0=16GB,1=16GB,cpu=30GB");
+  app.add_option("--offload-folder", o.offload_folder,
+                 "For weights that stay on disk and are used in another dtype than their files have");
   app.add_option("--threads", o.threads, "Threads of a CPU; default: all cores");
   app.add_option("--output-type", o.output_type, "png, or latent: one safetensors file")
       ->check(CLI::IsMember({"png", "latent"}))
@@ -87,6 +94,13 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
 
 pipelines::LoadOptions load_options(const GenerateOptions& o) {
   pipelines::LoadOptions load{.variant = o.variant, .device = tensor::parse_device(o.device)};
+  if (!o.device_map.empty()) load.device_map = o.device_map;
+  if (!o.max_memory.empty()) load.max_memory = placement::MaxMemory::parse(o.max_memory);
+  load.offload_folder = o.offload_folder;
+  load.expected = {.height = o.settings.height,
+                   .width = o.settings.width,
+                   .batch_size = o.batch_size,
+                   .max_sequence_length = o.settings.max_sequence_length};
   if (!o.dtype.empty()) load.torch_dtype = tensor::parse_dtype(o.dtype);
   if (!o.compute_dtype.empty()) load.arithmetic = tensor::parse_dtype(o.compute_dtype);
   return load;

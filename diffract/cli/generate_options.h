@@ -16,6 +16,7 @@ namespace diffract::cli {
 struct GenerateOptions {
   std::string model = pipelines::kDefaultModel;
   std::string variant, dtype, compute_dtype, device = "cpu";
+  std::string device_map, max_memory, offload_folder;
   std::string scheduler, scheduler_config;
   std::vector<std::string> prompts, prompts_2, negative_prompts;
   std::string prompts_file;

@@ -11,6 +11,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/io/png.h"
+#include "diffract/pipelines/device_budgets.h"
 #include "diffract/weights/save_tensors.h"
 
 namespace diffract::cli {
@@ -98,6 +99,8 @@ bool GenerateOutput::looks_for_finished() const {
 
 void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline) {
   defaults_ = pipeline.defaults();
+  device_map_ = pipeline.hf_device_map();
+  if (!device_map_.empty()) log::info("device map: {}", device_map_.to_text());
   model_ = {{"model", options_.model}, {"scheduler", pipeline.scheduler().class_name}};
   if (!options_.scheduler_config.empty())
     model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
@@ -136,7 +139,9 @@ std::vector<Json> GenerateOutput::find_finished() {
 }
 
 void GenerateOutput::record_step(const pipelines::StepReport& step) {
-  if (!options_.save_steps.empty()) steps_[step.index].push_back(step.latents.clone());
+  if (!options_.save_steps.empty())
+    steps_[step.index].push_back(
+        step.latents.to(at::kCPU, step.latents.scalar_type(), /*non_blocking=*/false, /*copy=*/true));
 }
 
 Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
@@ -191,9 +196,19 @@ void GenerateOutput::print_summary(const pipelines::JobOutcome& outcome, const R
            {"error", {{"kind", error_info(failure.kind).name}, {"message", failure.message}}}});
     summary["load_seconds"] = figures.load_seconds;
     summary["run_seconds"] = figures.run_seconds;
+    if (!device_map_.empty()) summary["device_map"] = device_map_.to_json();
+    for (const auto& memory : pipelines::memory_peaks()) {
+      summary["memory"][memory.device]["peak_bytes"] = memory.peak_bytes;
+      if (memory.budget_bytes) summary["memory"][memory.device]["budget_bytes"] = *memory.budget_bytes;
+    }
     fmt::print("{}\n", summary.dump(2, ' ', false, Json::error_handler_t::replace));
     return;
   }
+  for (const auto& memory : pipelines::memory_peaks())
+    log::info("{}: at most {:.2f} GB in use{}", memory.device, static_cast<double>(memory.peak_bytes) / 1e9,
+              memory.budget_bytes
+                  ? fmt::format(" of {:.2f} GB allowed", static_cast<double>(*memory.budget_bytes) / 1e9)
+                  : "");
   std::string last;  // latents: one file for all of a process
   for (const Json& image : outcome.images)
     if (const auto name = image["file"].get<std::string>(); name != last) fmt::print("{}\n", last = name);

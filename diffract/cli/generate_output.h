@@ -53,6 +53,7 @@ class GenerateOutput {
   pipelines::JobFolder folder_;
   Json model_ = Json::object();
   pipelines::Defaults defaults_{};
+  placement::DeviceMap device_map_;
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch
   std::vector<at::Tensor> latents_;
 };

@@ -6,6 +6,7 @@
 #include "diffract/cli/command.h"
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
+#include "diffract/core/size_text.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
@@ -19,12 +20,6 @@ struct InfoOptions {
   std::string target, variant;
   bool json = false;
 };
-
-std::string size_text(uint64_t bytes) {
-  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
-  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
-  return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
-}
 
 Json shape_of(const io::TensorInfo& tensor) { return Json(tensor.shape); }
 
@@ -96,7 +91,7 @@ void print_folder(const Json& info) {
       std::string dtypes;
       for (const auto& [dtype, count] : part["dtypes"].items()) dtypes += " " + dtype;
       fmt::print(" {:>10.2f} M parameters {:>10} {} files:{}", part["parameters"].get<double>() / 1e6,
-                 size_text(part["bytes"].get<uint64_t>()), part["files"].get<int>(), dtypes);
+                 size_text(part["bytes"].get<int64_t>()), part["files"].get<int>(), dtypes);
     }
     fmt::print("\n");
   }

@@ -18,7 +18,8 @@ namespace {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {generate_command(), tokenize_command(), info_command(),
-                                           doctor_command(), split_command(), launch_command()};
+                                           doctor_command(),   plan_command(),     split_command(),
+                                           launch_command()};
   return all;
 }
 

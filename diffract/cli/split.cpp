@@ -26,8 +26,8 @@ void split(const SplitOptions& options) {
     throw UsageError("{}: is {}; expected a list or an object of lists", options.file, excerpt(inputs));
   Json shares = Json::array();
   for (int rank = 0; rank < options.num_processes; ++rank)
-    shares.push_back(
-        distributed::split(inputs, {.rank = rank, .world_size = options.num_processes}, options.apply_padding));
+    shares.push_back(distributed::split(inputs, {.rank = rank, .world_size = options.num_processes},
+                                        options.apply_padding));
   fmt::print("{}\n", shares.dump());
 }
 

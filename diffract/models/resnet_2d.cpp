@@ -22,20 +22,24 @@ Rows with_halo(const Rows& rows, int64_t height) {
   return {std::max<int64_t>(rows.begin - kHalo, 0), std::min(rows.end + kHalo, height)};
 }
 
-// Calls compute(rows) for bands of `height` rows, of `row_elements` on the way, and joins what it gives, [B,
-// C, rows or a multiple of them, W].
+// Calls compute(rows) for bands of `height` rows, of `row_elements` on the way.
+template <typename Compute>
+void for_bands(int64_t height, int64_t row_elements, const Compute& compute) {
+  const int64_t step = std::max<int64_t>(kBandElements / row_elements, 8);
+  for (int64_t begin = 0; begin < height; begin += step) compute(Rows{begin, std::min(begin + step, height)});
+}
+
+// The same, and joins what it gives, [B, C, rows or a multiple of them, W].
 template <typename Compute>
 Tensor by_bands(int64_t height, int64_t row_elements, const Compute& compute) {
-  const int64_t step = std::max<int64_t>(kBandElements / row_elements, 8);
   Tensor joined;
-  for (int64_t begin = 0; begin < height; begin += step) {
-    const Rows rows{begin, std::min(begin + step, height)};
+  for_bands(height, row_elements, [&](const Rows& rows) {
     const Tensor band = compute(rows);
     const int64_t factor = band.size(2) / rows.size();
     if (!joined.defined())
       joined = at::empty({band.size(0), band.size(1), factor * height, band.size(3)}, band.options());
     joined.slice(2, factor * rows.begin, factor * rows.end).copy_(band);
-  }
+  });
   return joined;
 }
 
@@ -48,6 +52,17 @@ Tensor norm_activate_convolve(const nn::GroupNorm& norm, nn::Activation activati
     const Rows seen = with_halo(rows, x.size(2));
     const Tensor normed = at::addcmul(affine.shift, x.slice(2, seen.begin, seen.end), affine.scale);
     return conv(nn::activate(activation, Tensor(normed))).narrow(2, rows.begin - seen.begin, rows.size());
+  });
+}
+
+// x += conv(input) for a 1x1 convolution, whose result and own copies would else be as large as the maps.
+void add_convolved(Tensor& x, const nn::Conv2d& conv, const Tensor& input) {
+  if (input.numel() < kBandedElements) {
+    x.add_(conv(input));
+    return;
+  }
+  for_bands(input.size(2), input.numel() / input.size(2), [&](const Rows& rows) {
+    x.slice(2, rows.begin, rows.end).add_(conv(input.slice(2, rows.begin, rows.end)));
   });
 }
 
@@ -70,7 +85,10 @@ Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb) const 
   Tensor x = norm_activate_convolve(norm1_, activation_, conv1_, input);
   if (time_emb_proj_) x.add_((*time_emb_proj_)(temb).unsqueeze(-1).unsqueeze(-1));
   x = norm_activate_convolve(norm2_, activation_, conv2_, x);
-  x.add_(conv_shortcut_ ? (*conv_shortcut_)(input) : input);
+  if (conv_shortcut_)
+    add_convolved(x, *conv_shortcut_, input);
+  else
+    x.add_(input);
   return output_scale_factor_ == 1.0 ? x : x.div_(output_scale_factor_);
 }
 

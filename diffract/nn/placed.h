@@ -13,7 +13,8 @@ using at::Tensor;
 /// The argument of a layer on the layer's device: tensors move, numbers stay. A struct of tensors has its own
 /// overload beside its definition.
 inline Tensor to_device(const Tensor& x, at::Device device) {
-  return x.defined() && x.device() != device ? x.to(device) : x;
+  const bool moves = x.defined() && x.device() != device && !x.is_meta();  // meta: only shapes are asked for
+  return moves ? x.to(device) : x;
 }
 template <typename Number>
 requires std::is_arithmetic_v<Number> || std::is_enum_v<Number> Number to_device(Number number, at::Device) {

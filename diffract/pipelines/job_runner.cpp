@@ -32,6 +32,13 @@ std::string fingerprint(const std::vector<JobBatch>& batches) {
   return io::sha256_hex(std::as_bytes(std::span(text)));
 }
 
+// A summary without its prompt, which the main process has itself: a prompt may be larger than what a store
+// takes.
+Json for_the_store(Json images) {
+  for (Json& image : images) image.erase("prompt");
+  return {{"images", std::move(images)}};
+}
+
 class Runner {
  public:
   Runner(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board, const JobWork& work)
@@ -68,7 +75,7 @@ class Runner {
         todo_.push_back(b);
       else
         outcome_.images_found += batches_[b].images.size();
-      if (is_found[b] && !board_.is_main()) board_.report(b, Json{{"images", found_[b]}}.dump(), 0);
+      if (is_found[b] && !board_.is_main()) board_.report(b, for_the_store(found_[b]).dump(), 0);
     }
     if (board_.is_main() && outcome_.images_found > 0)
       log::info("{} pictures are there already", outcome_.images_found);
@@ -94,7 +101,7 @@ class Runner {
 
   std::optional<Failure> attempt(const JobBatch& batch, Json& result) {
     try {
-      result["images"] = work_.run(batch);
+      result = for_the_store(work_.run(batch));
       return {};
     } catch (const Error& error) {
       if (befalls_every_picture(error.kind()) || batches_.size() == 1) throw;
@@ -110,12 +117,22 @@ class Runner {
 
   void collect() {
     for (size_t b = 0; b < batches_.size(); ++b) {
-      const Json result = found_[b].is_null() ? parse_json(board_.reported(b).value_or("{}"), "store")
-                                              : Json{{"images", found_[b]}};
-      if (result.contains("images"))
-        outcome_.images.insert(outcome_.images.end(), result["images"].begin(), result["images"].end());
-      else
-        for (const auto& image : batches_[b].images) outcome_.failed.push_back({image, failure_of(result)});
+      const auto& images = batches_[b].images;
+      const auto reported =
+          found_[b].is_null() ? board_.reported(b) : std::optional(for_the_store(found_[b]).dump());
+      // Found on another host, by a process that was killed before it said more: finished, but under which
+      // name?
+      if (!reported) continue;
+      const Json result = parse_json(*reported, "store");
+      for (size_t i = 0; i < images.size(); ++i) {
+        if (!result.contains("images")) {
+          outcome_.failed.push_back({images[i], failure_of(result)});
+          continue;
+        }
+        Json summary = {{"index", images[i].index}, {"prompt", images[i].prompt}, {"seed", images[i].seed}};
+        summary.update(result["images"].at(i));
+        outcome_.images.push_back(std::move(summary));
+      }
     }
   }
 

@@ -1,14 +1,31 @@
 #pragma once
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "diffract/core/json.h"
+#include "diffract/pipelines/device_map_argument.h"
 #include "diffract/pipelines/request.h"
+#include "diffract/placement/max_memory.h"
 #include "diffract/tensor/dtype.h"
 
 namespace diffract::pipelines {
+
+/// How far a model's loading has come.
+struct LoadReport {
+  std::string component;  // e.g. "transformer"
+  uint64_t bytes, total_bytes;
+};
+using LoadObserver = std::function<void(const LoadReport&)>;
+
+/// What is known of the requests to come, so that a device map leaves room to compute them.
+struct ExpectedRequest {
+  std::optional<int64_t> height, width;  // pixels; unset: the model's default
+  int64_t batch_size = 1;                // pictures computed together
+  std::optional<int64_t> max_sequence_length;
+};
 
 /// How a checkpoint is loaded; the fields are from_pretrained's arguments.
 struct LoadOptions {
@@ -16,6 +33,12 @@ struct LoadOptions {
   std::optional<at::ScalarType> arithmetic;   // unset: chosen from what the device does fast
   std::string variant;                        // e.g. "fp16": files named model.fp16.safetensors
   at::Device device = at::kCPU;
+  DeviceMapArgument device_map = {};     // where which model, or part of one, is kept
+  placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"
+  std::string offload_folder = {};       // for weights on disk in another dtype than the files have
+  ExpectedRequest expected = {};
+  LoadObserver on_load =
+      {};  // called for each tensor of a model that is loaded, now or when its stage begins
 };
 
 /// A scheduler's class and the keys of its config; the schedule itself is made for each request.
@@ -48,6 +71,8 @@ class Pipeline {
   virtual Defaults defaults() const = 0;
   virtual const SchedulerSpec& scheduler() const = 0;
   virtual void set_scheduler(SchedulerSpec scheduler) = 0;
+  /// Where which model, or part of one, is kept, as accelerate prints it; empty without a device map.
+  virtual const placement::DeviceMap& hf_device_map() const = 0;
 };
 
 /// Any pipeline, as `DiffusionPipeline.from_pretrained` gives it: the class that the checkpoint's
@@ -71,6 +96,7 @@ class DiffusionPipeline {
 
   Defaults defaults() const { return pipeline_->defaults(); }
   const SchedulerSpec& scheduler() const { return pipeline_->scheduler(); }
+  const placement::DeviceMap& hf_device_map() const { return pipeline_->hf_device_map(); }
   /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config,
   /// **overrides)`.
   void set_scheduler(const std::string& class_name, const Json& overrides = Json::object());

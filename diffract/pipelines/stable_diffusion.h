@@ -25,6 +25,7 @@ class StableDiffusionPipeline final : public Pipeline {
     std::shared_ptr<const models::AutoencoderKL> vae;
     SchedulerSpec scheduler;
     at::Device device = at::kCPU;  // of the latents
+    placement::DeviceMap map = {};
   };
 
   static std::shared_ptr<StableDiffusionPipeline> from_folder(const io::ModelFolder& folder,
@@ -45,6 +46,7 @@ class StableDiffusionPipeline final : public Pipeline {
   Defaults defaults() const override { return defaults_; }
   const SchedulerSpec& scheduler() const override { return components_.scheduler; }
   void set_scheduler(SchedulerSpec scheduler) override;
+  const placement::DeviceMap& hf_device_map() const override { return components_.map; }
 
   const Components& components() const { return components_; }
 

@@ -24,7 +24,8 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
                                                                                       "UNet2DConditionModel"),
       .vae = load.model<models::AutoencoderKL, models::AutoencoderKLConfig>("vae", "AutoencoderKL"),
       .scheduler = {},
-      .device = load.device()});
+      .device = load.device(),
+      .map = load.hf_device_map()});
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
   pipeline->set_scheduler(load.scheduler());
   return pipeline;

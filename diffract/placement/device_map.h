@@ -1,6 +1,7 @@
 #pragma once
 #include <initializer_list>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -51,6 +52,7 @@ class DeviceMap {
   Json to_json() const;
   /// As Python prints a dict: {'transformer_blocks.0': 0, 'proj_out': 'cpu'}.
   std::string to_text() const;
+  friend std::ostream& operator<<(std::ostream& out, const DeviceMap& map) { return out << map.to_text(); }
   /// Equal names and places, in any order, as Python compares dicts.
   friend bool operator==(const DeviceMap& a, const DeviceMap& b);
 

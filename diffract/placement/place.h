@@ -1,5 +1,4 @@
 #pragma once
-#include <compare>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -34,7 +33,8 @@ class Place {
   /// 0, "cpu" or "disk".
   Json to_json() const;
 
-  friend auto operator<=>(const Place&, const Place&) = default;
+  friend bool operator==(const Place&, const Place&) = default;
+  friend bool operator<(const Place& a, const Place& b) { return a.value_ < b.value_; }
 
  private:
   struct Raw {

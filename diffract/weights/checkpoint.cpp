@@ -29,7 +29,7 @@ std::vector<int64_t> torch_shape(const io::TensorInfo& info) {
 
 }  // namespace
 
-std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files) {
+std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files, UseObserver observe) {
   auto checkpoint = std::make_shared<Checkpoint>();
   for (const auto& path : files.files) {
     const auto file = io::SafetensorsFile::open(path);
@@ -44,10 +44,21 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files)
     }
   }
   checkpoint->description_ = files.description;
+  checkpoint->observe_ = std::move(observe);
+  return checkpoint;
+}
+
+std::shared_ptr<const Checkpoint> Checkpoint::make_meta(Asked asked) {
+  auto checkpoint = std::make_shared<Checkpoint>();
+  checkpoint->asked_ = std::move(asked);
   return checkpoint;
 }
 
 StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) const {
+  if (asked_) {
+    asked_(name, shape);
+    return {at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta)), nullptr, 0};
+  }
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
     throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name,
@@ -61,7 +72,10 @@ StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) 
                           c10::str(shape));
   {
     const std::lock_guard lock(mutex_);
-    used_.insert(name);
+    if (used_.insert(name).second) {
+      used_bytes_ += info->end - info->begin;
+      if (observe_) observe_(used_bytes_, total_bytes_);
+    }
   }
   const auto bytes = file->bytes(*info);
   // The mapping is read-only; no layer writes to its weights. The view keeps the file mapped.

@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -20,13 +21,21 @@ struct StoredTensor {
   uint64_t offset;  // in the file
 };
 
+/// Called when a tensor is used for the first time: how many of the bytes of all tensors have been.
+using UseObserver = std::function<void(uint64_t used_bytes, uint64_t total_bytes)>;
+
 /// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped
 /// files: no byte is read before it is used, and none is copied.
 class Checkpoint {
  public:
   /// Opens and checks every file. Throws CheckpointError for damaged files and for a name that stands in two
   /// of them.
-  static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files);
+  static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files, UseObserver observe = {});
+
+  using Asked = std::function<void(const std::string& name, at::IntArrayRef shape)>;
+  /// A checkpoint without files, for planning: it claims to have no tensor, yet gives every one that is asked
+  /// for, without data (on the meta device), and tells `asked` of it.
+  static std::shared_ptr<const Checkpoint> make_meta(Asked asked);
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was
@@ -44,12 +53,15 @@ class Checkpoint {
     std::shared_ptr<const io::SafetensorsFile> file;
     const io::TensorInfo* info;
   };
+  Asked asked_;              // of one without files
   std::string description_;  // names the component in messages
   std::unordered_map<std::string, Entry> tensors_;
   int64_t total_elements_ = 0;
   uint64_t total_bytes_ = 0;
   mutable std::mutex mutex_;
   mutable std::set<std::string> used_;
+  mutable uint64_t used_bytes_ = 0;
+  UseObserver observe_;
 };
 
 }  // namespace diffract::weights

@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
 
 at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
-  return tensor.device() == device ? tensor : tensor.to(device);
+  const bool is_there = tensor.device() == device || tensor.is_meta();  // meta: only shapes are asked for
+  return is_there ? tensor : tensor.to(device);
 }
 
 }  // namespace
@@ -21,7 +22,8 @@ WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const ten
 
 WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
                          ModelPlacement placement, std::shared_ptr<WeightStream> stream) {
-  const bool widen = checkpoint->total_elements() < kWidenBelowElements;
+  // A map's budgets are for the weights as they are stored.
+  const bool widen = checkpoint->total_elements() < kWidenBelowElements && placement.map.empty();
   root_ = std::make_shared<const Root>(Root{.checkpoint = std::move(checkpoint),
                                             .policy = policy,
                                             .placement = std::move(placement),
@@ -47,7 +49,12 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   const auto& storage = root_->policy.storage;  // rounds small tensors in the same way as large ones
   const at::ScalarType kept = storage.value_or(stored.view.scalar_type());
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;
-  if (!part_) return on_device(converted(stored.view, storage, dtype), placed_device());
+  if (!part_) {
+    at::Tensor placed = on_device(converted(stored.view, storage, dtype), placed_device());
+    if (root_->stream && placed.device() == root_->stream->device())
+      root_->stream->add_resident(placed.nbytes());
+    return placed;
+  }
   const at::Tensor view = stored.view;
   part_->add({.module_name = placement::join_name(module_, name),
               .name = std::move(full_name),

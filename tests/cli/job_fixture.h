@@ -12,6 +12,7 @@
 #include "diffract/core/file.h"
 #include "diffract/core/json.h"
 #include "tests/support/ranks.h"
+#include "tests/support/temp_folder.h"
 
 namespace diffract::test {
 
@@ -35,15 +36,15 @@ class JobTest : public ::testing::Test {
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
-  ProgramResult alone(const std::vector<std::string>& more, const std::string& output) const {
-    return Process({.command = command(more, output), .folder = folder_.path().string()}).finish();
+  ProcessEnd alone(const std::vector<std::string>& more, const std::string& output) const {
+    return RunningProcess(command(more, output), {}, folder_.path().string()).wait(std::chrono::seconds(120));
   }
-  std::vector<ProgramResult> together(int world_size, const std::vector<std::string>& more,
-                                      const std::string& output) const {
-    return Ranks({.world_size = world_size,
-                  .command = command(more, output),
-                  .folder = folder_.path().string()})
-        .finish();
+  std::vector<ProcessEnd> together(int world_size, const std::vector<std::string>& more,
+                                   const std::string& output) const {
+    std::vector<ProcessEnd> results;
+    for (auto& rank : start_ranks(command(more, output), world_size, free_port(), folder_.path().string()))
+      results.push_back(rank.wait(std::chrono::seconds(120)));
+    return results;
   }
   static std::string bytes(const std::filesystem::path& file) { return load_text(file, 1 << 24); }
 

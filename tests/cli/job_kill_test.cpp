@@ -106,15 +106,13 @@ class JobKill : public JobTest {
     std::set<std::string> finished;  // batches, as the workers' logs say
     for (int restart = 0; restart <= most; ++restart) {
       const bool kills = outcome.kills < most;
-      const Ranks ranks({.world_size = kWorkers,
-                         .command = command(prompts(kImages), name + "/{index}.png"),
-                         .folder = folder_.path().string(),
-                         .port = store.endpoint().port,
-                         .environment = {{"TORCHELASTIC_USE_AGENT_STORE", "True"},
-                                         {"TORCHELASTIC_RUN_ID", name},
-                                         {"TORCHELASTIC_RESTART_COUNT", std::to_string(restart)},
-                                         {"TORCHELASTIC_MAX_RESTARTS", std::to_string(most)},
-                                         {"DIFFRACT_LOG", "debug"}}});
+      auto ranks = start_ranks(command(prompts(kImages), name + "/{index}.png"), kWorkers,
+                               store.endpoint().port, folder_.path().string(),
+                               {{"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                {"TORCHELASTIC_RUN_ID", name},
+                                {"TORCHELASTIC_RESTART_COUNT", std::to_string(restart)},
+                                {"TORCHELASTIC_MAX_RESTARTS", std::to_string(most)},
+                                {"DIFFRACT_LOG", "debug"}});
       const bool done = kills ? survive_a_kill(ranks, outcome) : wait_for_all(ranks);
       read_logs(ranks, finished, outcome);
       if (done) break;
@@ -128,37 +126,37 @@ class JobKill : public JobTest {
   }
 
   // True when the job was done before the moment came.
-  bool survive_a_kill(const Ranks& ranks, Outcome& outcome) {
-    const auto& victim = ranks.processes[random_() % kWorkers];
+  bool survive_a_kill(std::vector<RunningProcess>& ranks, Outcome& outcome) {
+    auto& victim = ranks[random_() % kWorkers];
     const milliseconds moment(random_() % static_cast<unsigned>(undisturbed_.count() + 1));
-    if (victim->wait(moment)) {
-      EXPECT_EQ(victim->wait(milliseconds(0)), 0) << victim->err();
+    if (victim.wait_for(moment)) {
+      EXPECT_EQ(victim.wait_for(milliseconds(0)), 0) << victim.errors();
       return wait_for_all(ranks);
     }
-    victim->send(SIGKILL);
+    victim.signal(SIGKILL);
     ++outcome.kills;
     // A launcher ends the others of the group: politely, or at once.
     const int signal = random_() % 2 ? SIGTERM : SIGKILL;
-    for (const auto& process : ranks.processes) process->send(signal);
-    for (const auto& process : ranks.processes) {
-      EXPECT_TRUE(process->wait(std::chrono::seconds(30))) << "does not end";
-      outcome.ended += process->wait(milliseconds(0)) != 0 ? 1 : 0;
+    for (auto& process : ranks) process.signal(signal);
+    for (auto& process : ranks) {
+      EXPECT_TRUE(process.wait_for(std::chrono::seconds(30))) << "does not end";
+      outcome.ended += process.wait_for(milliseconds(0)) != 0 ? 1 : 0;
     }
     return false;
   }
 
-  static bool wait_for_all(const Ranks& ranks) {
-    for (const auto& process : ranks.processes)
-      EXPECT_EQ(process->wait(std::chrono::seconds(60)), 0) << process->err();
+  static bool wait_for_all(std::vector<RunningProcess>& ranks) {
+    for (auto& process : ranks) EXPECT_EQ(process.wait_for(std::chrono::seconds(60)), 0) << process.errors();
     return true;
   }
 
   // Counts the batches that were begun, and those that were begun although an earlier start had finished
   // them.
-  static void read_logs(const Ranks& ranks, std::set<std::string>& finished, Outcome& outcome) {
+  static void read_logs(const std::vector<RunningProcess>& ranks, std::set<std::string>& finished,
+                        Outcome& outcome) {
     std::set<std::string> now;
-    for (const auto& process : ranks.processes) {
-      std::istringstream log(process->err());
+    for (const auto& process : ranks) {
+      std::istringstream log(process.errors());
       for (std::string line; std::getline(log, line);) {
         const size_t at = line.find("batch ");
         if (at == std::string::npos) continue;

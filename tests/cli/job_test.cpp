@@ -226,16 +226,16 @@ TEST_F(JobTest, GoesOnUnderTheLauncherWhenAWorkerIsKilled) {
   auto launched = command(options, output);
   const std::vector<std::string> launcher = {"launch", "--nproc-per-node", "2", "--max-restarts", "1"};
   launched.insert(launched.begin() + 1, launcher.begin(), launcher.end());
-  Process job({.command = launched, .folder = folder_.path().string()});
+  RunningProcess job(launched, {}, folder_.path().string());
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!fs::exists(folder_ / "out/manifest.jsonl") || bytes(folder_ / "out/manifest.jsonl").size() < 2000) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << job.err();
-    ASSERT_FALSE(job.wait(std::chrono::milliseconds(2))) << job.err();
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << job.errors();
+    ASSERT_FALSE(job.wait_for(std::chrono::milliseconds(2))) << job.errors();
   }
   const auto workers = workers_with(output);
   ASSERT_EQ(workers.size(), 2u);
   ::kill(workers[1], SIGKILL);
-  const auto result = job.finish();
+  const auto result = job.wait();
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.err.find("was killed by SIGKILL"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("pictures are there already"), std::string::npos) << result.err;

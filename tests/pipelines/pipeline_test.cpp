@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "diffract/core/error.h"
 #include "diffract/pipelines/builtin_models.h"
 #include "diffract/pipelines/image_processor.h"
@@ -22,6 +24,20 @@ Request request(const std::function<void(Request&)>& change = {}) {
   Request r{.prompt = {"a dog"}, .num_inference_steps = 2, .height = 64, .width = 64};
   if (change) change(r);
   return r;
+}
+
+TEST(StableDiffusionPipeline, ReportsHowFarItsModelsAreLoaded) {
+  std::map<std::string, LoadReport> last;
+  DiffusionPipeline::from_pretrained(
+      test::data("reference/checkpoints/sd15").string(), {.on_load = [&](const LoadReport& report) {
+        EXPECT_GT(report.bytes, last[report.component].bytes) << report.component;
+        last[report.component] = report;
+      }});
+  ASSERT_EQ(last.size(), 3u);
+  for (const char* component : {"text_encoder", "unet", "vae"}) {
+    ASSERT_EQ(last.count(component), 1u) << component;
+    EXPECT_GT(last[component].bytes, 0.9 * static_cast<double>(last[component].total_bytes)) << component;
+  }
 }
 
 TEST(StableDiffusionPipeline, NamesTheArgumentThatIsWrong) {

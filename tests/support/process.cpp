@@ -89,9 +89,25 @@ RunningProcess::~RunningProcess() {
   fs::remove_all(folder_, ignored);
 }
 
-void RunningProcess::signal(int number) const { ::kill(pid_, number); }
+void RunningProcess::signal(int number) const {
+  if (running_) ::kill(pid_, number);
+}
 
 std::string RunningProcess::output() const { return read_all(folder_ + "/out"); }
+std::string RunningProcess::errors() const { return read_all(folder_ + "/err"); }
+
+int RunningProcess::exit_code() const {
+  return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
+}
+
+std::optional<int> RunningProcess::wait_for(std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (!ended()) {
+    if (std::chrono::steady_clock::now() >= deadline) return {};
+    std::this_thread::sleep_for(kPause);
+  }
+  return exit_code();
+}
 
 bool RunningProcess::ended() {
   if (running_ && ::waitpid(pid_, &status_, WNOHANG) == pid_) running_ = false;
@@ -120,8 +136,7 @@ ProcessEnd RunningProcess::wait(std::chrono::seconds timeout) {
     if (std::chrono::steady_clock::now() > deadline) ::kill(-pid_, SIGKILL);
     std::this_thread::sleep_for(kPause);
   }
-  const int code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
-  return {.exit_code = code, .out = read_all(folder_ + "/out"), .err = read_all(folder_ + "/err")};
+  return {.exit_code = exit_code(), .out = read_all(folder_ + "/out"), .err = read_all(folder_ + "/err")};
 }
 
 }  // namespace diffract::test

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,13 +35,17 @@ class RunningProcess {
   /// the process ends or the time is over.
   bool wait_for_output(const std::string& text, size_t times = 1,
                        std::chrono::seconds timeout = std::chrono::seconds(60)) const;
-  /// Its standard output so far.
+  /// Its standard output and error so far.
   std::string output() const;
+  std::string errors() const;
+  /// Its exit code if it ends within `timeout`; it is left alone otherwise.
+  std::optional<int> wait_for(std::chrono::milliseconds timeout);
   /// Waits for its end; beyond the timeout it is killed, which gives exit code 137.
   ProcessEnd wait(std::chrono::seconds timeout = std::chrono::seconds(60));
 
  private:
   bool ended();
+  int exit_code() const;
   std::string folder_;  // with its streams
   int pid_ = -1, status_ = 0;
   bool running_ = true;

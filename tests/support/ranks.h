@@ -1,31 +1,35 @@
 #pragma once
-#include <memory>
+#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "tests/support/program.h"
+#include "diffract/distributed/network.h"
+#include "tests/support/process.h"
 
 namespace diffract::test {
 
-/// A free TCP port of this machine.
-uint16_t free_port();
+inline uint16_t free_port() {
+  return distributed::listen_on({.host = "127.0.0.1", .port = 0}, "the test").at.port;
+}
 
-/// The processes of a job on this machine, started with torchrun's environment as if by hand.
-struct Ranks {
-  struct Start {
-    int world_size = 1;
-    std::vector<std::string> command;
-    std::string folder = ".";
-    uint16_t port = 0;  // of the store; 0: a free one, where rank 0 serves it
-    std::vector<std::pair<std::string, std::string>> environment = {};
-  };
-  explicit Ranks(const Start& start);
+/// The environment of one rank, as torchrun sets it.
+inline std::map<std::string, std::string> environment(int rank, int size, uint16_t port) {
+  return {{"RANK", std::to_string(rank)},       {"WORLD_SIZE", std::to_string(size)},
+          {"LOCAL_RANK", std::to_string(rank)}, {"LOCAL_WORLD_SIZE", std::to_string(size)},
+          {"MASTER_ADDR", "127.0.0.1"},         {"MASTER_PORT", std::to_string(port)}};
+}
 
-  /// Waits for all; their results by rank.
-  std::vector<ProgramResult> finish();
-
-  std::vector<std::unique_ptr<Process>> processes;
-};
+/// Starts a program as all ranks of a job on this machine; `more` is added to their environment.
+inline std::vector<RunningProcess> start_ranks(const std::vector<std::string>& command, int size,
+                                               uint16_t port, const std::string& folder,
+                                               const std::map<std::string, std::string>& more = {}) {
+  std::vector<RunningProcess> ranks;
+  for (int rank = 0; rank < size; ++rank) {
+    auto variables = environment(rank, size, port);
+    variables.insert(more.begin(), more.end());
+    ranks.emplace_back(command, variables, folder);
+  }
+  return ranks;
+}
 
 }  // namespace diffract::test

@@ -33,9 +33,13 @@ pipelines::LoadOptions ReferenceCase::load_options() const {
 
 pipelines::DiffusionPipeline ReferenceCase::load() const {
   auto pipeline = pipelines::DiffusionPipeline::from_pretrained(checkpoint().string(), load_options());
+  set_scheduler(pipeline);
+  return pipeline;
+}
+
+void ReferenceCase::set_scheduler(pipelines::DiffusionPipeline& pipeline) const {
   if (json_.contains("scheduler"))
     pipeline.set_scheduler(json_["scheduler"]["class"], json_["scheduler"].value("config", Json::object()));
-  return pipeline;
 }
 
 pipelines::Request ReferenceCase::request() const {

@@ -19,6 +19,8 @@ class ReferenceCase {
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path checkpoint() const;
   pipelines::LoadOptions load_options() const;
+  /// Gives a pipeline the case's scheduler.
+  void set_scheduler(pipelines::DiffusionPipeline& pipeline) const;
   /// The pipeline with the case's scheduler.
   pipelines::DiffusionPipeline load() const;
   pipelines::Request request() const;
