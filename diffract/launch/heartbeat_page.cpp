@@ -41,7 +41,7 @@ HeartbeatPage::Silence HeartbeatPage::silence(Clock::time_point now) {
     changed_ = now;
   }
   if (value == 0) return {};
-  constexpr uint64_t kMostMs = 24 * 3600 * 1000;  // whatever a worker may write
+  constexpr uint64_t kMostMs = 86'400'000;  // a day, whatever a worker may write
   const std::chrono::milliseconds allowance(std::min(words[1].load(std::memory_order_relaxed), kMostMs));
   return {.total = now - changed_, .allowed = allowance};
 }

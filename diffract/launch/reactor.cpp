@@ -16,7 +16,7 @@ void Reactor::after(Clock::duration delay, std::function<void()> due) {
 }
 
 void Reactor::every(Clock::duration interval, std::function<void()> due) {
-  after(interval, [this, interval, due] {
+  after(interval, [this, interval, due = std::move(due)] {
     due();
     every(interval, due);
   });

@@ -63,6 +63,17 @@ TEST(Orphans, NoneWhenTheAgentWasStoppedBefore) {
   EXPECT_TRUE(launcher.all_gone(Milliseconds(2000)));
 }
 
+TEST(Orphans, NoWorkerOutlivesBoth) {
+  RunningLauncher launcher({"--nproc-per-node=2", kWorker, "beat", "300"});
+  ASSERT_TRUE(test::wait_until([&] { return launcher.processes_of(kWorker).size() == 2; }));
+  const pid_t agent = agent_of(launcher);
+  launcher.signal(SIGSTOP);  // so that it cannot clean up for the agent
+  ::kill(agent, SIGKILL);
+  launcher.signal(SIGKILL);
+  EXPECT_EQ(launcher.wait(), 128 + SIGKILL);
+  EXPECT_TRUE(launcher.all_gone(Milliseconds(2000)));
+}
+
 TEST(Orphans, NoneAfterSuccessFailureOrASignal) {
   for (const std::string end : {"exit 0", "exit 3", "kill -TERM $PPID; exec sleep 300"}) {
     RunningLauncher launcher(
