@@ -4,6 +4,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/tensor/dtype.h"
 #include "diffract/weights/host_budget.h"
 
 namespace diffract::pipelines {
@@ -15,8 +16,10 @@ using placement::Place;
 
 // The accelerators that a map's numbers mean: those of the device that was asked for, else CUDA's. Sim
 // devices are for tests, which say how much memory they have.
-tensor::DeviceBackend* accelerator(at::Device device) {
+tensor::DeviceBackend* accelerator(at::Device device, const std::string& map) {
   if (!device.is_cpu()) return &tensor::backend_of(device);
+  for (const char* kind : {"cuda", "sim"})  // a map may be one device's name
+    if (map.starts_with(kind)) return &tensor::backend_of(tensor::parse_device(map));
   if (auto* cuda = tensor::find_backend("cuda"); cuda && cuda->device_count() > 0) return cuda;
   return std::getenv("DIFFRACT_SIM_MEMORY") ? tensor::find_backend("sim") : nullptr;
 }
@@ -63,7 +66,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
                                       const std::function<PipelineLayout(bool)>& lay_out) {
   ModelPlacements placed(request.device);
   if (!request.device_map.is_given() && request.max_memory.empty()) return placed;
-  tensor::DeviceBackend* backend = accelerator(request.device);
+  tensor::DeviceBackend* backend = accelerator(request.device, request.device_map.text());
   if (backend) placed.accelerator_ = backend->type();
   const PipelineLayout layout = lay_out(backend != nullptr);
   const MaxMemory memory = request.max_memory.empty() ? all_memory(backend) : request.max_memory;
