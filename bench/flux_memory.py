@@ -21,11 +21,11 @@ STAGES = [("encode", [], 12.9), ("denoise", ["256", "256"], 12.9), ("decode", ["
 class Limit:
     """A control group for one process after the other."""
 
-    def __init__(self):
+    def __init__(self, limit=LIMIT):
         v2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
         self.folder = Path("/sys/fs/cgroup" if v2 else "/sys/fs/cgroup/memory") / f"diffract-{os.getpid()}"
         self.folder.mkdir()
-        (self.folder / ("memory.max" if v2 else "memory.limit_in_bytes")).write_text(str(LIMIT))
+        (self.folder / ("memory.max" if v2 else "memory.limit_in_bytes")).write_text(str(limit))
         self.peak_file = self.folder / ("memory.peak" if v2 else "memory.max_usage_in_bytes")
 
     def run(self, command):

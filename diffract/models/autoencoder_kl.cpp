@@ -1,6 +1,7 @@
 #include "diffract/models/autoencoder_kl.h"
 
 #include "diffract/core/error.h"
+#include "diffract/tensor/memory_errors.h"
 
 namespace diffract::models {
 namespace {
@@ -33,10 +34,12 @@ Tensor AutoencoderKL::decode(const Tensor& latents) const {
   if (latents.dim() != 4 || latents.size(1) != config_.latent_channels || latents.numel() == 0)
     throw UsageError("vae: latents have shape {}; expected [batch, {}, height, width]",
                      c10::str(latents.sizes()), config_.latent_channels);
-  std::vector<Tensor> images;
-  for (const Tensor& one : latents.to(arithmetic_).split(1))
-    images.push_back(decoder_(post_quant_conv_ ? (*post_quant_conv_)(one) : one).to(at::kFloat));
-  return at::cat(images);
+  return tensor::with_memory_errors([&] {
+    std::vector<Tensor> images;
+    for (const Tensor& one : latents.to(arithmetic_).split(1))
+      images.push_back(decoder_(post_quant_conv_ ? (*post_quant_conv_)(one) : one).to(at::kFloat));
+    return at::cat(images);
+  });
 }
 
 }  // namespace diffract::models

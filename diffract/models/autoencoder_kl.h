@@ -23,7 +23,8 @@ class AutoencoderKL {
   /// Not scaled by scaling_factor. Throws UsageError for other shapes.
   LatentDistribution encode(const Tensor& pixels) const;
   /// Pixels [B, out_channels, H, W], about [-1, 1], of `latents` [B, latent_channels, h, w] that were divided
-  /// by scaling_factor. One image at a time, so that the peak of memory is one image's.
+  /// by scaling_factor. One image at a time, so that the peak of memory is one image's. Throws MemoryError
+  /// when that is too much.
   Tensor decode(const Tensor& latents) const;
 
   const AutoencoderKLConfig& config() const { return config_; }

@@ -4,6 +4,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/tensor/dtype.h"
 #include "diffract/weights/host_budget.h"
 
 namespace diffract::pipelines {
@@ -42,8 +43,10 @@ void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor:
 
 }  // namespace
 
-tensor::DeviceBackend* accelerator_backend(at::Device device) {
+tensor::DeviceBackend* accelerator_backend(at::Device device, const std::string& map) {
   if (!device.is_cpu()) return &tensor::backend_of(device);
+  for (const char* kind : {"cuda", "sim"})  // a map may be one device's name
+    if (map.starts_with(kind)) return &tensor::backend_of(tensor::parse_device(map));
   if (auto* cuda = tensor::find_backend("cuda"); cuda && cuda->device_count() > 0) return cuda;
   return std::getenv("DIFFRACT_SIM_MEMORY") ? tensor::find_backend("sim") : nullptr;
 }
@@ -60,7 +63,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
                                       const std::function<PipelineLayout(bool)>& lay_out) {
   ModelPlacements placed(request.device);
   if (!request.device_map.is_given() && request.max_memory.empty()) return placed;
-  tensor::DeviceBackend* backend = accelerator_backend(request.device);
+  tensor::DeviceBackend* backend = accelerator_backend(request.device, request.device_map.text());
   if (backend) placed.accelerator_ = backend->type();
   const PipelineLayout layout = lay_out(backend != nullptr);
   const MaxMemory memory =

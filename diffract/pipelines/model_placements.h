@@ -17,9 +17,9 @@ struct PlacementRequest {
   std::string offload_folder;
 };
 
-/// The accelerators that a map's numbers mean: those of the device that was asked for, else CUDA's; null
-/// without any. Sim devices are for tests, which say how much memory they have.
-tensor::DeviceBackend* accelerator_backend(at::Device device);
+/// The accelerators that a map's numbers mean: those of the device that was asked for, or that `map` names,
+/// else CUDA's; null without any. Sim devices are for tests, which say how much memory they have.
+tensor::DeviceBackend* accelerator_backend(at::Device device, const std::string& map = "");
 /// What is free on each device of `backend` (null: there is none) and on the CPU.
 placement::MaxMemory free_memory(const tensor::DeviceBackend* backend);
 
