@@ -25,14 +25,27 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
 
 Attention::Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape,
                      Bias qkv_bias, const AttentionNames& names)
-    : to_q_(w / names.q, widths.query, widths.inner, qkv_bias),
-      to_k_(w / names.k, widths.context, widths.inner, qkv_bias),
-      to_v_(w / names.v, widths.context, widths.inner, qkv_bias),
-      to_out_(w / names.out, widths.inner, widths.query),
-      shape_(shape) {}
+    : to_out_(w / names.out, widths.inner, widths.query), shape_(shape) {
+  const Linear q(w / names.q, widths.query, widths.inner, qkv_bias);
+  const Linear k(w / names.k, widths.context, widths.inner, qkv_bias);
+  const Linear v(w / names.v, widths.context, widths.inner, qkv_bias);
+  if (widths.query == widths.context) {
+    to_qkv_.emplace(std::vector{q, k, v});
+  } else {
+    to_q_.emplace(q);
+    to_kv_.emplace(std::vector{k, v});
+  }
+}
 
-Tensor Attention::operator()(const Tensor& x, const Tensor& context) const {
-  return to_out_(attend(to_q_(x), to_k_(context), to_v_(context), shape_));
+Tensor Attention::operator()(const Tensor& x, const Tensor& context, const Tensor& residual) const {
+  std::vector<Tensor> qkv;
+  if (to_qkv_ && x.is_same(context)) {
+    qkv = (*to_qkv_)(x);
+  } else {
+    qkv = to_qkv_ ? to_qkv_->some(context, 1, 3) : (*to_kv_)(context);
+    qkv.insert(qkv.begin(), to_qkv_ ? to_qkv_->some(x, 0, 1).front() : (*to_q_)(x));
+  }
+  return to_out_(attend(qkv[0], qkv[1], qkv[2], shape_), {.residual = residual});
 }
 
 }  // namespace diffract::nn

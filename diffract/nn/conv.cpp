@@ -1,14 +1,40 @@
 #include "diffract/nn/conv.h"
 
+#include "diffract/kernels/bias_residual.h"
+
 namespace diffract::nn {
+namespace {
+
+// cuDNN's convolutions for the matrix units read channels-last.
+Weight laid_out(Weight weight) {
+  if (!weight.stored().is_cuda()) return weight;
+  return {weight.stored().contiguous(at::MemoryFormat::ChannelsLast), weight.arithmetic()};
+}
+
+// [B, C, H, W] <-> [B, H, W, C], without a copy where it is channels-last.
+Tensor pixels_last(const Tensor& x) { return x.permute({0, 2, 3, 1}); }
+Tensor pixels_first(const Tensor& x) { return x.permute({0, 3, 1, 2}); }
+
+}  // namespace
 
 Conv2d::Conv2d(const WeightScope& w, int64_t in, int64_t out, ConvShape shape)
-    : weight_(w.weight("weight", {out, in, shape.kernel, shape.kernel})),
+    : weight_(laid_out(w.weight("weight", {out, in, shape.kernel, shape.kernel}))),
       bias_(w.tensor("bias", {out})),
       shape_(shape) {}
 
-Tensor Conv2d::operator()(const Tensor& x) const {
-  return at::conv2d(x, weight_.get(), bias_, shape_.stride, shape_.padding);
+Tensor Conv2d::without_bias(const Tensor& x) const {
+  return at::conv2d(x, weight_.get(), {}, shape_.stride, shape_.padding);
+}
+
+Tensor Conv2d::operator()(const Tensor& x, const Tensor& residual) const {
+  if (!x.is_cuda()) {
+    Tensor y = at::conv2d(x, weight_.get(), bias_, shape_.stride, shape_.padding);
+    return residual.defined() ? y.add_(residual) : y;
+  }
+  if (!is_pointwise()) return kernels::bias_residual(without_bias(x), bias_, residual);
+  const Tensor pixels = x.contiguous(at::MemoryFormat::ChannelsLast);
+  return pixels_first(kernels::linear(pixels_last(pixels), weight_.get().flatten(1), bias_,
+                                      {.residual = residual.defined() ? pixels_last(residual) : Tensor()}));
 }
 
 }  // namespace diffract::nn

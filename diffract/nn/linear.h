@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include "diffract/kernels/linear.h"
 #include "diffract/weights/weight_scope.h"
 
 namespace diffract::nn {
@@ -15,7 +16,12 @@ enum class Bias { yes, no };
 class Linear {
  public:
   Linear(const WeightScope& w, int64_t in, int64_t out, Bias bias = Bias::yes);
-  Tensor operator()(const Tensor& x) const;
+  Linear(Weight weight, Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  /// `end`: what is done to the product before it is written.
+  Tensor operator()(const Tensor& x, const kernels::LinearEnd& end = {}) const;
+
+  const Weight& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
 
  private:
   Weight weight_;  // [out, in]
