@@ -57,7 +57,7 @@ class Bench {
       return is_norm_scale ? values.add_(1) : values;
     };
     const auto has = [](const std::string& name) { return name == "shared.weight"; };
-    return {weights::Checkpoint::made(make, has), {.storage = dtype, .arithmetic = dtype}};
+    return {weights::Checkpoint::made(make, has), {.storage = dtype, .arithmetic = dtype}, at::Device(at::kCUDA, 0)};
   }
 
   // Times `work`, as it is and as a recorded graph, and prints a line.

@@ -72,6 +72,8 @@ class SafetensorsFile {
   /// Null when there is none of that name.
   const TensorInfo* find(std::string_view name) const;
   std::span<const std::byte> bytes(const TensorInfo& tensor) const;
+  /// Where the tensor begins in the file.
+  uint64_t offset(const TensorInfo& tensor) const { return header_.data_begin + tensor.begin; }
   const std::filesystem::path& path() const { return path_; }
 
  private:

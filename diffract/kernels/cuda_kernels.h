@@ -20,6 +20,7 @@ struct CudaKernels {
   Tensor (*linear)(const Tensor&, const Tensor& weight, const Tensor& bias, const LinearEnd&);
   Tensor (*bias_residual)(const Tensor&, const Tensor& bias, const Tensor& residual);
   Tensor (*guide)(const Tensor&, double scale);
+  void (*copy_into)(const Tensor& to, const Tensor& from);
   Tensor (*step_along)(const Tensor&, const Tensor&, double factor);
   std::unique_ptr<RecordedGraph> (*record)(const Tensor& on_its_device, const std::function<void()>& work);
 };

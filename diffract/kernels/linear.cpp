@@ -13,6 +13,13 @@ Tensor plain::linear(const Tensor& x, const Tensor& weight, const Tensor& bias, 
   return end.out;
 }
 
+void copy_into(const Tensor& to, const Tensor& from) {
+  if (const auto* cuda = cuda_kernels(from))
+    cuda->copy_into(to, from);
+  else
+    to.copy_(from);
+}
+
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end) {
   if (const auto* cuda = cuda_kernels(x)) return cuda->linear(x, weight, bias, end);
   return plain::linear(x, weight, bias, end);

@@ -19,7 +19,8 @@ bool same_shapes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
 
 Tensor StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
   const auto* cuda = inputs.empty() ? nullptr : cuda_kernels(inputs.front());
-  if (!cuda || most_graphs_ == 0) return step(inputs);
+  const std::unique_lock lock(busy_, std::try_to_lock);
+  if (!cuda || most_graphs_ == 0 || !lock.owns_lock()) return step(inputs);
   auto found = std::find_if(graphs_.begin(), graphs_.end(),
                             [&](const Recorded& r) { return same_shapes(r.inputs, inputs); });
   if (found == graphs_.end()) {

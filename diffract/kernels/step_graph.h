@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace diffract::kernels {
@@ -26,7 +27,8 @@ class StepGraphs {
   explicit StepGraphs(size_t most_graphs = 4) : most_graphs_(most_graphs) {}
 
   /// step(inputs), all tensors on one device. `step` must not wait for the GPU, and must give the same for the
-  /// same inputs. The result is the caller's.
+  /// same inputs. The result is the caller's. Calls from several threads are safe: one uses the graphs, the
+  /// others call the step.
   Tensor run(const std::vector<Tensor>& inputs, const Step& step);
   size_t size() const { return graphs_.size(); }
 
@@ -37,6 +39,7 @@ class StepGraphs {
     Tensor output;
   };
   size_t most_graphs_;
+  std::mutex busy_;
   std::list<Recorded> graphs_;  // the last used first
 };
 

@@ -32,7 +32,7 @@ class AutoencoderKL {
   AutoencoderKLConfig config_;
   VaeEncoder encoder_;
   VaeDecoder decoder_;
-  std::optional<nn::Conv2d> quant_conv_, post_quant_conv_;
+  std::optional<nn::Placed<nn::Conv2d>> quant_conv_, post_quant_conv_;
   at::ScalarType arithmetic_;
 };
 

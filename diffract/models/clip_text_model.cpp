@@ -5,17 +5,11 @@
 namespace diffract::models {
 namespace {
 
-// Checkpoints saved by transformers before version 5 have their tensors below "text_model".
+// Checkpoints saved by transformers before version 5 have their tensors below "text_model"; the module
+// itself, and so a device map, has not.
 WeightScope text_root(const WeightScope& w) {
-  const WeightScope below = w / "text_model";
+  const WeightScope below = w.child("", "text_model");
   return (below / "final_layer_norm").has("weight") ? below : w;
-}
-
-std::vector<CLIPEncoderLayer> make_layers(const WeightScope& w, const CLIPTextConfig& config) {
-  std::vector<CLIPEncoderLayer> layers;
-  layers.reserve(static_cast<size_t>(config.num_hidden_layers));
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) layers.emplace_back(w / i, config);
-  return layers;
 }
 
 }  // namespace
@@ -56,10 +50,11 @@ Tensor CLIPEncoderLayer::operator()(const Tensor& input) const {
 
 CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const WeightScope& weights)
     : config_(c),
+      device_(weights.device()),
       token_embedding_(text_root(weights) / "embeddings" / "token_embedding", c.vocab_size, c.hidden_size),
       position_embedding_(text_root(weights) / "embeddings" / "position_embedding", c.max_position_embeddings,
                           c.hidden_size),
-      layers_(make_layers(text_root(weights) / "encoder" / "layers", c)),
+      layers_(text_root(weights) / "encoder" / "layers", c.num_hidden_layers, c),
       final_layer_norm_(text_root(weights) / "final_layer_norm", c.hidden_size, c.layer_norm_eps) {}
 
 CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t clip_skip) const {
@@ -74,15 +69,18 @@ CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t
     throw UsageError("clip_skip {}: expected 0 to {}, one less than the text encoder's layers", clip_skip,
                      config_.num_hidden_layers - 1);
 
-  Tensor x = token_embedding_(input_ids) + position_embedding_(at::arange(tokens, input_ids.options()));
+  Tensor x = token_embedding_(input_ids);
+  x = x + nn::beside(x, position_embedding_(at::arange(tokens, input_ids.options())));
   for (size_t i = 0; i + static_cast<size_t>(clip_skip) < layers_.size(); ++i) x = layers_[i](x);
-  x = final_layer_norm_(x);
+  x = nn::to_device(final_layer_norm_(x), device_);
 
   // Older configs carry eos_token_id 2, which no text contains; CLIP's end token is then the largest id.
   const Tensor end = config_.eos_token_id == 2
                          ? input_ids.argmax(1)
                          : input_ids.eq(config_.eos_token_id).to(at::kInt).argmax(1);  // [B]
-  return {.last_hidden_state = x, .pooled = x.index({at::arange(x.size(0), input_ids.options()), end})};
+  const auto pick = [&](const Tensor& indices) { return nn::beside(x, indices); };
+  return {.last_hidden_state = x,
+          .pooled = x.index({pick(at::arange(x.size(0), input_ids.options())), pick(end)})};
 }
 
 }  // namespace diffract::models

@@ -5,6 +5,7 @@
 #include "diffract/core/json.h"
 #include "diffract/nn/activation.h"
 #include "diffract/nn/attention.h"
+#include "diffract/nn/block_list.h"
 #include "diffract/nn/embedding.h"
 #include "diffract/nn/norm.h"
 
@@ -51,17 +52,18 @@ class CLIPTextModel {
   CLIPTextModel(const CLIPTextConfig& config, const WeightScope& weights);
 
   /// Encodes `input_ids`, int64 [B, T] with T up to max_position_embeddings. With `clip_skip` = n the last n
-  /// layers are left out and the final norm follows. Throws UsageError for ids, lengths or a skip out of
-  /// range.
+  /// layers are left out and the final norm follows. The output is on the model's device. Throws UsageError
+  /// for ids, lengths or a skip out of range.
   Output operator()(const Tensor& input_ids, int64_t clip_skip = 0) const;
 
   const CLIPTextConfig& config() const { return config_; }
 
  private:
   CLIPTextConfig config_;
-  nn::Embedding token_embedding_, position_embedding_;
-  std::vector<CLIPEncoderLayer> layers_;
-  nn::LayerNorm final_layer_norm_;
+  at::Device device_;
+  nn::Placed<nn::Embedding> token_embedding_, position_embedding_;
+  nn::BlockList<CLIPEncoderLayer> layers_;
+  nn::Placed<nn::LayerNorm> final_layer_norm_;
 };
 
 }  // namespace diffract::models

@@ -153,7 +153,7 @@ Tensor FluxSingleTransformerBlock::beside_mlp(const Tensor& attended, const Tens
   Tensor both = at::empty({attended.size(0), attended.size(1), (1 + kFeedForwardFactor) * width},
                           attended.options());
   proj_mlp_(normed, {.gelu = true, .out = both.slice(2, width)});
-  both.slice(2, 0, width).copy_(attended);
+  kernels::copy_into(both.slice(2, 0, width), attended);
   return both;
 }
 

@@ -27,6 +27,19 @@ class AdaLayerNorm {
   int64_t vectors_;
 };
 
+/// The norm before the output: its scale and shift are what `temb` gives.
+class AdaLayerNormContinuous {
+ public:
+  AdaLayerNormContinuous(const WeightScope& w, int64_t width) : norm_(w, width, 2) {}
+  Tensor operator()(const Tensor& x, const Tensor& temb) const {
+    const auto out = norm_.modulation(temb);  // scale, then shift: the other way round than in the blocks
+    return norm_(x, /*shift=*/out[1], /*scale=*/out[0]);
+  }
+
+ private:
+  AdaLayerNorm norm_;
+};
+
 /// Queries, keys and values [B, L, heads, d], queries and keys normalised a head and turned by their position.
 struct FluxQkv {
   Tensor query, key, value;
@@ -65,6 +78,10 @@ struct FluxStreams {
   Tensor text;   // [B, T, D]
   Tensor image;  // [B, I, D]
 };
+
+inline FluxStreams to_device(const FluxStreams& streams, at::Device device) {
+  return {.text = nn::to_device(streams.text, device), .image = nn::to_device(streams.image, device)};
+}
 
 /// Text and image with weights of their own, joined in the attention.
 class FluxTransformerBlock {

@@ -25,8 +25,9 @@ FluxTimeTextEmbed::FluxTimeTextEmbed(const WeightScope& w, const FluxTransformer
 Tensor FluxTimeTextEmbed::operator()(const Tensor& sigma, const Tensor& guidance,
                                      const Tensor& pooled) const {
   Tensor embed = timestep_embedder_(sinusoid(sigma).to(pooled.scalar_type()));
-  if (guidance_embedder_) embed = embed + (*guidance_embedder_)(sinusoid(guidance).to(pooled.scalar_type()));
-  return embed + text_embedder_(pooled);
+  if (guidance_embedder_)
+    embed = embed + nn::beside(embed, (*guidance_embedder_)(sinusoid(guidance).to(pooled.scalar_type())));
+  return embed + nn::beside(embed, text_embedder_(pooled));
 }
 
 FluxTransformer2DModel::FluxTransformer2DModel(const FluxTransformer2DConfig& c, const WeightScope& w)
@@ -36,12 +37,14 @@ FluxTransformer2DModel::FluxTransformer2DModel(const FluxTransformer2DConfig& c,
       time_text_embed_(w / "time_text_embed", c),
       transformer_blocks_(w / "transformer_blocks", c.num_layers, c),
       single_transformer_blocks_(w / "single_transformer_blocks", c.num_single_layers, c),
-      norm_out_(w / "norm_out", c.inner_dim(), 2),
+      norm_out_(w / "norm_out", c.inner_dim()),
       proj_out_(w / "proj_out", c.inner_dim(), c.out_channels),
-      arithmetic_(w.arithmetic()) {}
+      arithmetic_(w.arithmetic()),
+      device_(w.device()) {}
 
 Tensor FluxTransformer2DModel::rotary(const Tensor& text_ids, const Tensor& image_ids) const {
-  return nn::rotary_embedding(at::cat({text_ids, image_ids}).to(at::kFloat), config_.axes_dims_rope);
+  const Tensor ids = at::cat({text_ids, image_ids}).to(at::kFloat);
+  return nn::to_device(nn::rotary_embedding(ids, config_.axes_dims_rope), device_);
 }
 
 void FluxTransformer2DModel::check(const Tensor& latents, const Tensor& sigma,
@@ -79,11 +82,10 @@ Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Tensor& s
   FluxStreams streams{.text = context_embedder_(cond.prompt_embeds.to(arithmetic_)),
                       .image = x_embedder_(latents.to(arithmetic_))};
   for (const auto& block : transformer_blocks_) streams = block(streams, temb, cond.rope);
-  Tensor x = at::cat({streams.text, streams.image}, 1);  // [B, T + I, D]
+  Tensor x = at::cat({nn::beside(streams.image, streams.text), streams.image}, 1);  // [B, T + I, D]
   for (const auto& block : single_transformer_blocks_) x = block(x, temb, cond.rope);
-  x = x.slice(1, streams.text.size(1));         // [B, I, D]
-  const auto out = norm_out_.modulation(temb);  // scale, then shift: the other way round than in the blocks
-  return proj_out_(norm_out_(x, /*shift=*/out[1], /*scale=*/out[0])).to(at::kFloat);
+  x = x.slice(1, streams.text.size(1));  // [B, I, D]
+  return nn::beside(latents, proj_out_(norm_out_(x, temb))).to(at::kFloat);
 }
 
 }  // namespace diffract::models

@@ -36,11 +36,11 @@ class FluxTransformer2DModel {
 
   FluxTransformer2DModel(const FluxTransformer2DConfig& config, const WeightScope& weights);
 
-  /// Velocity [B, I, out_channels] of `latents` [B, I, C] at flow time `sigma` [B] in [0, 1], float32. Throws
-  /// UsageError when `cond` does not fit the latents or the config.
+  /// Velocity [B, I, out_channels] of `latents` [B, I, C] at flow time `sigma` [B] in [0, 1], float32, on the
+  /// latents' device. Throws UsageError when `cond` does not fit the latents or the config.
   Tensor operator()(const Tensor& latents, const Tensor& sigma, const Conditioning& cond) const;
 
-  /// Rotary embedding of `text_ids` [T, 3] followed by `image_ids` [I, 3].
+  /// Rotary embedding of `text_ids` [T, 3] followed by `image_ids` [I, 3], on the model's device.
   Tensor rotary(const Tensor& text_ids, const Tensor& image_ids) const;
 
   const FluxTransformer2DConfig& config() const { return config_; }
@@ -49,13 +49,14 @@ class FluxTransformer2DModel {
   void check(const Tensor& latents, const Tensor& sigma, const Conditioning& cond) const;
 
   FluxTransformer2DConfig config_;
-  nn::Linear x_embedder_, context_embedder_;
+  nn::Placed<nn::Linear> x_embedder_, context_embedder_;
   FluxTimeTextEmbed time_text_embed_;
   nn::BlockList<FluxTransformerBlock> transformer_blocks_;
   nn::BlockList<FluxSingleTransformerBlock> single_transformer_blocks_;
-  AdaLayerNorm norm_out_;
-  nn::Linear proj_out_;
+  nn::Placed<AdaLayerNormContinuous> norm_out_;
+  nn::Placed<nn::Linear> proj_out_;
   at::ScalarType arithmetic_;
+  at::Device device_;
 };
 
 }  // namespace diffract::models

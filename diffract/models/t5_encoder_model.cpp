@@ -11,7 +11,7 @@ namespace {
 // Checkpoints may hold the token table under either name, or both.
 WeightScope token_table(const WeightScope& w) {
   const WeightScope shared = w / "shared";
-  return shared.has("weight") ? shared : w / "encoder.embed_tokens";
+  return shared.has("weight") ? shared : w.child("shared", "encoder.embed_tokens");
 }
 
 // The bucket of each distance from -(tokens - 1) to tokens - 1: single distances near, wider ones far off.
@@ -97,6 +97,7 @@ Tensor T5Block::operator()(const Tensor& input, const Tensor& position_bias) con
 
 T5EncoderModel::T5EncoderModel(const T5Config& c, const WeightScope& w)
     : config_(c),
+      device_(w.device()),
       shared_(token_table(w), c.vocab_size, c.d_model),
       relative_attention_bias_(w / "encoder.block.0.layer.0.SelfAttention.relative_attention_bias",
                                c.relative_attention_num_buckets, c.num_heads),
@@ -116,7 +117,7 @@ Tensor T5EncoderModel::operator()(const Tensor& input_ids) const {
   const Tensor bias = position_bias(input_ids.size(1), input_ids.device());
   Tensor x = shared_(input_ids);
   for (const auto& block : blocks_) x = block(x, bias);
-  return final_layer_norm_(x);
+  return nn::to_device(final_layer_norm_(x), device_);
 }
 
 }  // namespace diffract::models

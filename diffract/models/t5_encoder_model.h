@@ -58,7 +58,7 @@ class T5EncoderModel {
   T5EncoderModel(const T5Config& config, const WeightScope& weights);
 
   /// Hidden states [B, T, D] of `input_ids`, int64 [B, T]. Padding is read like any other token, as FLUX was
-  /// trained. Throws UsageError for ids out of range.
+  /// trained. The states are on the model's device. Throws UsageError for ids out of range.
   Tensor operator()(const Tensor& input_ids) const;
 
   const T5Config& config() const { return config_; }
@@ -68,10 +68,11 @@ class T5EncoderModel {
   Tensor position_bias(int64_t tokens, at::Device device) const;
 
   T5Config config_;
-  nn::Embedding shared_;
-  nn::Embedding relative_attention_bias_;  // the first layer's; all layers use it
+  at::Device device_;
+  nn::Placed<nn::Embedding> shared_;
+  nn::Placed<nn::Embedding> relative_attention_bias_;  // the first layer's; all layers use it
   nn::BlockList<T5Block> blocks_;
-  nn::RMSNorm final_layer_norm_;
+  nn::Placed<nn::RMSNorm> final_layer_norm_;
 };
 
 }  // namespace diffract::models

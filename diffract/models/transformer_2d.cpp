@@ -43,7 +43,8 @@ Tensor BasicTransformerBlock::operator()(const Tensor& input, const Tensor& text
 }
 
 Transformer2DModel::Transformer2DModel(const WeightScope& w, const Transformer2DShape& s)
-    : norm_(w / "norm", s.groups, s.channels, 1e-6) {
+    : norm_(w / "norm", s.groups, s.channels, 1e-6),
+      transformer_blocks_(w / "transformer_blocks", s.layers, s) {
   if (s.use_linear_projection) {
     linear_in_.emplace(w / "proj_in", s.channels, s.channels);
     linear_out_.emplace(w / "proj_out", s.channels, s.channels);
@@ -52,7 +53,6 @@ Transformer2DModel::Transformer2DModel(const WeightScope& w, const Transformer2D
     conv_in_.emplace(w / "proj_in", s.channels, s.channels, pointwise);
     conv_out_.emplace(w / "proj_out", s.channels, s.channels, pointwise);
   }
-  for (int64_t i = 0; i < s.layers; ++i) transformer_blocks_.emplace_back(w / "transformer_blocks" / i, s);
 }
 
 Tensor Transformer2DModel::operator()(const Tensor& input, const Tensor& text) const {
@@ -64,7 +64,8 @@ Tensor Transformer2DModel::operator()(const Tensor& input, const Tensor& text) c
   for (const auto& block : transformer_blocks_) x = block(x, text);
   if (linear_out_) x = (*linear_out_)(x);
   x = x.transpose(1, 2).reshape({batch, channels, height, width});
-  return conv_out_ ? (*conv_out_)(x, input) : input + x;
+  if (conv_out_) return (*conv_out_)(x, input);
+  return nn::beside(x, input) + x;
 }
 
 }  // namespace diffract::models

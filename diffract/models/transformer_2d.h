@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "diffract/nn/attention.h"
+#include "diffract/nn/block_list.h"
 #include "diffract/nn/conv.h"
 #include "diffract/nn/norm.h"
 
@@ -56,11 +57,11 @@ class Transformer2DModel {
                     const Tensor& text) const;  // [B, C, H, W], [B, T, cross] -> [B, C, H, W]
 
  private:
-  nn::GroupNorm norm_;
+  nn::Placed<nn::GroupNorm> norm_;
   // Exactly one pair is there: 1x1 convolutions, or linear layers where use_linear_projection is set.
-  std::optional<nn::Conv2d> conv_in_, conv_out_;
-  std::optional<nn::Linear> linear_in_, linear_out_;
-  std::vector<BasicTransformerBlock> transformer_blocks_;
+  std::optional<nn::Placed<nn::Conv2d>> conv_in_, conv_out_;
+  std::optional<nn::Placed<nn::Linear>> linear_in_, linear_out_;
+  nn::BlockList<BasicTransformerBlock> transformer_blocks_;
 };
 
 }  // namespace diffract::models

@@ -86,7 +86,7 @@ UNetUpBlock::UNetUpBlock(const WeightScope& w, const UNet2DConditionConfig& c, s
 
 Tensor UNetUpBlock::operator()(Tensor x, const UNetConditioning& cond, std::vector<Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    x = resnets_[i](at::cat({x, skips.back()}, 1), cond.temb);
+    x = resnets_[i](at::cat({x, nn::beside(x, skips.back())}, 1), cond.temb);
     skips.pop_back();
     if (!attentions_.empty()) x = attentions_[i](x, cond.text);
   }

@@ -23,9 +23,9 @@ class UNetDownBlock {
   Tensor operator()(Tensor x, const UNetConditioning& cond, std::vector<Tensor>& skips) const;
 
  private:
-  std::vector<ResnetBlock2D> resnets_;
+  std::vector<nn::Placed<ResnetBlock2D>> resnets_;
   std::vector<Transformer2DModel> attentions_;  // none in a DownBlock2D
-  std::optional<Downsample2D> downsampler_;
+  std::optional<nn::Placed<Downsample2D>> downsampler_;
 };
 
 /// The coarsest features: resnet, transformer, resnet. Source: diffusers UNetMidBlock2DCrossAttn.
@@ -35,9 +35,9 @@ class UNetMidBlock {
   Tensor operator()(Tensor x, const UNetConditioning& cond) const;
 
  private:
-  ResnetBlock2D resnet_in_;
+  nn::Placed<ResnetBlock2D> resnet_in_;
   Transformer2DModel attention_;
-  ResnetBlock2D resnet_out_;
+  nn::Placed<ResnetBlock2D> resnet_out_;
 };
 
 /// One level on the way up: resnet blocks over the features joined with a skip each, transformers in a
@@ -50,9 +50,9 @@ class UNetUpBlock {
   Tensor operator()(Tensor x, const UNetConditioning& cond, std::vector<Tensor>& skips) const;
 
  private:
-  std::vector<ResnetBlock2D> resnets_;
+  std::vector<nn::Placed<ResnetBlock2D>> resnets_;
   std::vector<Transformer2DModel> attentions_;  // none in an UpBlock2D
-  std::optional<Upsample2D> upsampler_;
+  std::optional<nn::Placed<Upsample2D>> upsampler_;
 };
 
 }  // namespace diffract::models

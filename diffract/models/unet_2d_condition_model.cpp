@@ -56,8 +56,8 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& time
   for (const auto& block : down_blocks_) x = block(x, cond, skips);
   x = mid_block_(x, cond);
   for (const auto& block : up_blocks_) x = block(x, cond, skips);
-  x = conv_out_(conv_norm_out_.activated(x, config_.act_fn));
-  return x.to(sample.scalar_type());
+  x = conv_out_(conv_norm_out_(x, config_.act_fn));
+  return nn::beside(sample, x).to(sample.scalar_type());
 }
 
 }  // namespace diffract::models

@@ -14,8 +14,8 @@ class UNet2DConditionModel {
   UNet2DConditionModel(const UNet2DConditionConfig& config, const WeightScope& weights);
 
   /// Prediction [B, out_channels, H, W] for `sample` [B, C, H, W] at `timestep`, a number on the training
-  /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]. Throws UsageError when they do not fit
-  /// each other or the config.
+  /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]; on the sample's device. Throws
+  /// UsageError when they do not fit each other or the config.
   Tensor operator()(const Tensor& sample, double timestep, const Tensor& text) const;
   /// The same with `timesteps` [B], float32 on the sample's device.
   Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text) const;
@@ -27,13 +27,13 @@ class UNet2DConditionModel {
   void check(const Tensor& sample, const Tensor& text) const;
 
   UNet2DConditionConfig config_;
-  nn::Conv2d conv_in_;
+  nn::Placed<nn::Conv2d> conv_in_;
   nn::TimestepEmbedding time_embedding_;
   std::vector<UNetDownBlock> down_blocks_;
   UNetMidBlock mid_block_;
   std::vector<UNetUpBlock> up_blocks_;
-  nn::GroupNorm conv_norm_out_;
-  nn::Conv2d conv_out_;
+  nn::Placed<nn::GroupNorm> conv_norm_out_;
+  nn::Placed<nn::Conv2d> conv_out_;
   at::ScalarType arithmetic_;
 };
 

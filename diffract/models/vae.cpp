@@ -74,7 +74,8 @@ VaeAttention::VaeAttention(const WeightScope& w, const AutoencoderKLConfig& c)
 
 Tensor VaeAttention::operator()(const Tensor& x) const {
   const Tensor pixels = group_norm_(x).flatten(2).transpose(1, 2);  // [B, H * W, C]
-  return x + attention_(pixels).transpose(1, 2).reshape(x.sizes());
+  const Tensor mixed = attention_(pixels).transpose(1, 2).reshape(x.sizes());
+  return nn::beside(mixed, x) + mixed;
 }
 
 VaeMidBlock::VaeMidBlock(const WeightScope& w, const AutoencoderKLConfig& c)
@@ -113,7 +114,7 @@ Tensor VaeEncoder::operator()(const Tensor& pixels) const {
     for (const auto& resnet : level.resnets) x = resnet(x);
     if (level.downsampler) x = (*level.downsampler)(x);
   }
-  return conv_out_(conv_norm_out_.activated(mid_block_(x), act_fn_));
+  return conv_out_(conv_norm_out_(mid_block_(x), act_fn_));
 }
 
 VaeDecoder::VaeDecoder(const WeightScope& w, const AutoencoderKLConfig& c)
@@ -140,7 +141,7 @@ Tensor VaeDecoder::operator()(const Tensor& latents) const {
     for (const auto& resnet : level.resnets) x = resnet(x);
     if (level.upsampler) x = (*level.upsampler)(x);
   }
-  return conv_out_(conv_norm_out_.activated(x, act_fn_));
+  return conv_out_(conv_norm_out_(x, act_fn_));
 }
 
 }  // namespace diffract::models

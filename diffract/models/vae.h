@@ -34,7 +34,7 @@ class VaeAttention {
   Tensor operator()(const Tensor& x) const;  // [B, C, H, W] -> the same
 
  private:
-  nn::GroupNorm group_norm_;
+  nn::Placed<nn::GroupNorm> group_norm_;
   nn::Attention attention_;
 };
 
@@ -45,9 +45,9 @@ class VaeMidBlock {
   Tensor operator()(const Tensor& x) const;
 
  private:
-  ResnetBlock2D resnet_in_;
+  nn::Placed<ResnetBlock2D> resnet_in_;
   std::optional<VaeAttention> attention_;
-  ResnetBlock2D resnet_out_;
+  nn::Placed<ResnetBlock2D> resnet_out_;
 };
 
 /// Pixels to the moments of the latents: [B, in_channels, H, W] -> [B, 2 latent_channels, H/8, W/8].
@@ -59,14 +59,14 @@ class VaeEncoder {
 
  private:
   struct Level {
-    std::vector<ResnetBlock2D> resnets;
-    std::optional<Downsample2D> downsampler;
+    std::vector<nn::Placed<ResnetBlock2D>> resnets;
+    std::optional<nn::Placed<Downsample2D>> downsampler;
   };
-  nn::Conv2d conv_in_;
+  nn::Placed<nn::Conv2d> conv_in_;
   std::vector<Level> down_blocks_;
   VaeMidBlock mid_block_;
-  nn::GroupNorm conv_norm_out_;
-  nn::Conv2d conv_out_;
+  nn::Placed<nn::GroupNorm> conv_norm_out_;
+  nn::Placed<nn::Conv2d> conv_out_;
   nn::Activation act_fn_;
 };
 
@@ -79,14 +79,14 @@ class VaeDecoder {
 
  private:
   struct Level {
-    std::vector<ResnetBlock2D> resnets;
-    std::optional<Upsample2D> upsampler;
+    std::vector<nn::Placed<ResnetBlock2D>> resnets;
+    std::optional<nn::Placed<Upsample2D>> upsampler;
   };
-  nn::Conv2d conv_in_;
+  nn::Placed<nn::Conv2d> conv_in_;
   VaeMidBlock mid_block_;
   std::vector<Level> up_blocks_;
-  nn::GroupNorm conv_norm_out_;
-  nn::Conv2d conv_out_;
+  nn::Placed<nn::GroupNorm> conv_norm_out_;
+  nn::Placed<nn::Conv2d> conv_out_;
   nn::Activation act_fn_;
 };
 

@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "diffract/nn/linear_group.h"
+#include "diffract/nn/placed.h"
 
 namespace diffract::nn {
 
@@ -17,7 +18,7 @@ struct AttentionShape {
 Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
               const Tensor& bias = {});
 
-/// The names of the four projections, which differ among checkpoints.
+/// The names of the four projections, which differ among checkpoints; device maps have these here.
 struct AttentionNames {
   const char *q = "to_q", *k = "to_k", *v = "to_v", *out = "to_out.0";
 };
@@ -38,10 +39,16 @@ class Attention {
   Tensor operator()(const Tensor& x) const { return (*this)(x, x); }
 
  private:
+  struct Apart {
+    Placed<Linear> q, k, v;
+  };
+  std::vector<Tensor> project(const Tensor& x, const Tensor& context) const;
+
   std::optional<LinearGroup> to_qkv_;  // where the tokens that ask and those looked at have one width
   std::optional<Linear> to_q_;         // elsewhere
   std::optional<LinearGroup> to_kv_;
-  Linear to_out_;
+  std::optional<Apart> apart_;  // instead, where a device map may divide them
+  Placed<Linear> to_out_;
   AttentionShape shape_;
 };
 

@@ -13,6 +13,7 @@ class GroupNorm {
   Tensor operator()(const Tensor& x) const;
   /// activate(norm(x + addend)), `addend` [1 or B, C] or undefined; with an addend `x` may be overwritten.
   Tensor activated(const Tensor& x, Activation activation, const Tensor& addend = {}) const;
+  Tensor operator()(const Tensor& x, Activation activation) const { return activated(x, activation); }
 
   /// The norm of `x` as one scale and one shift a channel, each [B, C, 1, 1]: x * scale + shift is what the
   /// norm gives, so that it can be computed band by band.

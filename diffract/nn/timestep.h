@@ -1,6 +1,7 @@
 #pragma once
 #include "diffract/nn/activation.h"
 #include "diffract/nn/linear.h"
+#include "diffract/nn/placed.h"
 
 namespace diffract::nn {
 
@@ -21,7 +22,7 @@ class TimestepEmbedding {
   Tensor operator()(const Tensor& sinusoid) const;
 
  private:
-  Linear linear_1_, linear_2_;
+  Placed<Linear> linear_1_, linear_2_;
   Activation activation_;
 };
 

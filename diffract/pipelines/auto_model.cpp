@@ -19,7 +19,7 @@ AutoModel load_auto_model(const std::string& class_name, const fs::path& folder,
   loaded.model_ = build_model<Model, Config>({.name = folder.filename().string(),
                                               .config = load_config(folder),
                                               .weights = io::find_weight_files(folder, options.variant)},
-                                             policy);
+                                             {.policy = policy, .placement = {.device = options.device}});
   return loaded;
 }
 

@@ -1,6 +1,7 @@
 #include "diffract/pipelines/flux.h"
 
 #include "diffract/core/error.h"
+#include "diffract/kernels/step_graph.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/flux_latents.h"
 #include "diffract/pipelines/guidance.h"
@@ -12,6 +13,7 @@ namespace diffract::pipelines {
 namespace {
 
 constexpr int64_t kMostT5Tokens = 512;
+constexpr size_t kMostGraphs = 1;
 constexpr double kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
 
 int64_t checked_sequence_length(int64_t length) {
@@ -149,23 +151,34 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
           guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
                  : positive.pooled_prompt_embeds,
       .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
-      .guidance = config.guidance_embeds ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale)
-                                         : Tensor()};
+      .guidance = config.guidance_embeds
+                      ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale).to(device_)
+                      : Tensor()};
   const auto schedule = make_schedule(settings.num_inference_steps, rows * columns);
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
-  Tensor latents = pack_latents(noise.draw());  // [B, I, C]
+  // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
+  const auto draw = [&] { return pack_latents(noise.draw()).to(device_); };
+  Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
+  FiniteCheck finite;
+  kernels::StepGraphs graphs(records_steps_ ? kMostGraphs : 0);  // of this transformer, which goes at the end
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
     const Tensor sigma = at::full({input.size(0)}, timesteps[i], at::kFloat) / kTimestepsASigma;
-    Tensor velocity = (*transformer)(input, sigma, cond);
+    Tensor velocity = graphs.run(
+        {input, sigma.to(device_), cond.prompt_embeds, cond.pooled_prompt_embeds, cond.rope, cond.guidance},
+        [&](const std::vector<Tensor>& in) {
+          return (*transformer)(in[0], in[1],
+                                {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
+        });
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
-    latents = schedule->step(velocity, i, latents, [&] { return pack_latents(noise.draw()); });
-    check_finite(latents, i);
+    latents = schedule->step(velocity, i, latents, draw);
+    finite.step(latents, i);
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }
+  finite.finish();
   return latents;
 }
 

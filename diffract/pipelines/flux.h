@@ -77,6 +77,8 @@ class FluxPipeline final : public Pipeline {
   Tensor denoise(const Prompts& prompts, const Settings& settings, const StepObserver& observe) const;
   std::unique_ptr<schedulers::Schedule> make_schedule(int64_t steps, int64_t image_tokens) const;
 
+  at::Device device_ = at::kCPU;  // of the latents
+  bool records_steps_ = false;    // as graphs of a GPU
   Component<text::Tokenizer> tokenizer_, tokenizer_2_;
   Component<models::CLIPTextModel> text_encoder_;
   Component<models::T5EncoderModel> text_encoder_2_;

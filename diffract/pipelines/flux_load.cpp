@@ -64,10 +64,10 @@ FluxPipeline FluxPipeline::from_pretrained(const std::string& model, const Parts
 
 FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Parts& parts,
                                        const LoadOptions& options) {
-  const auto policy = tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device);
-  log::info("{}: {}", folder.path().filename().string(), policy.describe());
-  const ComponentLoader load(folder, options.variant, policy);
+  const ComponentLoader load(folder, options);
   FluxPipeline p;
+  p.device_ = load.device();
+  p.records_steps_ = load.may_record("transformer");
   p.tokenizer_ = tokenizer<text::ClipTokenizer>(parts.tokenizer, load, "tokenizer",
                                                 {"CLIPTokenizer", "CLIPTokenizerFast"});
   p.tokenizer_2_ = tokenizer<text::T5Tokenizer>(parts.tokenizer_2, load, "tokenizer_2",

@@ -16,22 +16,32 @@ constexpr double kResidentShare = 0.5;
 
 std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
                                                   const weights::Checkpoint& checkpoint,
-                                                  const tensor::DtypePolicy& policy) {
-  if (policy.storage) return nullptr;  // its weights are converted into memory of their own
+                                                  const ModelSetting& setting) {
+  const auto& placement = setting.placement;
+  if (!placement.map.empty())
+    return std::make_shared<weights::WeightStream>(
+        weights::WeightStream::Options{.device = placement.device, .budget = placement.stream_bytes});
+  if (!placement.device.is_cpu()) return nullptr;
   const auto free_bytes = static_cast<double>(weights::available_host_bytes());
   const auto total = static_cast<double>(checkpoint.total_bytes());
   if (total <= kWholeShare * free_bytes) return nullptr;
   log::info("{}: {:.1f} GB of weights for {:.1f} GB of free memory: they are read block by block", name,
             total / 1e9, free_bytes / 1e9);
-  return std::make_shared<weights::WeightStream>(static_cast<uint64_t>(kResidentShare * free_bytes));
+  return std::make_shared<weights::WeightStream>(weights::WeightStream::Options{
+      .budget = static_cast<uint64_t>(kResidentShare * free_bytes), .keeps_parts = true});
 }
 
 }  // namespace
 
-OpenedWeights open_weights(const ModelSource& source, const tensor::DtypePolicy& policy) {
+OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting) {
   auto checkpoint = weights::Checkpoint::open(source.weights);
-  weights::WeightScope root(checkpoint, policy, stream_for(source.name, *checkpoint, policy));
+  weights::WeightScope root(checkpoint, setting.policy, setting.placement,
+                            stream_for(source.name, *checkpoint, setting));
   return {std::move(checkpoint), std::move(root)};
+}
+
+void finish_weights(const OpenedWeights& opened) {
+  if (opened.root.stream()) opened.root.stream()->finish();
 }
 
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint) {
@@ -48,6 +58,25 @@ void report_unused(const ModelSource& source, const weights::Checkpoint& checkpo
 ConfigReader load_config(const std::filesystem::path& folder) {
   const auto file = folder / "config.json";
   return ConfigReader(load_json(file), file.string());
+}
+
+ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& options)
+    : folder_(std::move(folder)),
+      variant_(options.variant),
+      device_(options.device),
+      policy_(tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device)) {
+  log::info("{}: {}", folder_.path().filename().string(), policy_.describe());
+}
+
+bool ComponentLoader::may_record(const std::string& component) const {
+  const ModelSetting how = setting(component);
+  // Weights that are widened at each use go through memory that may move.
+  return how.placement.device.is_cuda() && how.placement.map.empty() &&
+         how.policy.storage == how.policy.arithmetic;
+}
+
+ModelSetting ComponentLoader::setting(const std::string&) const {
+  return {.policy = policy_, .placement = {.device = device_}};
 }
 
 void ComponentLoader::require_class(const std::string& component,

@@ -16,12 +16,20 @@ struct ModelSource {
   io::WeightFiles weights;
 };
 
-/// A model's checkpoint, opened, with the way its blocks are read: null where they all stay in memory.
+/// How a model is loaded.
+struct ModelSetting {
+  tensor::DtypePolicy policy;
+  weights::ModelPlacement placement = {};
+};
+
+/// A model's checkpoint, opened.
 struct OpenedWeights {
   std::shared_ptr<const weights::Checkpoint> checkpoint;
   weights::WeightScope root;
 };
-OpenedWeights open_weights(const ModelSource& source, const tensor::DtypePolicy& policy);
+OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting);
+/// The model is built: gives its stream, where it has one, the memory it needs.
+void finish_weights(const OpenedWeights& opened);
 /// Warns of tensors that no layer asked for.
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint);
 /// config.json of a model's folder. Throws CheckpointError when it is missing or damaged.
@@ -30,9 +38,10 @@ ConfigReader load_config(const std::filesystem::path& folder);
 /// A model built as `Model(Config::from_json(config), weights)`. Throws CheckpointError when the files are
 /// damaged.
 template <typename Model, typename Config>
-std::shared_ptr<const Model> build_model(const ModelSource& source, const tensor::DtypePolicy& policy) {
-  const auto opened = open_weights(source, policy);
+std::shared_ptr<const Model> build_model(const ModelSource& source, const ModelSetting& setting) {
+  const auto opened = open_weights(source, setting);
   auto built = std::make_shared<const Model>(Config::from_json(source.config), opened.root);
+  finish_weights(opened);
   report_unused(source, *opened.checkpoint);
   return built;
 }
@@ -41,31 +50,39 @@ std::shared_ptr<const Model> build_model(const ModelSource& source, const tensor
 /// builds.
 class ComponentLoader {
  public:
-  ComponentLoader(io::ModelFolder folder, std::string variant, const tensor::DtypePolicy& policy)
-      : folder_(std::move(folder)), variant_(std::move(variant)), policy_(policy) {}
+  ComponentLoader(io::ModelFolder folder, const LoadOptions& options);
 
   /// Throws CheckpointError when model_index.json names another class, or the files are damaged or missing.
   template <typename Model, typename Config>
   std::shared_ptr<const Model> model(const std::string& component, const std::string& class_name) const {
-    return build_model<Model, Config>(source(component, class_name), policy_);
+    return build_model<Model, Config>(source(component, class_name), setting(component));
   }
   /// The same checks without converting the weights or keeping the model, so that an error shows before the
   /// model's stage begins.
   template <typename Model, typename Config>
   void check(const std::string& component, const std::string& class_name) const {
-    build_model<Model, Config>(source(component, class_name),
-                               {.storage = {}, .arithmetic = policy_.arithmetic});
+    const ModelSource from = source(component, class_name);
+    const auto checkpoint = weights::Checkpoint::open(from.weights);
+    weights::Part part;  // only written down, never read
+    Model(Config::from_json(from.config), weights::WeightScope(checkpoint, policy_).recording(part));
+    report_unused(from, *checkpoint);
   }
 
   void require_class(const std::string& component, const std::vector<std::string>& class_names) const;
   SchedulerSpec scheduler() const;
   const io::ModelFolder& folder() const { return folder_; }
+  /// True when a step of the component is the same work over the same memory each time, all on one GPU.
+  bool may_record(const std::string& component) const;
+  /// Computes what belongs to no model: latents and the schedule.
+  at::Device device() const { return device_; }
 
  private:
+  ModelSetting setting(const std::string& component) const;
   ModelSource source(const std::string& component, const std::string& class_name) const;
 
   io::ModelFolder folder_;
   std::string variant_;
+  at::Device device_;
   tensor::DtypePolicy policy_;
 };
 

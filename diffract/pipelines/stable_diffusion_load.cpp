@@ -5,17 +5,20 @@
 #include "diffract/text/clip_tokenizer.h"
 
 namespace diffract::pipelines {
+namespace {
+
+constexpr size_t kMostGraphs = 4;  // shapes of pictures and batches that come in turn
+
+}  // namespace
 
 std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(const io::ModelFolder& folder,
                                                                               const LoadOptions& options) {
-  const auto policy = tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device);
-  log::info("{}: {}", folder.path().filename().string(), policy.describe());
+  const ComponentLoader load(folder, options);
   if (folder.has_component("safety_checker"))
     log::write_once(
         log::Level::warning,
         "this checkpoint has a safety_checker, which diffract does not run: look at pictures before you "
         "show them to others");
-  const ComponentLoader load(folder, options.variant, policy);
   load.require_class("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
   auto pipeline = std::make_shared<StableDiffusionPipeline>(Components{
       .tokenizer = std::make_shared<const text::ClipTokenizer>(
@@ -25,7 +28,9 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
       .unet = load.model<models::UNet2DConditionModel, models::UNet2DConditionConfig>("unet",
                                                                                       "UNet2DConditionModel"),
       .vae = load.model<models::AutoencoderKL, models::AutoencoderKLConfig>("vae", "AutoencoderKL"),
-      .scheduler = {}});
+      .scheduler = {},
+      .device = load.device(),
+      .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0)});
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
   pipeline->set_scheduler(load.scheduler());
   return pipeline;

@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -35,6 +37,8 @@ struct ModuleTree {
 
   /// The module of this full name; null where there is none.
   const Module* find(std::string_view name) const;
+  /// Calls visit(full name, module) for every module, a parent before its children.
+  void walk(const std::function<void(const std::string&, const Module&)>& visit) const;
   /// Full names of all tensors, parameters and buffers of each module in turn.
   std::vector<std::string> tensor_names() const;
 };
@@ -44,6 +48,15 @@ struct SizeOptions {
   std::optional<int64_t> dtype_bytes = {};  // of an element: narrower than stored only; unset: as stored
   std::unordered_map<std::string, int64_t> special_dtype_bytes = {};  // by full tensor name
 };
+
+/// The same tree with the bytes of each tensor as it is loaded.
+ModuleTree sized(ModuleTree tree, const SizeOptions& options);
+
+/// Calls visit(full name, module) for each module at or below `module` that is computed as a whole: a block
+/// of one of the classes, or one without children.
+void for_each_layer(const Module& module, const std::string& name,
+                    const std::unordered_set<std::string>& no_split_module_classes,
+                    const std::function<void(const std::string&, const Module&)>& visit);
 
 /// Bytes of every module and every tensor by full name, a tied tensor counted once, under its first name.
 class ModuleSizes {

@@ -9,16 +9,16 @@
 
 namespace diffract::placement {
 
-/// How a map is chosen: "balanced" ("auto" is the same) gives each accelerator an equal share,
-/// "balanced_low_0" leaves accelerator 0 as empty as it can, "sequential" fills one after the other.
-enum class Strategy { balanced, balanced_low_0, sequential };
+/// How a map is chosen: "balanced" gives each accelerator an equal share, "balanced_low_0" leaves accelerator
+/// 0 as empty as it can, "sequential" fills one after the other. "auto" is "balanced" for a single model.
+enum class Strategy { automatic, balanced, balanced_low_0, sequential };
 /// One of "auto", "balanced", "balanced_low_0", "sequential"; none for another name.
 std::optional<Strategy> parse_strategy(std::string_view name);
 
 struct PlanOptions {
   SizeOptions size = {};
   std::vector<std::string> no_split_module_classes = {};  // blocks that stay whole on one device
-  bool offload_buffers = false;      // buffers of offloaded modules are offloaded too
+  bool offload_buffers = false;                           // buffers of offloaded modules are offloaded too
   bool fallback_allocation = false;  // a device that the next module does not fit gets a later one that does
 };
 
@@ -39,11 +39,16 @@ DeviceMap infer_auto_device_map(const ModuleTree& tree, const MaxMemory& memory,
 DeviceMap plan_device_map(const ModuleTree& tree, Strategy strategy, const MaxMemory& memory,
                           const PlanOptions& options);
 
+/// What to tell the user where the buffers of offloaded modules, which stay on accelerators, fit on none of
+/// them; empty where they do, or are offloaded too (`offload_buffers`).
+std::string buffer_warning(const ModuleTree& tree, const DeviceMap& map, const MaxMemory& memory,
+                           const PlanOptions& options, bool offload_buffers = false);
+
 /// Names a module instead of all that is below it where that is on one device.
 DeviceMap clean_device_map(const DeviceMap& map);
 
-/// Throws UsageError where the map leaves a tensor out, or puts tied tensors on different devices. Gives the
-/// keys that name nothing in the model, which are harmless but probably spelled wrong.
+/// Throws UsageError where the map leaves a tensor out. Gives warnings of keys that name nothing in the model
+/// and of tied tensors on different devices.
 std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map);
 
 }  // namespace diffract::placement

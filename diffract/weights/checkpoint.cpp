@@ -56,8 +56,18 @@ std::shared_ptr<const Checkpoint> Checkpoint::made(Maker make, std::function<boo
   return checkpoint;
 }
 
-at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) const {
-  if (make_) return make_(name, shape);
+std::shared_ptr<const Checkpoint> Checkpoint::make_meta(Asked asked) {
+  auto checkpoint = std::make_shared<Checkpoint>();
+  checkpoint->asked_ = std::move(asked);
+  return checkpoint;
+}
+
+StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) const {
+  if (make_) return {make_(name, shape), nullptr, 0};
+  if (asked_) {
+    asked_(name, shape);
+    return {at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta)), nullptr, 0};
+  }
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
     throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name,
@@ -80,10 +90,10 @@ at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) co
       data, shape, [keep = file](void*) {}, at::TensorOptions(dtype));
   // Files written by other tools may not align their data to the element; vector loads want at least that.
   const bool aligned = reinterpret_cast<uintptr_t>(data) % view.element_size() == 0;
-  if (aligned) return view;
+  if (aligned) return {view, file, file->offset(*info)};
   at::Tensor copy = at::empty(shape, dtype);
   std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
-  return copy;
+  return {copy, file, file->offset(*info)};
 }
 
 std::vector<std::string> Checkpoint::unused() const {

@@ -14,6 +14,13 @@
 
 namespace diffract::weights {
 
+/// A tensor as it stands in its file.
+struct StoredTensor {
+  at::Tensor view;  // of the mapped file; a copy where the file does not align it to its elements
+  std::shared_ptr<const io::SafetensorsFile> file;
+  uint64_t offset;  // in the file
+};
+
 /// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped
 /// files: no byte is read before it is used, and none is copied.
 class Checkpoint {
@@ -21,6 +28,11 @@ class Checkpoint {
   /// Opens and checks every file. Throws CheckpointError for damaged files and for a name that stands in two
   /// of them.
   static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files);
+
+  using Asked = std::function<void(const std::string& name, at::IntArrayRef shape)>;
+  /// A checkpoint without files, for planning: it claims to have no tensor, yet gives every one that is asked
+  /// for, without data (on the meta device), and tells `asked` of it.
+  static std::shared_ptr<const Checkpoint> make_meta(Asked asked);
 
   /// Tensors that come from elsewhere than files: `make` gives one of a name and shape when a module asks,
   /// `has` says which names there are.
@@ -30,7 +42,9 @@ class Checkpoint {
   bool has(const std::string& name) const { return make_ ? has_(name) : tensors_.count(name) != 0; }
   /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was
   /// found and what was expected.
-  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const;
+  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const { return stored(name, shape).view; }
+  /// The same with its place in the file.
+  StoredTensor stored(const std::string& name, at::IntArrayRef shape) const;
   int64_t total_elements() const { return total_elements_; }
   uint64_t total_bytes() const { return total_bytes_; }
   /// The names that no module has asked for, sorted.
@@ -41,6 +55,7 @@ class Checkpoint {
     std::shared_ptr<const io::SafetensorsFile> file;
     const io::TensorInfo* info;
   };
+  Asked asked_;              // of one without files
   std::string description_;  // names the component in messages
   std::unordered_map<std::string, Entry> tensors_;
   Maker make_;  // set where there are no files

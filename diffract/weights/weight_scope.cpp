@@ -9,45 +9,99 @@ namespace {
 // in each of its short steps would cost more than a tenth of them.
 constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
 
+at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
+  const bool is_there = tensor.device() == device || tensor.is_meta();  // meta: only shapes are asked for
+  return is_there ? tensor : tensor.to(device);
+}
+
 }  // namespace
 
 WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
-                         std::shared_ptr<WeightStream> stream)
-    : checkpoint_(std::move(checkpoint)),
-      policy_(policy),
-      stream_(std::move(stream)),
-      widen_at_load_(checkpoint_->total_elements() < kWidenBelowElements) {}
+                         at::Device device)
+    : WeightScope(std::move(checkpoint), policy, ModelPlacement{.device = device}, nullptr) {}
 
-WeightScope WeightScope::operator/(std::string_view child) const {
+WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
+                         ModelPlacement placement, std::shared_ptr<WeightStream> stream) {
+  const bool widen = checkpoint->total_elements() < kWidenBelowElements;
+  root_ = std::make_shared<const Root>(Root{.checkpoint = std::move(checkpoint),
+                                            .policy = policy,
+                                            .placement = std::move(placement),
+                                            .stream = std::move(stream),
+                                            .widen_at_load = widen});
+}
+
+WeightScope WeightScope::child(std::string_view module, std::string_view tensors) const {
   WeightScope below = *this;
-  below.prefix_ = full_name(child);
+  below.module_ = placement::join_name(module_, module);
+  below.tensors_ = placement::join_name(tensors_, tensors);
   return below;
 }
 
-std::string WeightScope::full_name(std::string_view name) const {
-  return prefix_.empty() ? std::string(name) : fmt::format("{}.{}", prefix_, name);
+bool WeightScope::has(std::string_view name) const {
+  return root_->checkpoint->has(placement::join_name(tensors_, name));
 }
 
-bool WeightScope::has(std::string_view name) const { return checkpoint_->has(full_name(name)); }
-
-at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape) const {
-  return checkpoint_->tensor(full_name(name), shape);
+at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool widen) const {
+  std::string full_name = placement::join_name(tensors_, name);
+  if (loaded_) return loaded_->at(full_name);
+  StoredTensor stored = root_->checkpoint->stored(full_name, shape);
+  const auto& storage = root_->policy.storage;  // rounds small tensors in the same way as large ones
+  const at::ScalarType kept = storage.value_or(stored.view.scalar_type());
+  const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;
+  if (!part_) return on_device(converted(stored.view, storage, dtype), placed_device());
+  const at::Tensor view = stored.view;
+  part_->add({.module_name = placement::join_name(module_, name),
+              .name = std::move(full_name),
+              .stored = std::move(stored),
+              .storage = storage,
+              .dtype = dtype});
+  return view;
 }
 
 Weight WeightScope::weight(std::string_view name, at::IntArrayRef shape) const {
-  at::Tensor stored = fetch(name, shape);
-  const void* mapped = stored.const_data_ptr();
-  if (policy_.storage) stored = stored.to(*policy_.storage);
-  if (widen_at_load_) stored = stored.to(policy_.arithmetic);
-  if (stream_ && stored.const_data_ptr() == mapped)
-    stream_->add({static_cast<const std::byte*>(mapped), stored.nbytes()});
-  return Weight(std::move(stored), policy_.arithmetic);
+  return {fetch(name, shape, root_->widen_at_load), root_->policy.arithmetic};
 }
 
 at::Tensor WeightScope::tensor(std::string_view name, at::IntArrayRef shape) const {
-  at::Tensor stored = fetch(name, shape);
-  if (policy_.storage) stored = stored.to(*policy_.storage);  // the same rounding as the large tensors get
-  return stored.to(policy_.arithmetic);
+  return fetch(name, shape, /*widen=*/true);
+}
+
+WeightScope WeightScope::on(at::Device device) const {
+  WeightScope placed = *this;
+  placed.device_ = device;
+  return placed;
+}
+
+WeightScope WeightScope::from(const LoadedTensors& loaded) const {
+  WeightScope placed = on(root_->placement.device);
+  placed.loaded_ = &loaded;
+  return placed;
+}
+
+WeightScope WeightScope::recording(Part& part) const {
+  WeightScope recorded = on(at::kCPU);
+  recorded.part_ = &part;
+  part.name = module_;
+  return recorded;
+}
+
+Residence WeightScope::residence(const Part& part, bool is_block) const {
+  const auto& placement = root_->placement;
+  if (placement.map.empty())
+    return {placement.device, root_->stream && is_block ? Source::disk : Source::device};
+  std::optional<placement::Place> place;
+  for (const PartTensor& tensor : part.tensors) {
+    const placement::Place found = placement.map.at(tensor.module_name);
+    if (place && *place != found)
+      throw UsageError(
+          "device_map: \"{}\" is divided between {} and {} (\"{}\"); it computes as a whole: give all of it "
+          "one "
+          "place",
+          module_, place->name(), found.name(), tensor.module_name);
+    place = found;
+  }
+  if (!place || part.tensors.empty()) return {placement.device, Source::device};
+  return placement.residence(*place);
 }
 
 }  // namespace diffract::weights

@@ -7,21 +7,31 @@
 
 #include "diffract/tensor/dtype.h"
 #include "diffract/weights/checkpoint.h"
+#include "diffract/weights/model_placement.h"
 #include "diffract/weights/weight.h"
 #include "diffract/weights/weight_stream.h"
 
 namespace diffract::weights {
 
 /// A checkpoint seen from one module: `scope / "to_q"` is the module below, and a tensor comes out
-/// shape-checked, in the type that it will be used in. Building a layer is fetching its tensors.
+/// shape-checked, in the type that it will be used in, on the device that the module computes on. Building a
+/// layer is fetching its tensors.
 class WeightScope {
  public:
-  /// With a `stream` the model's blocks are read when they are needed rather than kept in memory.
+  /// All weights on one device.
   WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
-              std::shared_ptr<WeightStream> stream = nullptr);
+              at::Device device = at::kCPU);
+  /// Weights where `placement` says. Modules that are not kept where they compute go through `stream`, which
+  /// may be null where there are none. With a stream and without a map, the blocks of a BlockList go through
+  /// it.
+  WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
+              ModelPlacement placement, std::shared_ptr<WeightStream> stream);
 
-  WeightScope operator/(std::string_view child) const;
+  WeightScope operator/(std::string_view name) const { return child(name, name); }
   WeightScope operator/(int64_t index) const { return *this / std::to_string(index); }
+  /// The module below that a device map calls `module` and whose tensors stand below `tensors` in this
+  /// checkpoint; either may be empty.
+  WeightScope child(std::string_view module, std::string_view tensors) const;
 
   /// True when the tensor `name` of this module is in the checkpoint.
   bool has(std::string_view name) const;
@@ -33,18 +43,42 @@ class WeightScope {
   /// `weight`.
   at::Tensor tensor(std::string_view name, at::IntArrayRef shape) const;
 
-  const std::shared_ptr<WeightStream>& stream() const { return stream_; }
-  at::ScalarType arithmetic() const { return policy_.arithmetic; }
+  at::ScalarType arithmetic() const { return root_->policy.arithmetic; }
+  /// The device whose outputs a model's callers get, and that computes what is kept elsewhere.
+  at::Device device() const { return root_->placement.device; }
+
+  // For nn::Placed, which decides where a module is before it builds it.
+  /// True once that is decided: modules below are where this one is.
+  bool is_placed() const { return device_ || loaded_; }
+  at::Device placed_device() const { return device_.value_or(root_->placement.device); }
+  bool is_on_one_device() const { return root_->placement.map.empty() && !root_->stream; }
+  /// The same module with all its weights on the device.
+  WeightScope on(at::Device device) const;
+  /// The same module, whose tensors come from the stream.
+  WeightScope from(const LoadedTensors& loaded) const;
+  /// The same module; what it fetches is checked and written down in `part`, not brought anywhere.
+  WeightScope recording(Part& part) const;
+  /// Where the recorded tensors belong; `is_block`: one of a BlockList. Throws UsageError when the map
+  /// divides the module or leaves it out.
+  Residence residence(const Part& part, bool is_block) const;
+  const std::shared_ptr<WeightStream>& stream() const { return root_->stream; }
+  const std::string& module_name() const { return module_; }
 
  private:
-  std::string full_name(std::string_view name) const;
-  at::Tensor fetch(std::string_view name, at::IntArrayRef shape) const;
+  struct Root {
+    std::shared_ptr<const Checkpoint> checkpoint;
+    tensor::DtypePolicy policy;
+    ModelPlacement placement;
+    std::shared_ptr<WeightStream> stream;
+    bool widen_at_load = false;
+  };
+  at::Tensor fetch(std::string_view name, at::IntArrayRef shape, bool widen) const;
 
-  std::shared_ptr<const Checkpoint> checkpoint_;
-  tensor::DtypePolicy policy_;
-  std::shared_ptr<WeightStream> stream_;
-  bool widen_at_load_ = false;
-  std::string prefix_;
+  std::shared_ptr<const Root> root_;
+  std::string tensors_, module_;      // this module's name in the checkpoint and in a device map
+  std::optional<at::Device> device_;  // where it is, once that is decided
+  const LoadedTensors* loaded_ = nullptr;
+  Part* part_ = nullptr;  // that is recorded
 };
 
 }  // namespace diffract::weights

@@ -1,64 +1,62 @@
 #include "diffract/weights/weight_stream.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/core/trace.h"
 
 namespace diffract::weights {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr size_t kReadBytes = size_t{16} << 20;    // at once
-constexpr std::chrono::seconds kLongestWait{600};  // for a part; after it the part is read when touched
+constexpr std::chrono::seconds kLongestWait{600};  // for a part
+constexpr uint64_t kMostAhead = 3;                 // of the largest parts; more only takes memory
+constexpr uint64_t kAlignment = 4096;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// Calls advise(address, bytes) over the whole pages that hold the range, or, shrunk, over those that hold
-// nothing else.
-template <typename Advise>
-void over_pages(std::span<const std::byte> range, bool shrunk, const Advise& advise) {
-  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  const auto* data = const_cast<std::byte*>(range.data());
-  const size_t before = reinterpret_cast<uintptr_t>(data) % page;
-  size_t skip = shrunk && before ? page - before : 0;
-  size_t size = range.size() + (shrunk ? 0 : before);
-  if (skip > size) return;
-  size -= skip;
-  if (shrunk) size -= size % page;
-  if (size > 0) advise(const_cast<std::byte*>(data) + skip - (shrunk ? 0 : before), size);
-}
-
-void read_pages(std::span<const std::byte> range) {
-  over_pages(range, /*shrunk=*/false, [](std::byte* address, size_t bytes) {
-    ::madvise(address, bytes, MADV_WILLNEED);  // many requests at once to the disk
-    for (size_t at = 0; at < bytes; at += kReadBytes)
-      ::madvise(address + at, std::min(kReadBytes, bytes - at), MADV_POPULATE_READ);
-  });
-}
-
-void give_back_pages(std::span<const std::byte> range) {
-  over_pages(range, /*shrunk=*/true, [](std::byte* address, size_t bytes) {
-    // Out of the page cache too, where we may: else the kernel would keep these and drop what comes next.
-    if (::madvise(address, bytes, MADV_PAGEOUT) != 0) ::madvise(address, bytes, MADV_DONTNEED);
-  });
-}
+uint64_t rounded(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
+
+/// A part that is on the device or on its way there.
+struct WeightStream::Lease::Held {
+  size_t part = 0;
+  uint64_t begin = 0, bytes = 0;  // in the ring
+  int users = 0;                  // leases, and those who wait
+  bool is_kept = false, has_room = false, is_read = false, is_over = false;
+  std::exception_ptr failure;
+  LoadedTensors tensors;
+  tensor::DeviceEventPtr copied, computed;  // on an accelerator
+};
+
+WeightStream::Lease::Lease(WeightStream* stream, std::shared_ptr<Held> held)
+    : stream_(stream), held_(std::move(held)) {}
+WeightStream::Lease::Lease(Lease&& other) noexcept
+    : stream_(std::exchange(other.stream_, nullptr)), held_(std::move(other.held_)) {}
+WeightStream::Lease::~Lease() {
+  if (stream_) stream_->leave(held_);
+}
+const LoadedTensors& WeightStream::Lease::tensors() const { return held_->tensors; }
+
+WeightStream::WeightStream(const Options& options)
+    : options_(options),
+      backend_(options.device.is_cpu() ? nullptr : &tensor::backend_of(options.device)),
+      reader_(std::make_unique<PartReader>(options.device, backend_)) {}
 
 WeightStream::~WeightStream() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
+  reader_->stop();
   changed_.notify_all();
-  if (reader_.joinable()) reader_.join();
+  if (thread_.joinable()) thread_.join();
   if (statistics_.bytes_read > 0)
     log::info("weights: {:.1f} GB read at {:.2f} GB/s; {:.1f} s of waiting for them",
               static_cast<double>(statistics_.bytes_read) / 1e9,
@@ -66,83 +64,230 @@ WeightStream::~WeightStream() {
               statistics_.seconds_waiting);
 }
 
-size_t WeightStream::begin_part() {
-  parts_.emplace_back();
-  building_ = true;
+size_t WeightStream::add(Part part) {
+  if (part.source == Source::host) {
+    part.host = backend_->pinned_memory(static_cast<int64_t>(part.bytes));
+    reader_->read_to_host(part, part.host);
+    host_bytes_ += part.bytes;
+  }
+  parts_.push_back(std::move(part));
   return parts_.size() - 1;
 }
 
-void WeightStream::add(std::span<const std::byte> mapped) {
-  if (!building_) return;
-  parts_.back().ranges.push_back(mapped);
-  parts_.back().bytes += mapped.size();
+void WeightStream::finish() {
+  if (parts_.empty() || ring_.defined()) return;
+  plan_memory();
+  ring_ =
+      at::empty({static_cast<int64_t>(ring_bytes_)}, at::TensorOptions(at::kByte).device(options_.device));
+  next_.resize(parts_.size());
+  for (size_t i = 0; i < next_.size(); ++i) next_[i] = (i + 1) % next_.size();
 }
 
-void WeightStream::plan() {
-  planned_ = true;
-  uint64_t total = 0;
-  for (const Part& part : parts_) total += part.bytes;
+// The ring holds some of the largest parts; what the budget holds beyond stays.
+void WeightStream::plan_memory() {
+  uint64_t total = 0, largest = 0;
+  for (const Part& part : parts_) {
+    total += rounded(part.bytes);
+    largest = std::max(largest, rounded(part.bytes));
+  }
+  uint64_t budget = kMostAhead * largest;
+  if (options_.budget)
+    budget = *options_.budget;
+  else if (backend_)  // half of what is free: activations want the rest
+    budget = std::min(budget, backend_->memory(options_.device.index()).free / 2);
+  ring_bytes_ = std::clamp(budget, largest, std::max(largest, std::min(kMostAhead * largest, total)));
+  kept_.resize(parts_.size());
+  if (!options_.keeps_parts) return;
+  const uint64_t may_stay = budget > ring_bytes_ ? budget - ring_bytes_ : 0;
   // Evenly over the model: a part stays where the share of what stays falls behind the share that may.
-  uint64_t seen = 0, staying = 0;
-  for (Part& part : parts_) {
-    seen += part.bytes;
-    const double due =
-        static_cast<double>(resident_bytes_) * static_cast<double>(seen) / static_cast<double>(total);
-    part.stays = total <= resident_bytes_ || static_cast<double>(staying + part.bytes) <= due;
-    if (part.stays) staying += part.bytes;
+  uint64_t seen = 0;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    seen += rounded(parts_[i].bytes);
+    const double due = static_cast<double>(may_stay) * static_cast<double>(seen) / static_cast<double>(total);
+    if (static_cast<double>(kept_bytes_ + rounded(parts_[i].bytes)) > due) continue;
+    kept_[i] = std::make_shared<Held>();
+    kept_[i]->part = i;
+    kept_[i]->is_kept = true;
+    kept_bytes_ += rounded(parts_[i].bytes);
   }
 }
 
-std::optional<size_t> WeightStream::next_streamed(size_t place) const {
-  for (size_t i = 1; i <= parts_.size(); ++i) {
-    const size_t next = (place + i) % parts_.size();
-    if (!parts_[next].stays) return next;
+WeightStream::HeldPtr WeightStream::find(size_t part) const {
+  if (kept_[part]) return kept_[part];
+  const auto found = std::find_if(held_.begin(), held_.end(),
+                                  [&](const HeldPtr& held) { return held->part == part && !held->is_over; });
+  return found == held_.end() ? nullptr : *found;
+}
+
+WeightStream::Lease WeightStream::enter(size_t part) {
+  std::unique_lock lock(mutex_);
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  if (last_entered_) next_[*last_entered_] = part;
+  last_entered_ = part;
+  HeldPtr held = find(part);
+  const bool is_new = !held || (held->is_kept && !held->is_read && !held->has_room);
+  if (!held) {
+    held = std::make_shared<Held>();
+    held->part = part;
+  }
+  ++held->users;
+  if (is_new) {
+    held->failure = nullptr;
+    wanted_.push_back(held);
+  }
+  // What was read before it and has no user was guessed wrongly.
+  for (const HeldPtr& other : held_) {
+    if (other == held) break;
+    if (other->users == 0) other->is_over = true;
+  }
+  changed_.notify_all();
+  const auto begin = Clock::now();
+  const trace::Span span("wait", parts_[part].name);
+  const bool came = changed_.wait_for(lock, kLongestWait, [&] { return held->is_read || held->failure; });
+  statistics_.seconds_waiting += seconds_since(begin);
+  if (!came || held->failure) {
+    const std::exception_ptr failure = held->failure;
+    --held->users;
+    held->is_over = !held->is_kept;
+    std::erase(wanted_, held);
+    changed_.notify_all();
+    if (failure) std::rethrow_exception(failure);
+    throw IoError("{}: its weights were not read within {} s", parts_[part].name, kLongestWait.count());
+  }
+  lock.unlock();
+  if (held->copied) held->copied->compute_waits();
+  return {this, std::move(held)};
+}
+
+void WeightStream::leave(const HeldPtr& held) {
+  tensor::DeviceEventPtr computed;
+  if (backend_ && !held->is_kept) computed = backend_->record_compute(options_.device.index());
+  {
+    const std::lock_guard lock(mutex_);
+    if (computed) held->computed = std::move(computed);
+    if (--held->users == 0) held->is_over = !held->is_kept;
+  }
+  changed_.notify_all();
+}
+
+// The part that will be entered after all that are there; none when the whole round is.
+std::optional<size_t> WeightStream::predicted() const {
+  if (!last_entered_) return {};
+  size_t part = next_[*last_entered_];
+  for (size_t i = 0; i < parts_.size(); ++i, part = next_[part]) {
+    const HeldPtr held = find(part);
+    if (!held || (held->is_kept && !held->has_room)) return part;
   }
   return {};
 }
 
-void WeightStream::read_on(std::optional<size_t> place) {
-  if (!place || parts_[*place].is_read) return;
-  if (!reader_.joinable()) reader_ = std::thread([this] { run(); });
-  wanted_ = place;
-  changed_.notify_all();
+// Gives `held` its place in the ring when there is room: behind the newest part, or at the ring's begin.
+bool WeightStream::make_room(Held& held) {
+  const uint64_t bytes = rounded(parts_[held.part].bytes);
+  const auto drop_oldest = [&] {
+    if (held_.front()->computed && reader_->copy_stream())
+      reader_->copy_stream()->wait(*held_.front()->computed);
+    held_.pop_front();
+  };
+  const auto is_free = [](const HeldPtr& old) { return old->is_over && old->users == 0; };
+  while (true) {
+    if (held_.empty()) {
+      held.begin = 0;
+      break;
+    }
+    const uint64_t oldest = held_.front()->begin, newest = held_.back()->begin + held_.back()->bytes;
+    const bool wrapped = held_.back()->begin < oldest;
+    if (!wrapped && newest + bytes <= ring_bytes_) {
+      held.begin = newest;
+      break;
+    }
+    if (!wrapped && bytes <= oldest) {
+      held.begin = 0;
+      break;
+    }
+    if (wrapped && newest + bytes <= oldest) {
+      held.begin = newest;
+      break;
+    }
+    if (!is_free(held_.front())) return false;
+    drop_oldest();
+  }
+  held.bytes = bytes;
+  held.has_room = true;
+  return true;
+}
+
+// What the thread reads next, with its place in the ring; waits while there is nothing to do. Null: stop.
+WeightStream::HeldPtr WeightStream::next_to_read(std::unique_lock<std::mutex>& lock) {
+  while (!stop_) {
+    if (!wanted_.empty()) {
+      const HeldPtr held = wanted_.front();
+      if (held->is_kept) {
+        held->has_room = true;
+        wanted_.pop_front();
+        return held;
+      }
+      for (const HeldPtr& guessed : held_)  // they stand in the way of what is needed now
+        if (guessed->users == 0) guessed->is_over = true;
+      if (make_room(*held)) {
+        wanted_.pop_front();
+        held_.push_back(held);
+        return held;
+      }
+    } else if (const auto part = predicted()) {
+      if (kept_[*part]) {
+        kept_[*part]->has_room = true;
+        return kept_[*part];
+      }
+      auto held = std::make_shared<Held>();
+      held->part = *part;
+      if (make_room(*held)) {
+        held_.push_back(held);
+        return held;
+      }
+    }
+    changed_.wait(lock);
+  }
+  return nullptr;
+}
+
+void WeightStream::load(Held& held) {
+  const Part& part = parts_[held.part];
+  const trace::Span span(part.source == Source::disk ? "read" : "copy", part.name);
+  const at::Tensor memory =
+      held.is_kept ? at::empty({static_cast<int64_t>(part.bytes)}, ring_.options())
+                   : ring_.narrow(0, static_cast<int64_t>(held.begin), static_cast<int64_t>(part.bytes));
+  reader_->read(part, memory);
+  held.tensors = unpack(part, memory);
+  if (auto* copies = reader_->copy_stream()) held.copied = copies->record();
 }
 
 void WeightStream::run() {
   std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [&] { return stop_ || wanted_; });
-    if (stop_) return;
-    const size_t place = *wanted_;
-    wanted_.reset();
+  while (const HeldPtr held = next_to_read(lock)) {
     lock.unlock();
     const auto begin = Clock::now();
-    for (const auto range : parts_[place].ranges) read_pages(range);
+    std::exception_ptr failure;
+    try {
+      load(*held);
+    } catch (...) {
+      failure = std::current_exception();
+    }
     lock.lock();
-    parts_[place].is_read = true;
-    statistics_.bytes_read += parts_[place].bytes;
-    statistics_.seconds_reading += seconds_since(begin);
+    if (failure) {
+      held->has_room = !held->is_kept;
+      held->is_over = !held->is_kept;
+      // Nobody waits for a guess; whoever enters the part tries again and is told.
+      if (held->users > 0) held->failure = failure;
+    } else {
+      held->is_read = true;
+      statistics_.bytes_read += parts_[held->part].bytes;
+      statistics_.seconds_reading += seconds_since(begin);
+    }
     changed_.notify_all();
+    // A guess that failed is not tried again at once, but when something has changed.
+    if (failure && held->users == 0) changed_.wait(lock, [&] { return stop_ || !wanted_.empty(); });
   }
-}
-
-void WeightStream::enter(size_t place) {
-  std::unique_lock lock(mutex_);
-  if (!planned_) plan();
-  std::optional<size_t> behind;
-  if (!parts_[place].stays && current_ != place) {
-    read_on(place);
-    const auto begin = Clock::now();
-    changed_.wait_for(lock, kLongestWait, [&] { return parts_[place].is_read; });
-    statistics_.seconds_waiting += seconds_since(begin);
-    behind = std::exchange(current_, place);
-    if (behind) parts_[*behind].is_read = false;
-  }
-  const auto next = next_streamed(place);
-  if (next != current_) read_on(next);
-  lock.unlock();
-  if (behind)
-    for (const auto range : parts_[*behind].ranges) give_back_pages(range);
 }
 
 WeightStream::Statistics WeightStream::statistics() const {

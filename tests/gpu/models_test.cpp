@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 template <typename Model, typename Config>
 struct Pair {
   Pair(const fs::path& folder, at::ScalarType dtype) {
-    const auto checkpoint = weights::Checkpoint::open(io::find_weight_files(folder, ""));
+    const std::string variant = fs::exists(folder / "config.json") && folder.string().find("fp16") != std::string::npos ? "fp16" : "";
+    const auto checkpoint = weights::Checkpoint::open(io::find_weight_files(folder, variant));
     const auto config = Config::from_json(pipelines::load_config(folder));
     cpu = std::make_unique<Model>(config, weights::WeightScope(checkpoint, {}));
     const auto on_gpu = weights::Checkpoint::made(
@@ -27,7 +28,7 @@ struct Pair {
           return checkpoint->tensor(name, shape).to(at::kCUDA, dtype);
         },
         [=](const std::string& name) { return checkpoint->has(name); });
-    gpu = std::make_unique<Model>(config, weights::WeightScope(on_gpu, {.storage = dtype, .arithmetic = dtype}));
+    gpu = std::make_unique<Model>(config, weights::WeightScope(on_gpu, {.storage = dtype, .arithmetic = dtype}, at::Device(at::kCUDA, 0)));
   }
   std::unique_ptr<Model> cpu, gpu;
 };

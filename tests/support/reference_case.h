@@ -19,8 +19,8 @@ class ReferenceCase {
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path checkpoint() const;
   pipelines::LoadOptions load_options() const;
-  /// The pipeline with the case's scheduler.
-  pipelines::DiffusionPipeline load() const;
+  /// The pipeline with the case's scheduler; `options` instead of load_options().
+  pipelines::DiffusionPipeline load(const std::optional<pipelines::LoadOptions>& options = {}) const;
   pipelines::Request request() const;
 
   bool has(const std::string& tensor) const { return expected_->find(tensor) != nullptr; }

@@ -154,10 +154,27 @@ Tensor norm_rotary(const Tensor& x, const Tensor& weight, double eps, const Tens
                                   .width = x.size(3),
                                   .batch_stride = x.stride(0),
                                   .token_stride = x.stride(1),
-                                  .eps = static_cast<float>(eps)},
+                                  .eps = static_cast<float>(eps),
+                                  .is_wide = is_aligned(x) && is_aligned(weight) && x.stride(0) % 8 == 0 &&
+                                             x.stride(1) % 8 == 0},
                                  stream_of(x)),
                "norm_rotary");
   return x;
+}
+
+void copy_into(const Tensor& to, const Tensor& from) {
+  const int64_t bytes = from.size(-1) * from.element_size();
+  const bool fits = from.dim() == 3 && from.sizes() == to.sizes() && from.scalar_type() == to.scalar_type() &&
+                    from.is_contiguous() && to.stride(2) == 1 && to.stride(0) == to.size(1) * to.stride(1) &&
+                    bytes % 16 == 0 && to.stride(1) * to.element_size() % 16 == 0 && is_aligned(from) && is_aligned(to);
+  if (!fits) {
+    to.copy_(from);
+    return;
+  }
+  const c10::cuda::CUDAGuard device(from.device());
+  check_launch(copy_rows(data(from), bytes, to.data_ptr(), to.stride(1) * to.element_size(), bytes,
+                         from.size(0) * from.size(1), stream_of(from)),
+               "copy_rows");
 }
 
 Tensor gated_gelu(const Tensor& x, GatedGelu kind) {
@@ -232,6 +249,7 @@ const CudaKernels& table() {
                                    .linear = linear,
                                    .bias_residual = bias_residual,
                                    .guide = guide,
+                                   .copy_into = copy_into,
                                    .step_along = step_along,
                                    .record = record};
   return kernels;

@@ -7,7 +7,7 @@ namespace diffract::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kFewChunks = 32;  // that every block of the last launch joins by itself
+constexpr int kFewChunks = 64;  // that every block of the last launch joins by itself
 
 // Pixels are cut into chunks of equal size (the last may be smaller); each gives mean and squared deviations
 // a group.
@@ -16,27 +16,19 @@ struct Chunks {
 };
 
 Chunks chunks_of(const GroupNormLaunch& l) {
-  const int64_t elements = l.pixels * l.channels;
-  // About 64 KiB of 2-byte elements a chunk, as many as keep all multiprocessors busy.
-  int64_t wanted = std::clamp<int64_t>(elements / 32768, 1, 1024);
-  if (wanted > kFewChunks && wanted < 128) wanted = kFewChunks;
+  // At least 16 KiB of 2-byte elements a chunk, as many as keep all multiprocessors busy.
+  int64_t wanted = std::clamp<int64_t>(l.pixels * l.channels / 8192, 1, 1024);
+  if (wanted > kFewChunks && wanted * l.batch < 2048) wanted = kFewChunks;
   const int64_t pixels = (l.pixels + wanted - 1) / wanted;
   return {.count = (l.pixels + pixels - 1) / pixels, .pixels = pixels};
 }
 
-struct Moments {
-  float count, mean, squares;  // squares: of the deviations from the mean
-};
+constexpr int kGroupThreads = 8;  // that sum a group together
 
-__device__ Moments join(const Moments& a, const Moments& b) {
-  const float count = a.count + b.count;
-  if (count == 0) return a;
-  const float delta = b.mean - a.mean, share = b.count / count;
-  return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * a.count * share};
-}
-
-__device__ float chunk_count(int64_t chunk, int64_t chunk_pixels, int64_t pixels, int64_t group_channels) {
-  return static_cast<float>(min(chunk_pixels, pixels - chunk * chunk_pixels) * group_channels);
+__device__ float group_sum(float x) {
+#pragma unroll
+  for (int offset = kGroupThreads / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
 }
 
 // Threads that share a pixel, and pixels that a block reads at once.
@@ -52,7 +44,7 @@ struct Lanes {
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads) moments_kernel(GroupNormLaunch l, Chunks chunks) {
   extern __shared__ float shared[];
-  const int channels = static_cast<int>(l.channels);
+  const int channels = static_cast<int>(l.channels), group_channels = channels / static_cast<int>(l.groups);
   const Lanes lanes(channels / N);
   float *sums = shared, *squares = shared + lanes.pixels * channels;
   const int64_t batch = blockIdx.y, begin = blockIdx.x * chunks.pixels,
@@ -62,11 +54,12 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(GroupNormLaunch l, Ch
   const int lane = static_cast<int>(threadIdx.x) / lanes.packs;
   for (int pack = static_cast<int>(threadIdx.x) % lanes.packs; pack < lanes.packs && lane < lanes.pixels;
        pack += kThreads) {
-    float sum[N], square[N], pivot[N];
+    float sum[N], square[N], base[N];
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      // Deviations from one of the values, so that a large mean costs no digits.
-      pivot[i] = to_float(x[begin * channels + pack * N + i]);
+      // Deviations from one of the group's values, so that a large mean costs no digits.
+      const int c = pack * N + i, first = c / group_channels * group_channels;
+      base[i] = to_float(x[begin * channels + first]) - (addend ? to_float(addend[c]) : 0.0f);
       sum[i] = square[i] = 0;
     }
 #pragma unroll 4
@@ -74,7 +67,7 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(GroupNormLaunch l, Ch
       const auto values = load<T, N>(x + pixel * channels + pack * N);
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        const float value = to_float(values.at[i]) - pivot[i];
+        const float value = to_float(values.at[i]) - base[i];
         sum[i] += value;
         square[i] += value * value;
       }
@@ -92,40 +85,65 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(GroupNormLaunch l, Ch
       squares[c] += squares[other * channels + c];
     }
   __syncthreads();
-  const int group_channels = channels / static_cast<int>(l.groups);
-  const auto pixels = static_cast<float>(end - begin);
-  for (int group = static_cast<int>(threadIdx.x); group < l.groups; group += kThreads) {
-    Moments all{0, 0, 0};
-    for (int c = group * group_channels; c < (group + 1) * group_channels; ++c) {
-      const float mean = sums[c] / pixels;  // of the deviations
-      const float base = to_float(x[begin * channels + c]) + (addend ? to_float(addend[c]) : 0.0f);
-      all = join(all, {pixels, base + mean, max(squares[c] - sums[c] * mean, 0.0f)});
+  // Eight threads a group.
+  const auto count = static_cast<float>((end - begin) * group_channels);
+  const int groups = static_cast<int>(l.groups);
+  for (int first = 0; first < groups; first += kThreads / kGroupThreads) {
+    const int group = first + static_cast<int>(threadIdx.x) / kGroupThreads;
+    const int member = static_cast<int>(threadIdx.x) % kGroupThreads;
+    float sum = 0, square = 0;
+    if (group < groups)
+      for (int c = group * group_channels + member; c < (group + 1) * group_channels; c += kGroupThreads) {
+        sum += sums[c];
+        square += squares[c];
+      }
+    sum = group_sum(sum);
+    square = group_sum(square);
+    if (group < groups && member == 0) {
+      const float mean = sum / count;  // of the deviations
+      float* partial = l.partials + 2 * ((batch * chunks.count + blockIdx.x) * groups + group);
+      partial[0] = to_float(x[begin * channels + group * group_channels]) + mean;
+      partial[1] = max(square - sum * mean, 0.0f);
     }
-    float* partial = l.partials + 2 * ((batch * chunks.count + blockIdx.x) * l.groups + group);
-    partial[0] = all.mean;
-    partial[1] = all.squares;
   }
 }
 
+struct Moments {
+  float mean, squares;  // squares: of the deviations from the mean
+};
+
+// Of a group over all chunks, by eight threads.
 __device__ Moments joined(const float* partials, const GroupNormLaunch& l, const Chunks& chunks, int64_t batch,
-                          int group, int lane) {
-  Moments all{0, 0, 0};
-  for (int64_t chunk = lane; chunk < chunks.count; chunk += 32) {
-    const float* partial = partials + 2 * ((batch * chunks.count + chunk) * l.groups + group);
-    all = join(all, {chunk_count(chunk, chunks.pixels, l.pixels, l.channels / l.groups), partial[0], partial[1]});
+                          int group, int member) {
+  const int64_t group_channels = l.channels / l.groups;
+  const auto all = static_cast<float>(l.pixels * group_channels);
+  const auto partial_of = [&](int64_t chunk) {
+    return load<float, 2>(partials + 2 * ((batch * chunks.count + chunk) * l.groups + group));
+  };
+  const auto count_of = [&](int64_t chunk) {
+    return static_cast<float>(min(chunks.pixels, l.pixels - chunk * chunks.pixels) * group_channels);
+  };
+  float sum = 0;
+#pragma unroll 8
+  for (int64_t chunk = member; chunk < chunks.count; chunk += kGroupThreads)
+    sum += partial_of(chunk).at[0] * (count_of(chunk) / all);
+  const float mean = group_sum(sum);
+  float squares = 0;
+#pragma unroll 8
+  for (int64_t chunk = member; chunk < chunks.count; chunk += kGroupThreads) {
+    const auto partial = partial_of(chunk);
+    squares += partial.at[1] + (partial.at[0] - mean) * (partial.at[0] - mean) * count_of(chunk);
   }
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2)
-    all = join(all, {__shfl_xor_sync(0xffffffffu, all.count, offset), __shfl_xor_sync(0xffffffffu, all.mean, offset),
-                     __shfl_xor_sync(0xffffffffu, all.squares, offset)});
-  return all;
+  return {mean, group_sum(squares)};
 }
 
-// Many chunks to one: a warp a group.
-__global__ void join_kernel(GroupNormLaunch l, Chunks chunks, float* out) {
-  const int group = static_cast<int>(blockIdx.x);
-  const Moments all = joined(l.partials, l, chunks, blockIdx.y, group, static_cast<int>(threadIdx.x));
-  if (threadIdx.x != 0) return;
+// Many chunks to one.
+__global__ void __launch_bounds__(kGroupThreads * 32) join_kernel(GroupNormLaunch l, Chunks chunks, float* out) {
+  const int group = static_cast<int>(blockIdx.x * 32 + threadIdx.x / kGroupThreads);
+  const bool is_one = group < l.groups;
+  const Moments all = joined(l.partials, l, chunks, blockIdx.y, is_one ? group : 0,
+                             static_cast<int>(threadIdx.x % kGroupThreads));
+  if (!is_one || threadIdx.x % kGroupThreads != 0) return;
   out[2 * (blockIdx.y * l.groups + group)] = all.mean;
   out[2 * (blockIdx.y * l.groups + group) + 1] = all.squares;
 }
@@ -135,11 +153,14 @@ template <typename T, int N>
 __global__ void __launch_bounds__(kThreads) apply_kernel(GroupNormLaunch l, Chunks chunks, const float* partials) {
   extern __shared__ float groups[];
   const int64_t batch = blockIdx.y;
-  for (int group = threadIdx.x / 32; group < l.groups; group += kThreads / 32) {
-    const Moments all = joined(partials, l, chunks, batch, group, static_cast<int>(threadIdx.x % 32));
-    if (threadIdx.x % 32 == 0) {
+  const auto elements = static_cast<float>(l.pixels * (l.channels / l.groups));
+  for (int first = 0; first < l.groups; first += kThreads / kGroupThreads) {
+    const int group = first + static_cast<int>(threadIdx.x) / kGroupThreads;
+    const Moments all = joined(partials, l, chunks, batch, group < l.groups ? group : 0,
+                               static_cast<int>(threadIdx.x) % kGroupThreads);
+    if (group < l.groups && threadIdx.x % kGroupThreads == 0) {
       groups[2 * group] = all.mean;
-      groups[2 * group + 1] = rsqrtf(all.squares / all.count + l.eps);
+      groups[2 * group + 1] = rsqrtf(all.squares / elements + l.eps);
     }
   }
   __syncthreads();
@@ -156,12 +177,15 @@ __global__ void __launch_bounds__(kThreads) apply_kernel(GroupNormLaunch l, Chun
   for (int pack = static_cast<int>(threadIdx.x) % lanes.packs; pack < lanes.packs && lane < lanes.pixels;
        pack += kThreads) {
     float scale[N], shift[N];
+    const auto weights = load<T, N>(weight + pack * N), biases = load<T, N>(bias + pack * N);
+    Pack<T, N> addends;
+    if (addend) addends = load<T, N>(addend + pack * N);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const int c = pack * N + i, group = c / group_channels;
-      scale[i] = groups[2 * group + 1] * to_float(weight[c]);
-      const float add = addend ? to_float(addend[c]) : 0.0f;
-      shift[i] = to_float(bias[c]) + (add - groups[2 * group]) * scale[i];
+      const int group = (pack * N + i) / group_channels;
+      scale[i] = groups[2 * group + 1] * to_float(weights.at[i]);
+      const float add = addend ? to_float(addends.at[i]) : 0.0f;
+      shift[i] = to_float(biases.at[i]) + (add - groups[2 * group]) * scale[i];
     }
 #pragma unroll 4
     for (int64_t pixel = begin + lane; pixel < end; pixel += lanes.pixels) {
@@ -186,7 +210,7 @@ cudaError_t run(const GroupNormLaunch& l, cudaStream_t stream) {
   const float* partials = l.partials;
   if (chunks.count > kFewChunks) {
     float* joined = l.partials + 2 * l.batch * chunks.count * l.groups;
-    join_kernel<<<dim3(static_cast<unsigned>(l.groups), batch), 32, 0, stream>>>(l, chunks, joined);
+    join_kernel<<<dim3(static_cast<unsigned>((l.groups + 31) / 32), batch), 32 * kGroupThreads, 0, stream>>>(l, chunks, joined);
     partials = joined;
     chunks = {.count = 1, .pixels = l.pixels};
   }

@@ -52,6 +52,7 @@ struct RotaryLaunch {
   int64_t batch, tokens, heads, width;
   int64_t batch_stride, token_stride;  // of x, in elements; heads are neighbours
   float eps;
+  bool is_wide;  // every head begins at a multiple of 16 bytes
 };
 cudaError_t norm_rotary(const RotaryLaunch& launch, cudaStream_t stream);
 
@@ -76,6 +77,10 @@ struct BiasResidualLaunch {
   int64_t elements, channels;
 };
 cudaError_t bias_residual(const BiasResidualLaunch& launch, cudaStream_t stream);
+
+/// Rows of `bytes` (a multiple of 16) from one stride (in bytes) to another.
+cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes, int64_t rows,
+                      cudaStream_t stream);
 
 /// out = negative + scale * (positive - negative), float32.
 cudaError_t guide(const float* negative, const float* positive, float scale, float* out, int64_t elements,

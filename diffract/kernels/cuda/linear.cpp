@@ -21,7 +21,8 @@ namespace {
 
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 constexpr int kCandidates = 8;
-constexpr int kRepeats = 3;
+constexpr int kRounds = 2, kRunsARound = 6;
+constexpr float kClearlyFaster = 0.98f;  // than the one that cublasLt thinks best
 
 void check(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS)
@@ -150,7 +151,8 @@ bool is_recording(cudaStream_t stream) {
   return cudaStreamIsCapturing(stream, &status) == cudaSuccess && status != cudaStreamCaptureStatusNone;
 }
 
-// The fastest of `offers`, by the median of a few runs.
+// The fastest of `offers`. Runs are measured back to back, as they come in a model: alone, a run has the GPU's
+// full clock, which it does not keep.
 std::optional<cublasLtMatmulAlgo_t> fastest(Product& product, const Call& call,
                                             const std::vector<cublasLtMatmulAlgo_t>& offers, void* workspace,
                                             cudaStream_t stream) {
@@ -162,16 +164,16 @@ std::optional<cublasLtMatmulAlgo_t> fastest(Product& product, const Call& call,
   for (const auto& offer : offers) {
     if (product.run(call, offer, workspace, stream) != CUBLAS_STATUS_SUCCESS) continue;
     float least = std::numeric_limits<float>::max();
-    for (int i = 0; i < kRepeats; ++i) {
+    for (int round = 0; round < kRounds; ++round) {
       cudaEventRecord(begin, stream);
-      product.run(call, offer, workspace, stream);
+      for (int i = 0; i < kRunsARound; ++i) product.run(call, offer, workspace, stream);
       cudaEventRecord(end, stream);
       cudaEventSynchronize(end);
       float time = 0;
       cudaEventElapsedTime(&time, begin, end);
       least = std::min(least, time);
     }
-    if (least < best_time) {
+    if (!best || least < best_time * kClearlyFaster) {
       best_time = least;
       best = offer;
     }

@@ -6,55 +6,70 @@ namespace {
 
 constexpr int kWarps = 8;
 
-// A warp a head of a token: each lane holds up to `Pairs` pairs of neighbours.
-template <typename T, int Pairs>
+// `Lanes` threads a head of a token, each with up to `Packs` packs of N neighbours (N even).
+template <typename T, int N, int Lanes, int Packs>
 __global__ void __launch_bounds__(32 * kWarps) norm_rotary_kernel(RotaryLaunch l) {
-  const int64_t item = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-  if (item >= l.batch * l.tokens * l.heads) return;
-  const int lane = static_cast<int>(threadIdx.x % 32), pairs = static_cast<int>(l.width / 2);
-  const int64_t head = item % l.heads, token = item / l.heads % l.tokens, batch = item / l.heads / l.tokens;
-  T* x = static_cast<T*>(l.x) + batch * l.batch_stride + token * l.token_stride + head * l.width;
-  const T* weight = static_cast<const T*>(l.weight);
+  constexpr int kHeadsAtOnce = 32 * kWarps / Lanes;
+  const int lane = static_cast<int>(threadIdx.x) % Lanes;
+  const int packs = static_cast<int>(l.width) / N;
+  const int64_t row = blockIdx.x, token = row % l.tokens, batch = row / l.tokens;
+  T* x = static_cast<T*>(l.x) + batch * l.batch_stride + token * l.token_stride;
   const float* rope = l.rope + token * l.width;
-
-  float first[Pairs], second[Pairs];
-  float squares = 0;
+  for (int head = static_cast<int>(threadIdx.x) / Lanes; head - static_cast<int>(threadIdx.x) / Lanes < l.heads;
+       head += kHeadsAtOnce) {
+    const bool is_one = head < l.heads;  // all lanes take part in the sums
+    Pack<T, N> values[Packs];
+    float squares = 0;
 #pragma unroll
-  for (int p = 0; p < Pairs; ++p) {
-    const int pair = p * 32 + lane;
-    first[p] = second[p] = 0;
-    if (pair >= pairs) continue;
-    const auto values = load<T, 2>(x + 2 * pair);
-    first[p] = to_float(values.at[0]);
-    second[p] = to_float(values.at[1]);
-    squares += first[p] * first[p] + second[p] * second[p];
-  }
-  const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(l.width) + l.eps);
+    for (int p = 0; p < Packs; ++p) {
+      const int pack = p * Lanes + lane;
+      if (!is_one || pack >= packs) continue;
+      values[p] = load<T, N>(x + head * l.width + pack * N);
 #pragma unroll
-  for (int p = 0; p < Pairs; ++p) {
-    const int pair = p * 32 + lane;
-    if (pair >= pairs) continue;
-    const auto w = load<T, 2>(weight + 2 * pair);
-    const auto turn = load<float, 2>(rope + 2 * pair);  // cosine, sine
-    const float a = first[p] * scale * to_float(w.at[0]), b = second[p] * scale * to_float(w.at[1]);
-    store<T, 2>(x + 2 * pair, {from_float<T>(a * turn.at[0] - b * turn.at[1]),
-                               from_float<T>(a * turn.at[1] + b * turn.at[0])});
+      for (int i = 0; i < N; ++i) squares += to_float(values[p].at[i]) * to_float(values[p].at[i]);
+    }
+#pragma unroll
+    for (int offset = Lanes / 2; offset > 0; offset /= 2) squares += __shfl_xor_sync(0xffffffffu, squares, offset);
+    const float scale = rsqrtf(squares / static_cast<float>(l.width) + l.eps);
+#pragma unroll
+    for (int p = 0; p < Packs; ++p) {
+      const int pack = p * Lanes + lane;
+      if (!is_one || pack >= packs) continue;
+      const auto weights = load<T, N>(static_cast<const T*>(l.weight) + pack * N);
+      const auto turns = load<float, N>(rope + pack * N);  // cosine, sine, cosine, ...
+#pragma unroll
+      for (int i = 0; i < N; i += 2) {
+        const float a = to_float(values[p].at[i]) * scale * to_float(weights.at[i]);
+        const float b = to_float(values[p].at[i + 1]) * scale * to_float(weights.at[i + 1]);
+        values[p].at[i] = from_float<T>(a * turns.at[i] - b * turns.at[i + 1]);
+        values[p].at[i + 1] = from_float<T>(a * turns.at[i + 1] + b * turns.at[i]);
+      }
+      store<T, N>(x + head * l.width + pack * N, values[p]);
+    }
   }
 }
 
 }  // namespace
 
 cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
-  const int64_t items = l.batch * l.tokens * l.heads;
-  const auto blocks = static_cast<unsigned>((items + kWarps - 1) / kWarps);
+  const auto blocks = static_cast<unsigned>(l.batch * l.tokens);
+  constexpr int kThreads = 32 * kWarps;
+  bool fits = true;
   with_type(l.type, [&](auto value) {
     using T = decltype(value);
-    if (l.width <= 128)
-      norm_rotary_kernel<T, 2><<<blocks, 32 * kWarps, 0, stream>>>(l);
-    else if (l.width <= 512)
-      norm_rotary_kernel<T, 8><<<blocks, 32 * kWarps, 0, stream>>>(l);
+    constexpr int kWide = 16 / sizeof(T);
+    const bool wide = l.is_wide && l.width % kWide == 0;
+    const int64_t packs = wide ? l.width / kWide : l.width / 2;
+    if (wide && packs <= 16)
+      norm_rotary_kernel<T, kWide, 16, 1><<<blocks, kThreads, 0, stream>>>(l);
+    else if (wide && packs <= 64)
+      norm_rotary_kernel<T, kWide, 32, 2><<<blocks, kThreads, 0, stream>>>(l);
+    else if (!wide && packs <= 256)
+      norm_rotary_kernel<T, 2, 32, 8><<<blocks, kThreads, 0, stream>>>(l);
+    else
+      fits = false;
   });
-  return l.width <= 512 ? cudaGetLastError() : cudaErrorInvalidValue;
+  return fits ? cudaGetLastError() : cudaErrorInvalidValue;
 }
 
 }  // namespace diffract::kernels::cuda

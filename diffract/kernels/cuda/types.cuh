@@ -48,10 +48,11 @@ __device__ inline float warp_sum(float x) {
   return x;
 }
 
-__device__ inline float silu(float x) { return x / (1.0f + __expf(-x)); }
+__device__ inline float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
 __device__ inline float gelu_exact(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
+// 0.5 x (1 + tanh(u)) = x / (1 + exp(-2 u)).
 __device__ inline float gelu_tanh(float x) {
-  return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+  return __fdividef(x, 1.0f + __expf(-1.59576912160573072f * (x + 0.044715f * x * x * x)));
 }
 
 /// Calls `body` with a value of the element type that `type` names.

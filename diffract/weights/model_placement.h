@@ -1,0 +1,41 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <optional>
+
+#include "diffract/placement/device_map.h"
+
+namespace diffract::weights {
+
+/// Where the weights of a module are when it is not computing.
+enum class Source {
+  device,  // where it is computed
+  host,    // in the CPU's memory, while an accelerator computes
+  disk,    // in the checkpoint's files
+};
+
+struct Residence {
+  at::Device device;  // that computes
+  Source source;
+};
+
+/// Where a model's modules are kept and computed.
+struct ModelPlacement {
+  placement::DeviceMap map = {};  // empty: everything on `device`
+  at::Device device = at::kCPU;   // computes what the map keeps in CPU memory or on disk
+  /// What those may take of `device` while they are brought there; unset: from what is free.
+  std::optional<uint64_t> stream_bytes = {};
+
+  at::Device device_of(placement::Place place) const {
+    if (!place.is_accelerator()) return device;
+    return {accelerator, static_cast<c10::DeviceIndex>(place.index())};
+  }
+  Residence residence(placement::Place place) const {
+    if (place.is_accelerator()) return {device_of(place), Source::device};
+    if (place.is_disk()) return {device, Source::disk};
+    return {device, device.is_cpu() ? Source::device : Source::host};
+  }
+  c10::DeviceType accelerator = c10::DeviceType::CUDA;  // of the map's numbers
+};
+
+}  // namespace diffract::weights

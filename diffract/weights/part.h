@@ -1,0 +1,45 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "diffract/weights/checkpoint.h"
+#include "diffract/weights/model_placement.h"
+
+namespace diffract::weights {
+
+/// A tensor of a part: where it stands, and what it becomes.
+struct PartTensor {
+  std::string module_name;  // as a device map names it, with the tensor's own name
+  std::string name;         // in the checkpoint
+  StoredTensor stored;
+  std::optional<at::ScalarType> storage;  // rounded to it first
+  at::ScalarType dtype;                   // of the result
+  uint64_t begin = 0;                     // in the part's memory
+
+  uint64_t bytes() const { return static_cast<uint64_t>(stored.view.numel()) * c10::elementSize(dtype); }
+  bool is_converted() const { return dtype != stored.view.scalar_type() || (storage && *storage != dtype); }
+};
+
+/// The tensors that one module needs, which come and go together: packed one behind the other.
+struct Part {
+  std::string name;  // of the module
+  Source source = Source::disk;
+  std::vector<PartTensor> tensors;
+  uint64_t bytes = 0;
+  at::Tensor host;  // the packed weights, pinned, where source is host
+
+  /// Appends a tensor.
+  void add(PartTensor tensor);
+};
+
+/// The tensors of a part by their names in the checkpoint, each a view of `memory` (uint8, packed as the part
+/// says).
+using LoadedTensors = std::unordered_map<std::string, at::Tensor>;
+LoadedTensors unpack(const Part& part, const at::Tensor& memory);
+
+/// `stored`, rounded to `storage` where that is set, as `dtype`.
+at::Tensor converted(const at::Tensor& stored, std::optional<at::ScalarType> storage, at::ScalarType dtype);
+
+}  // namespace diffract::weights

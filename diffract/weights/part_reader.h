@@ -1,0 +1,56 @@
+#pragma once
+#include <atomic>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "diffract/tensor/device_backend.h"
+#include "diffract/weights/part.h"
+
+namespace diffract::weights {
+
+/// Reads parts from their files: past the page cache where the file system can, so that a model larger than
+/// memory does not push everything else out of it, and from the page cache what is there already. Belongs to
+/// one thread.
+class PartReader {
+ public:
+  /// For memory of `device`; with a backend (an accelerator's) by way of pinned buffers and a copy stream.
+  PartReader(at::Device device, tensor::DeviceBackend* backend);
+  ~PartReader();
+  PartReader(const PartReader&) = delete;
+  PartReader& operator=(const PartReader&) = delete;
+
+  /// Fills `memory` (uint8 [part.bytes], on the device) from part.host or the files. On an accelerator the
+  /// copies have begun when it returns; ready() marks their end. Throws IoError naming the file.
+  void read(const Part& part, const at::Tensor& memory);
+  /// Fills host memory.
+  void read_to_host(const Part& part, const at::Tensor& memory);
+
+  /// From any thread: a read that is going on ends with Cancelled.
+  void stop() { stopped_ = true; }
+
+  /// Null on the CPU.
+  tensor::CopyStream* copy_stream() const { return copies_.get(); }
+
+ private:
+  class File;
+  struct Staging {
+    at::Tensor bytes;  // pinned, aligned to pages
+    tensor::DeviceEventPtr in_use;
+  };
+  const File& file_of(const PartTensor& tensor);
+  std::span<const std::byte> fetch(const PartTensor& tensor, uint64_t begin, uint64_t end, std::byte* buffer);
+  void read_tensor(const PartTensor& tensor, const at::Tensor& memory, bool to_device);
+  Staging& next_staging();
+
+  at::Device device_;
+  tensor::DeviceBackend* backend_;
+  std::unique_ptr<tensor::CopyStream> copies_;
+  std::map<const io::SafetensorsFile*, std::unique_ptr<File>> files_;
+  at::Tensor raw_;                // what comes from a file
+  std::vector<Staging> staging_;  // what goes to an accelerator
+  size_t next_ = 0;
+  std::atomic<bool> stopped_ = false;
+};
+
+}  // namespace diffract::weights
