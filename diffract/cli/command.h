@@ -22,5 +22,6 @@ Command generate_command();
 Command tokenize_command();
 Command info_command();
 Command doctor_command();
+Command plan_command();
 
 }  // namespace diffract::cli

@@ -3,10 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
-#include <fstream>
-
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/cli/version.h"
@@ -15,27 +11,10 @@
 #include "diffract/pipelines/builtin_models.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/dtype.h"
+#include "diffract/tensor/measured_speed.h"
 
 namespace diffract::cli {
 namespace {
-
-// Billions of operations a second of a matrix product: the best of a few tries, half a second in all.
-double matmul_gflops(at::ScalarType dtype) {
-  constexpr int64_t kSize = 512;
-  constexpr double kSeconds = 0.5;
-  using Clock = std::chrono::steady_clock;
-  const at::Tensor a = at::rand({kSize, kSize}).to(dtype), b = at::rand({kSize, kSize}).to(dtype);
-  at::mm(a, b);  // starts the threads and chooses the kernel
-  double best = 1e9, total = 0;
-  while (total < kSeconds) {
-    const auto begin = Clock::now();
-    at::mm(a, b);
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    best = std::min(best, seconds);
-    total += seconds;
-  }
-  return 2.0 * kSize * kSize * kSize / best / 1e9;
-}
 
 std::string cpu_name() {
   const auto capabilities = at::cpu::get_cpu_capabilities();
@@ -49,7 +28,7 @@ Json examine() {
     if (tensor::cpu_has(name)) features.push_back(name);
   Json speed = Json::object();
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf})
-    speed[tensor::dtype_name(dtype)] = std::round(matmul_gflops(dtype) * 10) / 10;
+    speed[tensor::dtype_name(dtype)] = std::round(tensor::matmul_gflops(dtype) * 10) / 10;
   const auto memory =
       static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   return {{"version", kVersion},

@@ -4,6 +4,7 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/size_text.h"
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
 #include "diffract/io/model_folder.h"
@@ -19,12 +20,6 @@ struct InfoOptions {
   std::string target, variant;
   bool json = false;
 };
-
-std::string size_text(uint64_t bytes) {
-  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
-  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
-  return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
-}
 
 Json shape_of(const io::TensorInfo& tensor) { return Json(tensor.shape); }
 

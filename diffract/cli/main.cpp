@@ -18,7 +18,7 @@ namespace {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {generate_command(), tokenize_command(), info_command(),
-                                           doctor_command()};
+                                           doctor_command(), plan_command()};
   return all;
 }
 

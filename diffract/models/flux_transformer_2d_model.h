@@ -44,6 +44,8 @@ class FluxTransformer2DModel {
   Tensor rotary(const Tensor& text_ids, const Tensor& image_ids) const;
 
   const FluxTransformer2DConfig& config() const { return config_; }
+  /// Where rotary() puts its result, and where it is best to keep the latents.
+  at::Device device() const { return device_; }
 
  private:
   void check(const Tensor& latents, const Tensor& sigma, const Conditioning& cond) const;

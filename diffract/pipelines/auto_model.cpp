@@ -3,8 +3,11 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/io/weight_files.h"
+#include "diffract/models/model_class.h"
 #include "diffract/pipelines/load_component.h"
+#include "diffract/pipelines/model_placements.h"
 #include "diffract/tensor/host_memory.h"
+#include "diffract/tensor/memory_errors.h"
 
 namespace diffract::pipelines {
 namespace fs = std::filesystem;
@@ -12,14 +15,26 @@ namespace fs = std::filesystem;
 template <typename Model, typename Config>
 AutoModel load_auto_model(const std::string& class_name, const fs::path& folder,
                           const ModelOptions& options) {
-  const auto policy = tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device);
+  const auto placed =
+      ModelPlacements::plan({.device = options.device,
+                             .device_map = options.device_map,
+                             .max_memory = options.max_memory,
+                             .offload_folder = options.offload_folder},
+                            [&](bool on_accelerator) {
+                              return lay_out_model(folder, {.torch_dtype = options.torch_dtype,
+                                                            .arithmetic = options.arithmetic,
+                                                            .on_accelerator = on_accelerator});
+                            });
+  const auto policy = tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, placed.device());
   log::info("{}: {}", folder.filename().string(), policy.describe());
   AutoModel loaded;
   loaded.class_name_ = class_name;
-  loaded.model_ = build_model<Model, Config>({.name = folder.filename().string(),
-                                              .config = load_config(folder),
-                                              .weights = io::find_weight_files(folder, options.variant)},
-                                             {.policy = policy, .placement = {.device = options.device}});
+  loaded.model_ =
+      build_model<Model, Config>({.name = folder.filename().string(),
+                                  .config = load_config(folder),
+                                  .weights = io::find_weight_files(folder, options.variant)},
+                                 {.policy = policy, .placement = placed.of(""), .budgets = placed.budgets()});
+  loaded.map_ = placed.hf_device_map();
   return loaded;
 }
 
@@ -38,26 +53,16 @@ constexpr Known kKnown[] = {
     {"UNet2DConditionModel", load_auto_model<models::UNet2DConditionModel, models::UNet2DConditionConfig>},
 };
 
-// diffusers writes _class_name, transformers a list of architectures.
-std::string class_of(const ConfigReader& config) {
-  if (config.has("_class_name")) return config.text("_class_name");
-  const auto architectures =
-      config.has("architectures") ? config.texts("architectures") : std::vector<std::string>();
-  if (architectures.empty())
-    throw CheckpointError("{}: names no class; expected \"_class_name\" or \"architectures\"",
-                          config.source());
-  return architectures.front();
-}
-
 }  // namespace
 
 AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOptions& options) {
   tensor::keep_host_memory();
   const fs::path folder =
       options.subfolder.empty() ? find_model(model) : find_model(model) / options.subfolder;
-  const std::string class_name = class_of(load_config(folder));
+  const std::string class_name = models::class_name_of(load_config(folder));
   for (const Known& known : kKnown)
-    if (class_name == known.class_name) return known.load(class_name, folder, options);
+    if (class_name == known.class_name)
+      return tensor::with_memory_errors([&] { return known.load(class_name, folder, options); });
   std::string names;
   for (const Known& known : kKnown) names += fmt::format(" {}", known.class_name);
   throw CheckpointError("{}: the model is a {}; diffract builds:{}", (folder / "config.json").string(),
@@ -66,6 +71,8 @@ AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOption
 
 void flush() {
   weights::release_scratch();
+  weights::release_streams();
+  for (auto* backend : tensor::loaded_backends()) backend->empty_cache();
   tensor::release_host_memory();
 }
 

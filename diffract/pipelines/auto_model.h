@@ -22,6 +22,9 @@ struct ModelOptions {
   std::optional<at::ScalarType> arithmetic;   // unset: chosen from what the device does fast
   std::string variant;
   at::Device device = at::kCPU;
+  DeviceMapArgument device_map = {};     // where which module is kept
+  placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"
+  std::string offload_folder = {};       // for weights on disk in another dtype than the files have
 };
 
 /// Any single model: the class that its config.json names. A handle: copies share the model.
@@ -33,6 +36,8 @@ class AutoModel {
 
   /// The class's name, e.g. "FluxTransformer2DModel".
   const std::string& class_name() const { return class_name_; }
+  /// Which module is where; empty without a device map.
+  const placement::DeviceMap& hf_device_map() const { return map_; }
   /// The model as its own class. Throws UsageError when it is of another.
   template <typename Model>
   std::shared_ptr<const Model> as() const {
@@ -53,6 +58,7 @@ class AutoModel {
   template <typename Model>
   using Ptr = std::shared_ptr<const Model>;
   std::string class_name_;
+  placement::DeviceMap map_;
   std::variant<Ptr<models::AutoencoderKL>, Ptr<models::CLIPTextModel>, Ptr<models::FluxTransformer2DModel>,
                Ptr<models::T5EncoderModel>, Ptr<models::UNet2DConditionModel>>
       model_;
@@ -67,17 +73,22 @@ class ModelHandle {
  public:
   /// As AutoModel::from_pretrained. Throws UsageError when the folder holds a model of another class.
   static ModelHandle from_pretrained(const std::string& model, const ModelOptions& options = {}) {
-    return ModelHandle(AutoModel::from_pretrained(model, options).as<Model>());
+    const AutoModel loaded = AutoModel::from_pretrained(model, options);
+    return ModelHandle(loaded.as<Model>(), loaded.hf_device_map());
   }
-  explicit ModelHandle(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  explicit ModelHandle(std::shared_ptr<const Model> model, placement::DeviceMap map = {})
+      : model_(std::move(model)), map_(std::move(map)) {}
 
   const Model* operator->() const { return model_.get(); }
   const Model& operator*() const { return *model_; }
+  /// Which module is where; empty without a device map.
+  const placement::DeviceMap& hf_device_map() const { return map_; }
   operator std::shared_ptr<const Model>() const { return model_; }
   operator Part<Model>() const { return model_; }
 
  private:
   std::shared_ptr<const Model> model_;
+  placement::DeviceMap map_;
 };
 
 /// Gives back what libtorch and the layers keep for their next call; what a model or a tensor holds goes with

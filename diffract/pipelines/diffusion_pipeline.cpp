@@ -1,5 +1,3 @@
-#include <new>
-
 #include "diffract/core/error.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/io/model_folder.h"
@@ -10,6 +8,7 @@
 #include "diffract/pipelines/stable_diffusion.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/host_memory.h"
+#include "diffract/tensor/memory_errors.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -30,23 +29,6 @@ constexpr Family kFamilies[] = {
      }},
 };
 
-// libtorch reports a failed allocation as a general error; here it gets its kind.
-template <typename Call>
-auto with_memory_errors(Call&& call) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    throw MemoryError(
-        "out of host memory. Make smaller pictures or batches (--height, --width, --batch-size)");
-  } catch (const c10::Error& error) {
-    const std::string what = error.what_without_backtrace();
-    if (what.find("can't allocate memory") == std::string::npos) throw;
-    throw MemoryError(
-        "out of host memory: {}. Make smaller pictures or batches (--height, --width, --batch-size)",
-        what.substr(0, what.find('\n')));
-  }
-}
-
 }  // namespace
 
 std::filesystem::path find_model(const std::string& model) {
@@ -59,7 +41,8 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
   const io::ModelFolder folder = io::ModelFolder::open(find_model(model));
   for (const Family& family : kFamilies)
     if (folder.class_name() == family.class_name)
-      return DiffusionPipeline(with_memory_errors([&] { return family.from_folder(folder, options); }));
+      return DiffusionPipeline(
+          tensor::with_memory_errors([&] { return family.from_folder(folder, options); }));
   std::string known;
   for (const Family& family : kFamilies) known += fmt::format(" {}", family.class_name);
   throw CheckpointError("{}: \"_class_name\" is \"{}\"; diffract has:{}",
@@ -71,7 +54,7 @@ Output Pipeline::operator()(const Request& request, const StepObserver& observe)
     ~Memory() { flush(); }
   } released_at_the_end;
   const c10::InferenceMode no_autograd;
-  return with_memory_errors([&] { return generate(request, observe); });
+  return tensor::with_memory_errors([&] { return generate(request, observe); });
 }
 
 Output DiffusionPipeline::operator()(const Request& request, const StepObserver& observe) const {

@@ -7,6 +7,7 @@
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/memory_errors.h"
 #include "diffract/tensor/noise.h"
 
 namespace diffract::pipelines {
@@ -89,6 +90,11 @@ Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t ma
 
 FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
                                                        const EncodeOptions& options) const {
+  return tensor::with_memory_errors([&] { return encode(prompt, options); });
+}
+
+FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& prompt,
+                                                const EncodeOptions& options) const {
   const c10::InferenceMode no_autograd;
   if (prompt.empty()) throw UsageError("prompt: none given");
   const auto one_row_an_image = [&](const Tensor& rows) {
@@ -99,6 +105,7 @@ FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::st
   // One encoder after the other: each is gone before the next is loaded.
   PromptEmbeds embeds{
       .prompt_embeds = {}, .pooled_prompt_embeds = one_row_an_image(encode_clip(prompt)), .text_ids = {}};
+  flush();
   embeds.prompt_embeds = one_row_an_image(encode_t5(second, length));
   embeds.text_ids = at::zeros({length, 3});
   return embeds;
@@ -185,6 +192,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
 Output FluxPipeline::generate(const Request& request, const StepObserver& observe) const {
   const Settings settings = settle(request);
   const Prompts prompts = prompts_of(request, settings);
+  flush();
   const Tensor latents = denoise(prompts, settings, observe);
   if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
   flush();  // what the denoising kept is of other sizes than what the VAE needs

@@ -57,6 +57,7 @@ class FluxPipeline final : public Pipeline {
   Defaults defaults() const override { return defaults_; }
   const SchedulerSpec& scheduler() const override { return scheduler_; }
   void set_scheduler(SchedulerSpec scheduler) override;
+  const placement::DeviceMap& hf_device_map() const override { return map_; }
 
  private:
   struct Settings {  // a request with every default filled in, checked
@@ -72,6 +73,7 @@ class FluxPipeline final : public Pipeline {
   FluxPipeline() = default;
   Settings settle(const Request& request) const;
   Prompts prompts_of(const Request& request, const Settings& settings) const;
+  PromptEmbeds encode(const std::vector<std::string>& prompt, const EncodeOptions& options) const;
   Tensor encode_clip(const std::vector<std::string>& texts) const;
   Tensor encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length) const;
   Tensor denoise(const Prompts& prompts, const Settings& settings, const StepObserver& observe) const;
@@ -79,6 +81,7 @@ class FluxPipeline final : public Pipeline {
 
   at::Device device_ = at::kCPU;  // of the latents
   bool records_steps_ = false;    // as graphs of a GPU
+  placement::DeviceMap map_;
   Component<text::Tokenizer> tokenizer_, tokenizer_2_;
   Component<models::CLIPTextModel> text_encoder_;
   Component<models::T5EncoderModel> text_encoder_2_;

@@ -30,6 +30,18 @@ Component<Model> model(const Part<Model>& part, const ComponentLoader& load, con
   return {[=] { return load.model<Model, Config>(name, class_name); }, name};
 }
 
+std::vector<std::string> not_from_checkpoint(const FluxPipeline::Parts& parts) {
+  std::vector<std::string> names;
+  const auto add = [&](bool from_checkpoint, const char* name) {
+    if (!from_checkpoint) names.emplace_back(name);
+  };
+  add(parts.text_encoder.from_checkpoint(), "text_encoder");
+  add(parts.text_encoder_2.from_checkpoint(), "text_encoder_2");
+  add(parts.transformer.from_checkpoint(), "transformer");
+  add(parts.vae.from_checkpoint(), "vae");
+  return names;
+}
+
 // Configs that contradict each other would only show in the middle of a picture.
 void check_parts_fit(const io::ModelFolder& folder, const FluxPipeline::Parts& parts) {
   if (!parts.transformer.from_checkpoint()) return;
@@ -64,10 +76,12 @@ FluxPipeline FluxPipeline::from_pretrained(const std::string& model, const Parts
 
 FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Parts& parts,
                                        const LoadOptions& options) {
-  const ComponentLoader load(folder, options);
+  const ComponentLoader load(folder, options, not_from_checkpoint(parts));
   FluxPipeline p;
-  p.device_ = load.device();
-  p.records_steps_ = load.may_record("transformer");
+  p.records_steps_ = load.may_record("transformer") && parts.transformer.from_checkpoint();
+  // A transformer that was given works where it is.
+  p.device_ = parts.transformer.model() ? parts.transformer.model()->device() : load.device();
+  p.map_ = load.hf_device_map();
   p.tokenizer_ = tokenizer<text::ClipTokenizer>(parts.tokenizer, load, "tokenizer",
                                                 {"CLIPTokenizer", "CLIPTokenizerFast"});
   p.tokenizer_2_ = tokenizer<text::T5Tokenizer>(parts.tokenizer_2, load, "tokenizer_2",

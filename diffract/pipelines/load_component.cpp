@@ -18,9 +18,15 @@ std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
                                                   const weights::Checkpoint& checkpoint,
                                                   const ModelSetting& setting) {
   const auto& placement = setting.placement;
-  if (!placement.map.empty())
+  if (!placement.map.empty()) {
+    const bool streams = placement.map.uses(placement::Place::disk()) ||
+                         (placement.map.uses(placement::Place::cpu()) && !placement.device.is_cpu());
+    if (!streams) return nullptr;
     return std::make_shared<weights::WeightStream>(
-        weights::WeightStream::Options{.device = placement.device, .budget = placement.stream_bytes});
+        weights::WeightStream::Options{.device = placement.device,
+                                       .budget = placement.stream_bytes,
+                                       .offload_folder = placement.offload_folder});
+  }
   if (!placement.device.is_cpu()) return nullptr;
   const auto free_bytes = static_cast<double>(weights::available_host_bytes());
   const auto total = static_cast<double>(checkpoint.total_bytes());
@@ -40,10 +46,6 @@ OpenedWeights open_weights(const ModelSource& source, const ModelSetting& settin
   return {std::move(checkpoint), std::move(root)};
 }
 
-void finish_weights(const OpenedWeights& opened) {
-  if (opened.root.stream()) opened.root.stream()->finish();
-}
-
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint) {
   auto names = checkpoint.unused();
   // A table of 0, 1, 2, ... that older transformers saved with each text encoder.
@@ -60,11 +62,34 @@ ConfigReader load_config(const std::filesystem::path& folder) {
   return ConfigReader(load_json(file), file.string());
 }
 
-ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& options)
+namespace {
+
+ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
+                      const std::vector<std::string>& without) {
+  return ModelPlacements::plan(
+      {.device = options.device,
+       .device_map = options.device_map,
+       .max_memory = options.max_memory,
+       .offload_folder = options.offload_folder},
+      [&](bool on_accelerator) {
+        PipelineLayout layout = lay_out_pipeline(folder, {.torch_dtype = options.torch_dtype,
+                                                          .arithmetic = options.arithmetic,
+                                                          .on_accelerator = on_accelerator});
+        std::erase_if(layout.components, [&](const placement::PlannedComponent& component) {
+          return std::find(without.begin(), without.end(), component.name) != without.end();
+        });
+        return layout;
+      });
+}
+
+}  // namespace
+
+ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& options,
+                                 const std::vector<std::string>& without)
     : folder_(std::move(folder)),
       variant_(options.variant),
-      device_(options.device),
-      policy_(tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, options.device)) {
+      placements_(place(folder_, options, without)),
+      policy_(tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, placements_.device())) {
   log::info("{}: {}", folder_.path().filename().string(), policy_.describe());
 }
 
@@ -75,8 +100,8 @@ bool ComponentLoader::may_record(const std::string& component) const {
          how.policy.storage == how.policy.arithmetic;
 }
 
-ModelSetting ComponentLoader::setting(const std::string&) const {
-  return {.policy = policy_, .placement = {.device = device_}};
+ModelSetting ComponentLoader::setting(const std::string& component) const {
+  return {.policy = policy_, .placement = placements_.of(component), .budgets = placements_.budgets()};
 }
 
 void ComponentLoader::require_class(const std::string& component,

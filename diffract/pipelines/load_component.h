@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "diffract/io/model_folder.h"
+#include "diffract/pipelines/model_placements.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/weights/weight_scope.h"
 
@@ -20,6 +21,7 @@ struct ModelSource {
 struct ModelSetting {
   tensor::DtypePolicy policy;
   weights::ModelPlacement placement = {};
+  std::shared_ptr<const DeviceBudgets> budgets = {};  // hold as long as the model lives
 };
 
 /// A model's checkpoint, opened.
@@ -28,8 +30,6 @@ struct OpenedWeights {
   weights::WeightScope root;
 };
 OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting);
-/// The model is built: gives its stream, where it has one, the memory it needs.
-void finish_weights(const OpenedWeights& opened);
 /// Warns of tensors that no layer asked for.
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint);
 /// config.json of a model's folder. Throws CheckpointError when it is missing or damaged.
@@ -39,18 +39,24 @@ ConfigReader load_config(const std::filesystem::path& folder);
 /// damaged.
 template <typename Model, typename Config>
 std::shared_ptr<const Model> build_model(const ModelSource& source, const ModelSetting& setting) {
+  struct Held {
+    std::shared_ptr<const DeviceBudgets> budgets;
+    Model model;
+  };
   const auto opened = open_weights(source, setting);
-  auto built = std::make_shared<const Model>(Config::from_json(source.config), opened.root);
-  finish_weights(opened);
+  const auto built = std::make_shared<const Held>(
+      Held{setting.budgets, Model(Config::from_json(source.config), opened.root)});
   report_unused(source, *opened.checkpoint);
-  return built;
+  return {built, &built->model};
 }
 
 /// Builds the parts of a pipeline from its folder: config, weights, class checked against what the code
 /// builds.
 class ComponentLoader {
  public:
-  ComponentLoader(io::ModelFolder folder, const LoadOptions& options);
+  /// `without`: components that the caller gives or leaves out, which need no place.
+  ComponentLoader(io::ModelFolder folder, const LoadOptions& options,
+                  const std::vector<std::string>& without = {});
 
   /// Throws CheckpointError when model_index.json names another class, or the files are damaged or missing.
   template <typename Model, typename Config>
@@ -74,7 +80,8 @@ class ComponentLoader {
   /// True when a step of the component is the same work over the same memory each time, all on one GPU.
   bool may_record(const std::string& component) const;
   /// Computes what belongs to no model: latents and the schedule.
-  at::Device device() const { return device_; }
+  at::Device device() const { return placements_.device(); }
+  const placement::DeviceMap& hf_device_map() const { return placements_.hf_device_map(); }
 
  private:
   ModelSetting setting(const std::string& component) const;
@@ -82,7 +89,7 @@ class ComponentLoader {
 
   io::ModelFolder folder_;
   std::string variant_;
-  at::Device device_;
+  ModelPlacements placements_;
   tensor::DtypePolicy policy_;
 };
 

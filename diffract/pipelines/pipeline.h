@@ -5,7 +5,9 @@
 #include <string>
 
 #include "diffract/core/json.h"
+#include "diffract/pipelines/device_map_argument.h"
 #include "diffract/pipelines/request.h"
+#include "diffract/placement/max_memory.h"
 #include "diffract/tensor/dtype.h"
 
 namespace diffract::pipelines {
@@ -16,6 +18,9 @@ struct LoadOptions {
   std::optional<at::ScalarType> arithmetic;   // unset: chosen from what the device does fast
   std::string variant;                        // e.g. "fp16": files named model.fp16.safetensors
   at::Device device = at::kCPU;
+  DeviceMapArgument device_map = {};     // where which model, or part of one, is kept
+  placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"
+  std::string offload_folder = {};       // for weights on disk in another dtype than the files have
 };
 
 /// A scheduler's class and the keys of its config; the schedule itself is made for each request.
@@ -48,6 +53,8 @@ class Pipeline {
   virtual Defaults defaults() const = 0;
   virtual const SchedulerSpec& scheduler() const = 0;
   virtual void set_scheduler(SchedulerSpec scheduler) = 0;
+  /// Where which model, or part of one, is kept, as accelerate prints it; empty without a device map.
+  virtual const placement::DeviceMap& hf_device_map() const = 0;
 };
 
 /// Any pipeline, as `DiffusionPipeline.from_pretrained` gives it: the class that the checkpoint's
@@ -71,6 +78,7 @@ class DiffusionPipeline {
 
   Defaults defaults() const { return pipeline_->defaults(); }
   const SchedulerSpec& scheduler() const { return pipeline_->scheduler(); }
+  const placement::DeviceMap& hf_device_map() const { return pipeline_->hf_device_map(); }
   /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config,
   /// **overrides)`.
   void set_scheduler(const std::string& class_name, const Json& overrides = Json::object());

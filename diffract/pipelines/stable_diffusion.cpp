@@ -83,6 +83,7 @@ StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
 Output StableDiffusionPipeline::generate(const Request& request, const StepObserver& observe) const {
   const Settings settings = settle(request);
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
+  flush();
   const Tensor latents = denoise(prompt, settings, request.eta, observe);
   if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
   flush();  // what the denoising kept is of other sizes than what the VAE needs

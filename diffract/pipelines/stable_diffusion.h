@@ -26,6 +26,7 @@ class StableDiffusionPipeline final : public Pipeline {
     std::shared_ptr<const models::AutoencoderKL> vae;
     SchedulerSpec scheduler;
     at::Device device = at::kCPU;  // of the latents
+    placement::DeviceMap map = {};
     // Of the UNet's steps; none are kept unless they may be.
     std::shared_ptr<kernels::StepGraphs> graphs = std::make_shared<kernels::StepGraphs>(0);
   };
@@ -48,6 +49,7 @@ class StableDiffusionPipeline final : public Pipeline {
   Defaults defaults() const override { return defaults_; }
   const SchedulerSpec& scheduler() const override { return components_.scheduler; }
   void set_scheduler(SchedulerSpec scheduler) override;
+  const placement::DeviceMap& hf_device_map() const override { return components_.map; }
 
   const Components& components() const { return components_; }
 

@@ -30,6 +30,7 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
       .vae = load.model<models::AutoencoderKL, models::AutoencoderKLConfig>("vae", "AutoencoderKL"),
       .scheduler = {},
       .device = load.device(),
+      .map = load.hf_device_map(),
       .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0)});
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
   pipeline->set_scheduler(load.scheduler());

@@ -150,7 +150,10 @@ class GroupPlanner {
   }
 
   std::optional<DeviceMap> try_without_offload(const MaxMemory& memory) const {
-    const DeviceMap map = infer({.working = working_}, memory);
+    MaxMemory endless_disk;  // what reaches it is not wanted, whatever the disk's budget
+    for (const auto& [place, bytes] : memory)
+      if (!place.is_disk()) endless_disk.set(place, bytes);
+    DeviceMap map = infer({.working = working_}, endless_disk);
     if (offloads(map, main_)) return {};
     return map;
   }

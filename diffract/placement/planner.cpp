@@ -47,6 +47,16 @@ std::optional<Strategy> parse_strategy(std::string_view name) {
   return {};
 }
 
+MaxMemory get_max_memory(const std::optional<MaxMemory>& given, const MaxMemory& free) {
+  if (given) return *given;
+  std::vector<MaxMemory::Entry> accelerators;
+  for (const auto& entry : free)
+    if (entry.first.is_accelerator() && entry.second > 0) accelerators.push_back(entry);
+  MaxMemory memory = free;
+  if (accelerators.size() == 1) memory.set(accelerators[0].first, accelerators[0].second / 10 * 9);
+  return memory;
+}
+
 DeviceMap plan_device_map(const ModuleTree& tree, Strategy strategy, const MaxMemory& memory,
                           const PlanOptions& options) {
   if (strategy == Strategy::sequential) return infer_auto_device_map(tree, memory, options);

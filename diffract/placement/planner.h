@@ -22,6 +22,11 @@ struct PlanOptions {
   bool fallback_allocation = false;  // a device that the next module does not fit gets a later one that does
 };
 
+/// The budgets to plan with: those given, or, without any, what `free` says the devices have; then a tenth of
+/// a single accelerator stays free, for "balanced" and "auto" hold nothing back on the last one.
+/// Source: accelerate get_max_memory.
+MaxMemory get_max_memory(const std::optional<MaxMemory>& given, const MaxMemory& free);
+
 /// The budgets that make accelerators share a model equally, plus room for the largest block; the last one
 /// keeps all of its own. With `low_zero` the first gets only what the others cannot hold.
 /// Source: accelerate get_balanced_memory.

@@ -23,8 +23,12 @@ struct Residence {
 struct ModelPlacement {
   placement::DeviceMap map = {};  // empty: everything on `device`
   at::Device device = at::kCPU;   // computes what the map keeps in CPU memory or on disk
+  c10::DeviceType accelerator = c10::DeviceType::CUDA;  // of the map's numbers
   /// What those may take of `device` while they are brought there; unset: from what is free.
   std::optional<uint64_t> stream_bytes = {};
+  /// Weights that stay on disk and are used in another dtype than their files have are written here in that
+  /// dtype, once; empty: they are converted each time they are read.
+  std::string offload_folder = {};
 
   at::Device device_of(placement::Place place) const {
     if (!place.is_accelerator()) return device;
@@ -35,7 +39,6 @@ struct ModelPlacement {
     if (place.is_disk()) return {device, Source::disk};
     return {device, device.is_cpu() ? Source::device : Source::host};
   }
-  c10::DeviceType accelerator = c10::DeviceType::CUDA;  // of the map's numbers
 };
 
 }  // namespace diffract::weights

@@ -85,11 +85,14 @@ PartReader::PartReader(at::Device device, tensor::DeviceBackend* backend)
       copies_(backend ? backend->make_copy_stream(device.index()) : nullptr) {}
 
 PartReader::~PartReader() {
-  if (!copies_) return;
   try {
-    copies_->record()->synchronize();  // the buffers below are the copies'
+    finish();  // the buffers below are the copies'
   } catch (const std::exception&) {    // a device that is gone copies nothing more
   }
+}
+
+void PartReader::finish() {
+  if (copies_) copies_->record()->synchronize();
 }
 
 const PartReader::File& PartReader::file_of(const PartTensor& tensor) {

@@ -26,8 +26,10 @@ class PartReader {
   /// Fills host memory.
   void read_to_host(const Part& part, const at::Tensor& memory);
 
-  /// From any thread: a read that is going on ends with Cancelled.
+  /// From any thread: a read that is going on ends with Cancelled, and so does every other.
   void stop() { stopped_ = true; }
+  /// Returns when all copies that have begun are done.
+  void finish();
 
   /// Null on the CPU.
   tensor::CopyStream* copy_stream() const { return copies_.get(); }

@@ -48,7 +48,11 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   const auto& storage = root_->policy.storage;  // rounds small tensors in the same way as large ones
   const at::ScalarType kept = storage.value_or(stored.view.scalar_type());
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;
-  if (!part_) return on_device(converted(stored.view, storage, dtype), placed_device());
+  if (!part_) {
+    at::Tensor placed = on_device(converted(stored.view, storage, dtype), placed_device());
+    if (root_->stream && placed.device() == root_->stream->device()) root_->stream->add_resident(placed.nbytes());
+    return placed;
+  }
   const at::Tensor view = stored.view;
   part_->add({.module_name = placement::join_name(module_, name),
               .name = std::move(full_name),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include "diffract/core/error.h"
@@ -44,12 +45,43 @@ WeightStream::Lease::~Lease() {
 }
 const LoadedTensors& WeightStream::Lease::tensors() const { return held_->tensors; }
 
+namespace {
+
+// All streams of the process.
+struct Streams {
+  std::mutex mutex;
+  std::set<WeightStream*> all;
+  static Streams& instance() {
+    static auto* only = new Streams;
+    return *only;
+  }
+};
+
+}  // namespace
+
+void release_streams() {
+  auto& streams = Streams::instance();
+  const std::lock_guard lock(streams.mutex);
+  for (WeightStream* stream : streams.all) stream->release();
+}
+
 WeightStream::WeightStream(const Options& options)
     : options_(options),
       backend_(options.device.is_cpu() ? nullptr : &tensor::backend_of(options.device)),
-      reader_(std::make_unique<PartReader>(options.device, backend_)) {}
+      folder_(options.offload_folder.empty() ? nullptr
+                                             : std::make_unique<OffloadFolder>(options.offload_folder)),
+      reader_(std::make_unique<PartReader>(options.device, backend_)) {
+  auto& streams = Streams::instance();
+  const std::lock_guard lock(streams.mutex);
+  streams.all.insert(this);
+}
 
 WeightStream::~WeightStream() {
+  {
+    auto& streams = Streams::instance();
+    const std::lock_guard lock(streams.mutex);
+    streams.all.erase(this);
+  }
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -68,23 +100,17 @@ size_t WeightStream::add(Part part) {
   if (part.source == Source::host) {
     part.host = backend_->pinned_memory(static_cast<int64_t>(part.bytes));
     reader_->read_to_host(part, part.host);
-    host_bytes_ += part.bytes;
+  } else if (folder_) {
+    folder_->take(part, *reader_);
   }
   parts_.push_back(std::move(part));
   return parts_.size() - 1;
 }
 
-void WeightStream::finish() {
-  if (parts_.empty() || ring_.defined()) return;
-  plan_memory();
-  ring_ =
-      at::empty({static_cast<int64_t>(ring_bytes_)}, at::TensorOptions(at::kByte).device(options_.device));
-  next_.resize(parts_.size());
-  for (size_t i = 0; i < next_.size(); ++i) next_[i] = (i + 1) % next_.size();
-}
-
-// The ring holds some of the largest parts; what the budget holds beyond stays.
-void WeightStream::plan_memory() {
+// Before the first part is entered. The ring holds some of the largest parts; what the budget holds beyond
+// stays.
+void WeightStream::prepare() {
+  if (ring_.defined()) return;
   uint64_t total = 0, largest = 0;
   for (const Part& part : parts_) {
     total += rounded(part.bytes);
@@ -92,23 +118,28 @@ void WeightStream::plan_memory() {
   }
   uint64_t budget = kMostAhead * largest;
   if (options_.budget)
-    budget = *options_.budget;
+    budget = *options_.budget - std::min(*options_.budget, resident_bytes_);
   else if (backend_)  // half of what is free: activations want the rest
     budget = std::min(budget, backend_->memory(options_.device.index()).free / 2);
   ring_bytes_ = std::clamp(budget, largest, std::max(largest, std::min(kMostAhead * largest, total)));
-  kept_.resize(parts_.size());
+  ring_ =
+      at::empty({static_cast<int64_t>(ring_bytes_)}, at::TensorOptions(at::kByte).device(options_.device));
+  if (backend_)  // what computes with the memory's last owner may still be running
+    reader_->copy_stream()->wait(*backend_->record_compute(options_.device.index()));
+  for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back((i + 1) % parts_.size());
+  kept_.assign(parts_.size(), nullptr);
   if (!options_.keeps_parts) return;
-  const uint64_t may_stay = budget > ring_bytes_ ? budget - ring_bytes_ : 0;
+  const uint64_t may_stay = budget - std::min(budget, ring_bytes_);
   // Evenly over the model: a part stays where the share of what stays falls behind the share that may.
-  uint64_t seen = 0;
+  uint64_t seen = 0, staying = 0;
   for (size_t i = 0; i < parts_.size(); ++i) {
     seen += rounded(parts_[i].bytes);
     const double due = static_cast<double>(may_stay) * static_cast<double>(seen) / static_cast<double>(total);
-    if (static_cast<double>(kept_bytes_ + rounded(parts_[i].bytes)) > due) continue;
+    if (static_cast<double>(staying + rounded(parts_[i].bytes)) > due) continue;
     kept_[i] = std::make_shared<Held>();
     kept_[i]->part = i;
     kept_[i]->is_kept = true;
-    kept_bytes_ += rounded(parts_[i].bytes);
+    staying += rounded(parts_[i].bytes);
   }
 }
 
@@ -121,6 +152,7 @@ WeightStream::HeldPtr WeightStream::find(size_t part) const {
 
 WeightStream::Lease WeightStream::enter(size_t part) {
   std::unique_lock lock(mutex_);
+  prepare();
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   if (last_entered_) next_[*last_entered_] = part;
   last_entered_ = part;
@@ -265,6 +297,7 @@ void WeightStream::load(Held& held) {
 void WeightStream::run() {
   std::unique_lock lock(mutex_);
   while (const HeldPtr held = next_to_read(lock)) {
+    is_loading_ = true;
     lock.unlock();
     const auto begin = Clock::now();
     std::exception_ptr failure;
@@ -274,6 +307,7 @@ void WeightStream::run() {
       failure = std::current_exception();
     }
     lock.lock();
+    is_loading_ = false;
     if (failure) {
       held->has_room = !held->is_kept;
       held->is_over = !held->is_kept;
@@ -288,6 +322,18 @@ void WeightStream::run() {
     // A guess that failed is not tried again at once, but when something has changed.
     if (failure && held->users == 0) changed_.wait(lock, [&] { return stop_ || !wanted_.empty(); });
   }
+}
+
+void WeightStream::release() {
+  std::unique_lock lock(mutex_);
+  if (!ring_.defined() || options_.keeps_parts) return;
+  last_entered_.reset();  // so that nothing more is guessed
+  changed_.wait(lock, [&] { return !is_loading_; });
+  const auto is_used = [](const HeldPtr& held) { return held->users > 0; };
+  if (!wanted_.empty() || std::any_of(held_.begin(), held_.end(), is_used)) return;
+  reader_->finish();
+  held_.clear();
+  ring_ = at::Tensor();
 }
 
 WeightStream::Statistics WeightStream::statistics() const {

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "diffract/weights/offload_folder.h"
 #include "diffract/weights/part_reader.h"
 
 namespace diffract::weights {
@@ -21,11 +22,14 @@ namespace diffract::weights {
 class WeightStream {
  public:
   struct Options {
-    at::Device device = at::kCPU;         // that computes
-    std::optional<uint64_t> budget = {};  // bytes of the device to use; unset: some of what is free
+    at::Device device = at::kCPU;  // that computes
+    std::optional<uint64_t> budget =
+        {};  // bytes of the device for it and add_resident(); unset: some of what is free
     /// True: parts stay on the device where the budget holds more than the two largest, spread evenly over
     /// the model, so that less is read again in each step.
     bool keeps_parts = false;
+    /// Parts on disk that are converted are written here, once, as they are used; empty: converted each time.
+    std::string offload_folder = {};
   };
   struct Statistics {
     uint64_t bytes_read = 0;     // by the reading thread
@@ -41,8 +45,8 @@ class WeightStream {
   // While a model is built: in the order in which it will compute, as far as that is known.
   /// Gives the part's place. Reads it into pinned memory now where its source is the host.
   size_t add(Part part);
-  /// The model is complete: takes the memory. Throws MemoryError when the device has too little.
-  void finish();
+  /// So much of the model stays on the device: the budget is for both.
+  void add_resident(uint64_t bytes) { resident_bytes_ += bytes; }
 
   /// A part that is in use: its tensors are on the device until the lease ends.
   class Lease {
@@ -59,22 +63,20 @@ class WeightStream {
     WeightStream* stream_;
     std::shared_ptr<Held> held_;
   };
-  /// Waits until the part is there. Throws what its reading threw: IoError, MemoryError.
+  /// Waits until the part is there. Throws what its reading threw: IoError, an allocation's error.
   Lease enter(size_t part);
+  /// Gives the memory on the device back, but for what is in use; the next enter() takes it again.
+  void release();
 
   const Part& part(size_t place) const { return parts_[place]; }
   size_t size() const { return parts_.size(); }
   at::Device device() const { return options_.device; }
-  /// Bytes of the device that the stream holds.
-  uint64_t memory_bytes() const { return ring_bytes_ + kept_bytes_; }
-  /// Bytes of pinned CPU memory.
-  uint64_t host_bytes() const { return host_bytes_; }
   Statistics statistics() const;
 
  private:
   using Held = Lease::Held;
   using HeldPtr = std::shared_ptr<Held>;
-  void plan_memory();
+  void prepare();
   void run();  // of the thread
   HeldPtr next_to_read(std::unique_lock<std::mutex>& lock);
   HeldPtr find(size_t part) const;
@@ -86,9 +88,10 @@ class WeightStream {
   Options options_;
   tensor::DeviceBackend* backend_;  // null on the CPU
   std::vector<Part> parts_;
-  uint64_t ring_bytes_ = 0, kept_bytes_ = 0, host_bytes_ = 0;
-  at::Tensor ring_;            // uint8: parts come and go, one behind the other
-  std::vector<HeldPtr> kept_;  // of each part that stays, or null
+  uint64_t resident_bytes_ = 0, ring_bytes_ = 0;
+  at::Tensor ring_;                        // uint8: parts come and go, one behind the other
+  std::vector<HeldPtr> kept_;              // of each part that stays, or null
+  std::unique_ptr<OffloadFolder> folder_;  // null without one
   std::unique_ptr<PartReader> reader_;
 
   mutable std::mutex mutex_;  // of all below
@@ -97,9 +100,12 @@ class WeightStream {
   std::deque<HeldPtr> wanted_;  // waited for, not yet begun
   std::vector<size_t> next_;    // the part that came after each part
   std::optional<size_t> last_entered_;
-  bool stop_ = false;
+  bool stop_ = false, is_loading_ = false;
   Statistics statistics_;
   std::thread thread_;
 };
+
+/// Release() of every stream of the process: what one stage's models hold is the next one's.
+void release_streams();
 
 }  // namespace diffract::weights

@@ -88,7 +88,7 @@ void SimMemory::copy_data(void* to, const void* from, size_t bytes) const { std:
 tensor::DeviceMemory SimMemory::memory(int device) const {
   const std::lock_guard lock(mutex_);
   const Device& memory = devices_.at(static_cast<size_t>(device));
-  return {.total = memory.cap, .free = memory.limit - memory.used, .used = memory.used, .peak = memory.peak};
+  return {.total = memory.cap, .free = memory.limit - std::min(memory.limit, memory.used), .used = memory.used, .peak = memory.peak};
 }
 
 void SimMemory::reset_peak(int device) {
@@ -100,7 +100,7 @@ void SimMemory::reset_peak(int device) {
 void SimMemory::set_limit(int device, std::optional<uint64_t> bytes) {
   const std::lock_guard lock(mutex_);
   Device& memory = devices_.at(static_cast<size_t>(device));
-  memory.limit = std::max(memory.used, std::min(memory.cap, bytes.value_or(memory.cap)));
+  memory.limit = std::min(memory.cap, bytes.value_or(memory.cap));
 }
 
 void SimMemory::fail_allocation(int64_t count) {

@@ -1,0 +1,194 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "diffract/cli/arguments.h"
+#include "diffract/cli/command.h"
+#include "diffract/cli/plan_report.h"
+#include "diffract/cli/size_text.h"
+#include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/models/model_class.h"
+#include "diffract/pipelines/load_component.h"
+#include "diffract/pipelines/pipeline.h"
+#include "diffract/tensor/measured_speed.h"
+#include "diffract/weights/host_budget.h"
+
+namespace diffract::cli {
+namespace fs = std::filesystem;
+namespace {
+
+using pipelines::PipelineLayout;
+using placement::DeviceMap;
+using placement::MaxMemory;
+using placement::Strategy;
+
+struct PlanArguments {
+  std::string model = pipelines::kDefaultModel, component, dtype, device_map = "auto", max_memory;
+  pipelines::LayoutRequest request;
+  std::optional<double> gflops, host_gbps, disk_gbps;
+  bool json = false;
+};
+
+bool is_pipeline(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / "model_index.json", ignored);
+}
+
+PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments) {
+  if (!is_pipeline(folder)) {
+    if (!arguments.component.empty())
+      throw UsageError(
+          "--component {}: {} is no pipeline's folder but a single model's; leave --component out",
+          arguments.component, folder.string());
+    return lay_out_model(folder, arguments.request);
+  }
+  const auto pipeline = io::ModelFolder::open(folder);
+  if (!arguments.component.empty())
+    return lay_out_component(pipeline, arguments.component, arguments.request);
+  return lay_out_pipeline(pipeline, arguments.request);
+}
+
+DeviceMap load_map(const std::string& file, const PipelineLayout& layout,
+                   std::vector<std::string>& warnings) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored))
+    throw UsageError(
+        "--device-map \"{}\" is neither a file nor a strategy; expected auto, balanced, balanced_low_0, "
+        "sequential "
+        "or FILE.json",
+        file);
+  const DeviceMap map = DeviceMap::from_json(load_json(file), file);
+  for (const auto& component : layout.components)
+    for (auto& warning : check_device_map(component.tree, map.below(component.name)))
+      warnings.push_back(std::move(warning));
+  return map;
+}
+
+// A model's own map is accelerate's, a pipeline's is ours.
+DeviceMap make_map(const PlanArguments& arguments, const PipelineLayout& layout, const MaxMemory& budgets,
+                   std::vector<std::string>& warnings) {
+  const auto strategy = placement::parse_strategy(arguments.device_map);
+  if (!strategy) return load_map(arguments.device_map, layout, warnings);
+  const auto& first = layout.components.front();
+  if (first.name.empty()) return plan_device_map(first.tree, *strategy, budgets, first.options);
+  return plan_pipeline_map(layout.components, *strategy, budgets, layout.residency);
+}
+
+void warn_of_budgets(const Plan& plan, std::vector<std::string>& warnings) {
+  for (const auto& stage : uses_of(plan.layout.components, plan.map, plan.layout.residency))
+    for (const auto& use : stage) {
+      const auto budget = plan.budgets.find(use.place);
+      if (!budget || use.total() <= *budget) continue;
+      warnings.push_back(
+          fmt::format("{}: {} of weights, {} to compute at {}x{} and {} for layers in transit are {} more "
+                      "than its budget",
+                      use.place.name(), size_text(static_cast<uint64_t>(use.weights)),
+                      size_text(static_cast<uint64_t>(use.working)), plan.layout.height, plan.layout.width,
+                      size_text(static_cast<uint64_t>(use.staging)),
+                      size_text(static_cast<uint64_t>(use.total() - *budget))));
+    }
+}
+
+// A file whose reading tells the disk's speed: the largest below the folder.
+fs::path largest_file(const fs::path& folder) {
+  fs::path largest;
+  uintmax_t most = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    std::error_code ignored;
+    const uintmax_t bytes = at->is_regular_file(ignored) ? at->file_size(ignored) : 0;
+    if (!ignored && bytes > most) {
+      most = bytes;
+      largest = at->path();
+    }
+  }
+  return largest;
+}
+
+Speeds measure(const PlanArguments& arguments, const fs::path& folder, bool reads_disk) {
+  constexpr double kSeconds = 0.1;
+  Speeds speeds;
+  speeds.gflops = arguments.gflops ? *arguments.gflops : tensor::matmul_gflops(at::kFloat, kSeconds);
+  speeds.host_bytes_per_second =
+      arguments.host_gbps ? *arguments.host_gbps * 1e9 : tensor::copy_bytes_per_second();
+  if (arguments.disk_gbps)
+    speeds.disk_bytes_per_second = *arguments.disk_gbps * 1e9;
+  else if (reads_disk)
+    speeds.disk_bytes_per_second = tensor::read_bytes_per_second(largest_file(folder));
+  return speeds;
+}
+
+void plan(PlanArguments& arguments) {
+  if (!arguments.dtype.empty()) arguments.request.torch_dtype = tensor::parse_dtype(arguments.dtype);
+  std::optional<MaxMemory> given;
+  if (!arguments.max_memory.empty()) given = MaxMemory::parse(arguments.max_memory);
+  const MaxMemory free{{"cpu", weights::available_host_bytes()}};
+
+  const fs::path folder = pipelines::find_model(arguments.model);
+  Plan result{.budgets = placement::get_max_memory(given, free)};
+  arguments.request.on_accelerator =
+      !result.budgets.empty() && result.budgets.begin()->first.is_accelerator();
+  result.layout = lay_out(folder, arguments);
+  result.map = make_map(arguments, result.layout, result.budgets, result.warnings);
+  warn_of_budgets(result, result.warnings);
+  for (const std::string& name : result.layout.left_out)
+    result.warnings.push_back(fmt::format("{}: diffract does not run it; it is not planned", name));
+  result.speeds = measure(arguments, folder, result.map.uses(placement::Place::disk()));
+
+  for (const std::string& warning : result.warnings) log::warning("{}", warning);
+  fmt::print("{}", arguments.json ? plan_json(result).dump(1) + "\n" : plan_text(result));
+}
+
+void declare(CLI::App& app, PlanArguments& a) {
+  app.add_option("--model", a.model,
+                 "A pipeline's folder, one model's folder with a config.json, ORG/NAME, or a "
+                 "built-in model")
+      ->capture_default_str();
+  app.add_option("--component", a.component, "One component of the pipeline, e.g. transformer");
+  app.add_option(
+      "--dtype", a.dtype,
+      "What weights are kept in: float32, float16, bfloat16; default: as the weight files have them, or "
+      "float32 without files");
+  app.add_option("--device-map", a.device_map, "auto, balanced, balanced_low_0, sequential, or FILE.json")
+      ->capture_default_str();
+  app.add_option("--max-memory", a.max_memory,
+                 "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
+  add_optional(app, "--height", a.request.height, "Pixels; default: the model's")
+      ->check(CLI::Range(8, 16384));
+  add_optional(app, "--width", a.request.width, "Pixels; default: the model's")->check(CLI::Range(8, 16384));
+  app.add_option("--batch-size", a.request.batch_size, "Pictures computed together")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  add_optional(app, "--num-inference-steps,--steps", a.request.num_inference_steps, "Denoising steps")
+      ->check(CLI::Range(1, 10'000));
+  app.add_option("--max-sequence-length", a.request.max_sequence_length, "Tokens of the T5 prompt")
+      ->check(CLI::Range(1, 512))
+      ->capture_default_str();
+  add_optional(app, "--gflops", a.gflops, "Speed of the devices, to plan for others than this machine's CPU")
+      ->check(CLI::PositiveNumber);
+  add_optional(app, "--host-gbps", a.host_gbps, "GB a second from CPU memory to a device; default: measured")
+      ->check(CLI::PositiveNumber);
+  add_optional(app, "--disk-gbps", a.disk_gbps, "GB a second from disk; default: measured on a weight file")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--json", a.json, "One JSON object on stdout");
+  app.footer(
+      "Example:\n  diffract plan --model black-forest-labs/FLUX.1-dev --component transformer --dtype "
+      "bfloat16 "
+      "--device-map auto --max-memory 0=16GB,1=16GB,cpu=30GB");
+}
+
+}  // namespace
+
+Command plan_command() {
+  return {.name = "plan",
+          .summary = "says which part of a model goes to which device, and what that costs",
+          .declare = [](CLI::App& app) -> std::function<void()> {
+            auto arguments = std::make_shared<PlanArguments>();
+            declare(app, *arguments);
+            return [arguments] { plan(*arguments); };
+          }};
+}
+
+}  // namespace diffract::cli

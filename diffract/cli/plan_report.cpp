@@ -1,0 +1,241 @@
+#include "diffract/cli/plan_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "diffract/cli/size_text.h"
+
+namespace diffract::cli {
+namespace {
+
+using placement::DeviceMap;
+using placement::Place;
+using placement::PlaceUse;
+using placement::PlannedComponent;
+
+std::string size_text(int64_t bytes) {
+  return cli::size_text(static_cast<uint64_t>(std::max<int64_t>(bytes, 0)));
+}
+
+bool is_offloaded(Place place, Place main) {
+  return place.is_disk() || (place.is_cpu() && main.is_accelerator());
+}
+
+// A module or block that a plan places.
+struct Block {
+  std::string name;
+  int64_t bytes;
+  Place place;
+};
+
+// The blocks of a component that stay whole, in the model's order, and the layers between them.
+std::vector<Block> blocks_of(const PlannedComponent& component, const DeviceMap& map) {
+  const DeviceMap own = map.below(component.name);
+  const auto sizes = compute_module_sizes(component.tree, component.options.size);
+  const auto& classes = component.options.no_split_module_classes;
+  std::vector<Block> blocks;
+  for_each_layer(component.tree.root, "", {classes.begin(), classes.end()},
+                 [&](const std::string& name, const placement::Module&) {
+                   const auto place = own.find(name);
+                   if (place && sizes[name] > 0)
+                     blocks.push_back({placement::join_name(component.name, name), sizes[name], *place});
+                 });
+  return blocks;
+}
+
+// For every stage, which components are in memory.
+std::vector<std::string> stage_names(const pipelines::PipelineLayout& layout) {
+  std::map<int, std::string> names;
+  for (const auto& component : layout.components) {
+    std::string& text = names[layout.residency == placement::Residency::all ? 0 : component.stage];
+    text += (text.empty() ? "" : ", ") + component.name;
+  }
+  std::vector<std::string> list;
+  for (const auto& [stage, text] : names) list.push_back(text);
+  return list;
+}
+
+Json use_json(const std::vector<PlaceUse>& uses, const placement::MaxMemory& budgets) {
+  Json memory = Json::object();
+  for (const auto& [place, bytes] : budgets) memory[place.name()] = {{"budget", bytes}};
+  for (const PlaceUse& use : uses) {
+    Json& entry = memory[use.place.name()];
+    if (!entry.contains("budget")) entry["budget"] = nullptr;
+    entry.update({{"weights", use.weights}, {"working", use.working}, {"staging", use.staging}});
+  }
+  for (auto& entry : memory)
+    for (const char* key : {"weights", "working", "staging"})
+      if (!entry.contains(key)) entry[key] = 0;
+  return memory;
+}
+
+// The most that any stage takes of each place.
+std::vector<PlaceUse> most_of(const std::vector<std::vector<PlaceUse>>& stages) {
+  std::map<Place, PlaceUse> most;
+  for (const auto& stage : stages)
+    for (const PlaceUse& use : stage) {
+      const auto [found, added] = most.emplace(use.place, use);
+      if (use.total() > found->second.total()) found->second = use;
+    }
+  std::vector<PlaceUse> list;
+  for (const auto& [place, use] : most) list.push_back(use);
+  return list;
+}
+
+std::string table(const Plan& plan) {
+  const auto stages = uses_of(plan.layout.components, plan.map, plan.layout.residency);
+  const auto names = stage_names(plan.layout);
+  std::string text;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    if (!names[i].empty()) text += fmt::format("{}:\n", names[i]);
+    text += fmt::format("{:<8}{:>12}{:>12}{:>8}{:>12}{:>12}{:>12}\n", "device", "budget", "weights", "blocks",
+                        "computing", "in transit", "free");
+    for (const PlaceUse& use : stages[i]) {
+      size_t blocks = 0;
+      for (const auto& component : plan.layout.components) {
+        if (plan.layout.residency == placement::Residency::stage && stages.size() > 1 &&
+            names[i].find(component.name) == std::string::npos)
+          continue;
+        for (const Block& block : blocks_of(component, plan.map)) blocks += block.place == use.place ? 1 : 0;
+      }
+      const auto budget = plan.budgets.find(use.place);
+      const std::string free =
+          !budget ? "" : (use.total() > *budget ? "-" : "") + size_text(std::abs(*budget - use.total()));
+      text += fmt::format("{:<8}{:>12}{:>12}{:>8}{:>12}{:>12}{:>12}\n", use.place.name(),
+                          budget ? size_text(*budget) : "no limit", size_text(use.weights), blocks,
+                          size_text(use.working), size_text(use.staging), free);
+    }
+  }
+  return text;
+}
+
+// What is offloaded, and why.
+std::string offload_text(const Plan& plan) {
+  const Place main = plan.map.main_place();
+  std::map<Place, std::vector<Block>> offloaded;
+  for (const auto& component : plan.layout.components)
+    for (const Block& block : blocks_of(component, plan.map))
+      if (is_offloaded(block.place, main)) offloaded[block.place].push_back(block);
+  if (offloaded.empty()) return "nothing is offloaded\n";
+  std::string text;
+  for (const auto& [place, blocks] : offloaded) {
+    int64_t bytes = 0;
+    for (const Block& block : blocks) bytes += block.bytes;
+    text += fmt::format("on {}: {}, {} blocks from {} to {}", place.name(), size_text(bytes), blocks.size(),
+                        blocks.front().name, blocks.back().name);
+    std::string full;
+    for (const PlaceUse& use : most_of(uses_of(plan.layout.components, plan.map, plan.layout.residency))) {
+      const auto budget = plan.budgets.find(use.place);
+      if (budget && use.place < place)
+        full += fmt::format("{}{} has {} left", full.empty() ? "" : ", ", use.place.name(),
+                            size_text(*budget - use.total()));
+    }
+    text += full.empty() ? "; no faster device has a budget\n"
+                         : fmt::format("; {}, and the first of them takes {}\n", full,
+                                       size_text(blocks.front().bytes));
+  }
+  return text;
+}
+
+std::string seconds_text(std::optional<double> seconds) {
+  if (!seconds) return "unknown";
+  return *seconds < 1 ? fmt::format("{:.0f} ms", *seconds * 1e3) : fmt::format("{:.2f} s", *seconds);
+}
+
+std::string run_text(const RunEstimate& run, const Speeds& speeds) {
+  std::string text = fmt::format("{}{}: computes {:.3f} TFLOP in {} at {:.0f} GFLOP/s", run.component,
+                                 run.runs > 1 ? fmt::format(", each of {} steps", run.runs) : "",
+                                 run.flops / 1e12, seconds_text(run.compute_seconds), speeds.gflops);
+  if (run.from_cpu_bytes + run.from_disk_bytes == 0)
+    return text + fmt::format("; expected {}\n", seconds_text(run.seconds()));
+  text += fmt::format(", moves {} from the CPU and {} from disk in {}", size_text(run.from_cpu_bytes),
+                      size_text(run.from_disk_bytes), seconds_text(run.transfer_seconds));
+  if (!run.transfer_seconds) return text + " (give --disk-gbps)\n";
+  return text + fmt::format("; expected {}, for copies run beside it; one after the other it were {}\n",
+                            seconds_text(run.seconds()),
+                            seconds_text(run.compute_seconds + *run.transfer_seconds));
+}
+
+Json optional_json(std::optional<double> value) { return value ? Json(*value) : Json(nullptr); }
+
+}  // namespace
+
+std::optional<double> RunEstimate::seconds() const {
+  if (!transfer_seconds) return {};
+  return std::max(compute_seconds, *transfer_seconds);
+}
+
+std::vector<RunEstimate> estimate_runs(const Plan& plan) {
+  const Place main = plan.map.main_place();
+  std::vector<RunEstimate> runs;
+  for (size_t i = 0; i < plan.layout.components.size(); ++i) {
+    const auto& component = plan.layout.components[i];
+    RunEstimate run{.component = component.name.empty() ? "the model" : component.name,
+                    .runs = component.runs,
+                    .flops = plan.layout.costs[i].flops};
+    for (const Block& block : blocks_of(component, plan.map)) {
+      if (block.place.is_disk()) run.from_disk_bytes += block.bytes;
+      if (block.place.is_cpu() && main.is_accelerator()) run.from_cpu_bytes += block.bytes;
+    }
+    run.compute_seconds = run.flops / 1e9 / plan.speeds.gflops;
+    // What is on disk is read into the CPU's memory while what was read goes on to the device.
+    const int64_t to_device = main.is_accelerator() ? run.from_cpu_bytes + run.from_disk_bytes : 0;
+    run.transfer_seconds = static_cast<double>(to_device) / plan.speeds.host_bytes_per_second;
+    if (run.from_disk_bytes > 0) {
+      if (plan.speeds.disk_bytes_per_second)
+        run.transfer_seconds = std::max(*run.transfer_seconds, static_cast<double>(run.from_disk_bytes) /
+                                                                   *plan.speeds.disk_bytes_per_second);
+      else
+        run.transfer_seconds.reset();
+    }
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
+Json plan_json(const Plan& plan) {
+  const auto stages = uses_of(plan.layout.components, plan.map, plan.layout.residency);
+  const auto names = stage_names(plan.layout);
+  Json stage_list = Json::array(), blocks = Json::array(), runs = Json::array();
+  for (size_t i = 0; i < stages.size(); ++i)
+    stage_list.push_back({{"components", names[i]}, {"memory", use_json(stages[i], plan.budgets)}});
+  for (const auto& component : plan.layout.components)
+    for (const Block& block : blocks_of(component, plan.map))
+      blocks.push_back({{"name", block.name}, {"bytes", block.bytes}, {"place", block.place.to_json()}});
+  for (const RunEstimate& run : estimate_runs(plan))
+    runs.push_back({{"component", run.component},
+                    {"runs", run.runs},
+                    {"flops", run.flops},
+                    {"from_cpu_bytes", run.from_cpu_bytes},
+                    {"from_disk_bytes", run.from_disk_bytes},
+                    {"compute_seconds", run.compute_seconds},
+                    {"transfer_seconds", optional_json(run.transfer_seconds)},
+                    {"seconds", optional_json(run.seconds())}});
+  return {{"device_map", plan.map.to_json()},
+          {"memory", use_json(most_of(stages), plan.budgets)},
+          {"stages", stage_list},
+          {"height", plan.layout.height},
+          {"width", plan.layout.width},
+          {"runs", runs},
+          {"speed",
+           {{"gflops", plan.speeds.gflops},
+            {"host_bytes_per_second", plan.speeds.host_bytes_per_second},
+            {"disk_bytes_per_second", optional_json(plan.speeds.disk_bytes_per_second)}}},
+          {"blocks", blocks},
+          {"warnings", plan.warnings}};
+}
+
+std::string plan_text(const Plan& plan) {
+  std::string text = plan.map.to_text() + "\n\n" + table(plan) + "\n" + offload_text(plan);
+  text += fmt::format("at {}x{} pixels, {:.1f} GB/s to the device, {} from disk:\n", plan.layout.height,
+                      plan.layout.width, plan.speeds.host_bytes_per_second / 1e9,
+                      plan.speeds.disk_bytes_per_second
+                          ? fmt::format("{:.1f} GB/s", *plan.speeds.disk_bytes_per_second / 1e9)
+                          : "unknown");
+  for (const RunEstimate& run : estimate_runs(plan)) text += run_text(run, plan.speeds);
+  return text;
+}
+
+}  // namespace diffract::cli

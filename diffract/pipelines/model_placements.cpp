@@ -1,0 +1,98 @@
+#include "diffract/pipelines/model_placements.h"
+
+#include <cstdlib>
+
+#include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/weights/host_budget.h"
+
+namespace diffract::pipelines {
+namespace {
+
+using placement::DeviceMap;
+using placement::MaxMemory;
+using placement::Place;
+
+// The accelerators that a map's numbers mean: those of the device that was asked for, else CUDA's. Sim devices
+// are for tests, which say how much memory they have.
+tensor::DeviceBackend* accelerator(at::Device device) {
+  if (!device.is_cpu()) return &tensor::backend_of(device);
+  if (auto* cuda = tensor::find_backend("cuda"); cuda && cuda->device_count() > 0) return cuda;
+  return std::getenv("DIFFRACT_SIM_MEMORY") ? tensor::find_backend("sim") : nullptr;
+}
+
+// What there is where the user names no budgets: accelerate's get_max_memory.
+MaxMemory all_memory(tensor::DeviceBackend* backend) {
+  MaxMemory memory;
+  for (int i = 0; backend && i < backend->device_count(); ++i)
+    memory.set(Place(i), static_cast<int64_t>(backend->memory(i).free));
+  memory.set(Place::cpu(), static_cast<int64_t>(weights::available_host_bytes()));
+  return memory;
+}
+
+bool is_file(const std::string& text) { return text.ends_with(".json"); }
+
+DeviceMap given_map(const DeviceMapArgument& argument) {
+  if (!argument.map().empty()) return argument.map();
+  if (is_file(argument.text())) return DeviceMap::from_json(load_json(argument.text()), argument.text());
+  try {
+    return {{"", Place::parse(argument.text())}};
+  } catch (const UsageError&) {
+    throw UsageError(
+        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, a device, or a file that ends in .json",
+        argument.text());
+  }
+}
+
+void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor::DeviceBackend* backend) {
+  for (const auto& component : layout.components)
+    for (const auto& warning : check_device_map(component.tree, map.below(component.name)))
+      log::warning("device_map: {}", warning);
+  for (const Place place : map.places())
+    if (place.is_accelerator() && (!backend || place.index() >= backend->device_count()))
+      throw UsageError("device_map: names accelerator {}; {}", place.index(),
+                       backend ? fmt::format("there are {} {} devices, numbered from 0", backend->device_count(),
+                                             backend->name())
+                               : fmt::format("there is none here: {}", tensor::why_no_backend("cuda")));
+}
+
+}  // namespace
+
+ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
+                                      const std::function<PipelineLayout(bool)>& lay_out) {
+  ModelPlacements placed(request.device);
+  if (!request.device_map.is_given() && request.max_memory.empty()) return placed;
+  tensor::DeviceBackend* backend = accelerator(request.device);
+  if (backend) placed.accelerator_ = backend->type();
+  const PipelineLayout layout = lay_out(backend != nullptr);
+  const MaxMemory memory = request.max_memory.empty() ? all_memory(backend) : request.max_memory;
+  if (backend && !request.max_memory.empty())
+    placed.budgets_ = std::make_shared<const DeviceBudgets>(*backend, request.max_memory);
+  const std::string strategy_name = request.device_map.is_given() ? request.device_map.text() : "auto";
+  const auto strategy = placement::parse_strategy(strategy_name);
+  if (!strategy || !request.device_map.map().empty()) {
+    placed.map_ = given_map(request.device_map);
+  } else if (layout.components.size() == 1 && layout.components.front().name.empty()) {
+    const auto& model = layout.components.front();
+    placed.map_ = plan_device_map(model.tree, *strategy, memory, model.options);
+  } else {
+    placed.map_ = plan_pipeline_map(layout.components, *strategy, memory, layout.residency);
+  }
+  check_map(placed.map_, layout, backend);
+  const Place main = placed.map_.main_place();
+  if (main.is_accelerator()) placed.device_ = {placed.accelerator_, static_cast<c10::DeviceIndex>(main.index())};
+  if (const auto host = memory.find(Place::cpu())) placed.host_bytes_ = static_cast<uint64_t>(*host);
+  placed.offload_folder_ = request.offload_folder;
+  return placed;
+}
+
+weights::ModelPlacement ModelPlacements::of(const std::string& component) const {
+  weights::ModelPlacement placement{.device = device_, .accelerator = accelerator_};
+  if (map_.empty()) return placement;
+  placement.map = map_.below(component);
+  if (device_.is_cpu()) placement.stream_bytes = host_bytes_;
+  placement.offload_folder = offload_folder_;
+  return placement;
+}
+
+}  // namespace diffract::pipelines

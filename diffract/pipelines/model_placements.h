@@ -1,0 +1,48 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "diffract/pipelines/device_budgets.h"
+#include "diffract/pipelines/device_map_argument.h"
+#include "diffract/pipelines/pipeline_layout.h"
+#include "diffract/weights/model_placement.h"
+
+namespace diffract::pipelines {
+
+/// What from_pretrained is told about places.
+struct PlacementRequest {
+  at::Device device = at::kCPU;
+  const DeviceMapArgument& device_map;
+  const placement::MaxMemory& max_memory;
+  std::string offload_folder;
+};
+
+/// Where the models of a pipeline, or a single model, are kept and computed.
+class ModelPlacements {
+ public:
+  /// Everything on one device.
+  explicit ModelPlacements(at::Device device) : device_(device) {}
+  /// Plans for `layout` when a device map or budgets are asked for (budgets alone mean "auto"). Its components
+  /// are named as the pipeline names them; one without a name is a single model, planned as accelerate plans
+  /// it. Throws UsageError for a bad map, MemoryError when the budgets cannot hold the models.
+  static ModelPlacements plan(const PlacementRequest& request, const std::function<PipelineLayout(bool)>& lay_out);
+
+  /// Of a component; of the single model with an empty name.
+  weights::ModelPlacement of(const std::string& component) const;
+  /// Computes what belongs to no model, and what the map keeps in CPU memory or on disk.
+  at::Device device() const { return device_; }
+  /// As accelerate prints it: modules, or whole components, and their places. Empty without a plan.
+  const placement::DeviceMap& hf_device_map() const { return map_; }
+  /// The limits that hold while this lives; null without any.
+  const std::shared_ptr<const DeviceBudgets>& budgets() const { return budgets_; }
+
+ private:
+  at::Device device_;
+  c10::DeviceType accelerator_ = c10::DeviceType::CUDA;
+  placement::DeviceMap map_;
+  std::optional<uint64_t> host_bytes_;  // budget of the CPU
+  std::string offload_folder_;
+  std::shared_ptr<const DeviceBudgets> budgets_;
+};
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,45 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diffract/io/model_folder.h"
+#include "diffract/models/forward_cost.h"
+#include "diffract/placement/pipeline_map.h"
+
+namespace diffract::pipelines {
+
+/// What is known of a request before it comes, as far as memory and time depend on it. What is unset is the
+/// model's default.
+struct LayoutRequest {
+  std::optional<int64_t> height, width;  // pixels
+  int64_t batch_size = 1;
+  std::optional<int64_t> num_inference_steps;
+  int64_t max_sequence_length = 512;               // tokens of T5
+  std::optional<at::ScalarType> torch_dtype = {};  // unset: as the weight files have it, or float32 without
+  std::optional<at::ScalarType> arithmetic = {};   // unset: what the device does fast
+  bool on_accelerator = false;                     // computes what the weights are stored in
+};
+
+/// A pipeline, or one model, as the planner needs it; nothing but its config files is read, and the header of
+/// one weight file where there is one.
+struct PipelineLayout {
+  std::vector<placement::PlannedComponent> components;  // in the order in which they run
+  std::vector<models::Cost> costs;                      // of one run of each
+  std::vector<std::string> left_out;                    // components with weights that diffract does not run
+  /// FLUX's components come and go with their stage; others stay.
+  placement::Residency residency = placement::Residency::all;
+  int64_t height = 0, width = 0;  // pixels that the costs are for
+};
+
+/// Throws CheckpointError for damaged configs and for classes that diffract does not build.
+PipelineLayout lay_out_pipeline(const io::ModelFolder& folder, const LayoutRequest& request);
+
+/// One component of a pipeline's folder.
+PipelineLayout lay_out_component(const io::ModelFolder& folder, const std::string& name,
+                                 const LayoutRequest& request);
+
+/// A single model's folder. Its name in the layout is empty, so that the map names modules as the model does.
+PipelineLayout lay_out_model(const std::filesystem::path& folder, const LayoutRequest& request);
+
+}  // namespace diffract::pipelines
