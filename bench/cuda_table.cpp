@@ -50,14 +50,21 @@ class Bench {
   }
 
   // A checkpoint of any names, its tensors drawn on the GPU.
-  weights::WeightScope random_weights(at::ScalarType dtype) const {
+  // Those that `stays` does not want go to host memory.
+  std::shared_ptr<const weights::Checkpoint> random_checkpoint(
+      at::ScalarType dtype, const std::function<bool(const std::string&)>& stays) const {
     const auto make = [=, this](const std::string& name, at::IntArrayRef shape) {
       Tensor values = at::randn(shape, on_gpu(dtype)).mul_(0.02);
       const bool is_norm_scale = shape.size() == 1 && name.ends_with("weight");
-      return is_norm_scale ? values.add_(1) : values;
+      if (is_norm_scale) values.add_(1);
+      return stays(name) ? values : values.cpu();
     };
-    const auto has = [](const std::string& name) { return name == "shared.weight"; };
-    return {weights::Checkpoint::made(make, has), {.storage = dtype, .arithmetic = dtype}, at::Device(at::kCUDA, 0)};
+    return weights::Checkpoint::made(make, [](const std::string& name) { return name == "shared.weight"; });
+  }
+  weights::WeightScope random_weights(at::ScalarType dtype, bool float8 = false) const {
+    return {random_checkpoint(dtype, [](const std::string&) { return true; }),
+            {.storage = dtype, .arithmetic = dtype, .float8 = float8},
+            at::Device(at::kCUDA, 0)};
   }
 
   // Times `work`, as it is and as a recorded graph, and prints a line.
@@ -144,16 +151,18 @@ void t5(Bench& bench) {
              [&](const std::vector<Tensor>& in) { return model(in[0]); }, false);
 }
 
-void flux(Bench& bench) {
-  if (!bench.wants("flux")) return;
-  const auto c = models::FluxTransformer2DConfig::from_json(config(R"({"guidance_embeds": true})"));
-  const models::FluxTransformer2DModel model(c, bench.random_weights(at::kBFloat16));
+models::FluxTransformer2DConfig flux_config() {
+  return models::FluxTransformer2DConfig::from_json(config(R"({"guidance_embeds": true})"));
+}
+
+void time_flux(Bench& bench, const char* name, const models::FluxTransformer2DModel& model, bool with_graph) {
   constexpr int64_t kRows = 48, kColumns = 85, kText = 512;
   Tensor ids = at::zeros({kRows, kColumns, 3}, bench.on_gpu(at::kFloat));
   ids.select(2, 1).copy_(at::arange(kRows, bench.on_gpu(at::kFloat)).unsqueeze(1).expand({kRows, kColumns}));
   ids.select(2, 2).copy_(at::arange(kColumns, bench.on_gpu(at::kFloat)).unsqueeze(0).expand({kRows, kColumns}));
   const Tensor rope = model.rotary(at::zeros({kText, 3}, bench.on_gpu(at::kFloat)), ids.view({-1, 3}));
-  bench.time("flux",
+  at::manual_seed(7);
+  bench.time(name,
              {at::randn({1, kRows * kColumns, 64}, bench.on_gpu(at::kFloat)),
               at::full({1}, 0.5, bench.on_gpu(at::kFloat)), at::randn({1, kText, 4096}, bench.on_gpu(at::kBFloat16)),
               at::randn({1, 768}, bench.on_gpu(at::kBFloat16)), rope,
@@ -162,7 +171,48 @@ void flux(Bench& bench) {
                return model(in[0], in[1],
                             {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
              },
-             true);
+             with_graph);
+}
+
+void flux(Bench& bench) {
+  if (bench.wants("flux"))
+    time_flux(bench, "flux", {flux_config(), bench.random_weights(at::kBFloat16)}, true);
+  bench.backend().empty_cache();
+  if (bench.wants("flux_float8"))
+    time_flux(bench, "flux_float8", {flux_config(), bench.random_weights(at::kBFloat16, /*float8=*/true)}, true);
+}
+
+// Blocks of which so many, evenly among the others, stay in host memory; the rest on the GPU.
+struct Offloaded {
+  const char* row;
+  int64_t double_blocks, single_blocks;
+  uint64_t budget_bytes;  // of the GPU for all weights
+};
+
+void flux_streamed(Bench& bench, const Offloaded& offloaded) {
+  if (!bench.wants(offloaded.row)) return;
+  placement::DeviceMap map{{"", 0}};
+  const auto offload = [&](const char* list, int64_t count, int64_t of) {
+    for (int64_t i = 0; i < of; ++i)
+      if ((i + 1) * count / of > i * count / of) map.set(fmt::format("{}.{}", list, i), placement::Place::cpu());
+  };
+  const auto c = flux_config();
+  offload("transformer_blocks", offloaded.double_blocks, c.num_layers);
+  offload("single_transformer_blocks", offloaded.single_blocks, c.num_single_layers);
+  const at::Device gpu(at::kCUDA, 0);
+  const auto on_gpu = [map](const std::string& name) { return map.at(name).is_accelerator(); };
+  const auto stream = std::make_shared<weights::WeightStream>(
+      weights::WeightStream::Options{.device = gpu, .budget = offloaded.budget_bytes});
+  const weights::WeightScope scope(bench.random_checkpoint(at::kBFloat16, on_gpu),
+                                   {.storage = at::kBFloat16, .arithmetic = at::kBFloat16},
+                                   weights::ModelPlacement{.map = map, .device = gpu}, stream);
+  const models::FluxTransformer2DModel model(c, scope);
+  std::printf("{\"row\": \"%s\", \"gpu_gb_before\": %.2f}\n", offloaded.row,
+              static_cast<double>(bench.backend().memory(0).used) / 1e9);
+  time_flux(bench, offloaded.row, model, false);
+  const auto statistics = stream->statistics();
+  std::printf("{\"row\": \"%s\", \"streamed_gb\": %.1f, \"reading_s\": %.2f, \"waiting_s\": %.2f}\n", offloaded.row,
+              static_cast<double>(statistics.bytes_read) / 1e9, statistics.seconds_reading, statistics.seconds_waiting);
 }
 
 // What the parts of a FLUX step can reach: products of its shapes, attention by each of ATen's ways.
@@ -268,6 +318,8 @@ int main(int argc, char** argv) {
           "use_quant_conv": false, "use_post_quant_conv": false})", at::kBFloat16, {1, 16, 96, 170});
     });
     guarded("t5", [&] { t5(bench); });
+    guarded("flux_14gb", [&] { flux_streamed(bench, {"flux_14gb", 8, 20, uint64_t{14'000'000'000}}); });
+    guarded("flux_2gib", [&] { flux_streamed(bench, {"flux_2gib", 19, 38, uint64_t{2} << 30}); });
     guarded("parts", [&] { parts(bench); });
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

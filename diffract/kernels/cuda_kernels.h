@@ -1,10 +1,14 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "diffract/kernels/gated_gelu.h"
 #include "diffract/kernels/group_norm.h"
 #include "diffract/kernels/linear.h"
+#include "diffract/kernels/linear_float8.h"
 #include "diffract/kernels/residual_norm.h"
 #include "diffract/kernels/step_graph.h"
 
@@ -18,6 +22,8 @@ struct CudaKernels {
   Tensor (*norm_rotary)(const Tensor&, const Tensor& weight, double eps, const Tensor& rope);
   Tensor (*gated_gelu)(const Tensor&, GatedGelu);
   Tensor (*linear)(const Tensor&, const Tensor& weight, const Tensor& bias, const LinearEnd&);
+  Tensor (*linear_float8)(const Tensor&, const Float8Matrix&, const Tensor& bias, const LinearEnd&,
+                          int64_t gelu_from);
   Tensor (*bias_residual)(const Tensor&, const Tensor& bias, const Tensor& residual);
   Tensor (*guide)(const Tensor&, double scale);
   void (*copy_into)(const Tensor& to, const Tensor& from);
@@ -30,6 +36,8 @@ class CudaKernelsProvider {
  public:
   virtual ~CudaKernelsProvider() = default;
   virtual const CudaKernels& kernels() const = 0;
+  /// Names and values for a report: the GPU, its driver and libraries, rates that are measured now.
+  virtual std::vector<std::pair<std::string, std::string>> describe(int device) const = 0;
 };
 
 /// The kernels for a tensor on a GPU; null where the plain form is to be used: on a CPU, without the library,

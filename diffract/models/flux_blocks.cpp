@@ -58,7 +58,7 @@ FluxTransformer2DConfig FluxTransformer2DConfig::from_json(const ConfigReader& c
 }
 
 AdaLayerNorm::AdaLayerNorm(const WeightScope& w, int64_t width, int64_t vectors)
-    : linear_(w / "linear", width, vectors * width), norm_(kEps), vectors_(vectors) {}
+    : linear_((w / "linear").exact(), width, vectors * width), norm_(kEps), vectors_(vectors) {}
 
 std::vector<Tensor> AdaLayerNorm::modulation(const Tensor& temb) const {
   return linear_(temb).unsqueeze(1).chunk(vectors_, 2);
@@ -95,7 +95,8 @@ FluxFeedForward::FluxFeedForward(const WeightScope& w, int64_t width)
       out_(w / "net.2", kFeedForwardFactor * width, width) {}
 
 Tensor FluxFeedForward::operator()(const Tensor& x) const {
-  return out_(proj_(x, {.gelu = true}));
+  // In float8 the gelu is part of the rounding of what comes next.
+  return out_.is_float8() ? out_.behind_gelu(proj_(x), 0) : out_(proj_(x, {.gelu = true}));
 }
 
 FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
@@ -152,7 +153,7 @@ Tensor FluxSingleTransformerBlock::beside_mlp(const Tensor& attended, const Tens
   const int64_t width = attended.size(2);
   Tensor both = at::empty({attended.size(0), attended.size(1), (1 + kFeedForwardFactor) * width},
                           attended.options());
-  proj_mlp_(normed, {.gelu = true, .out = both.slice(2, width)});
+  proj_mlp_(normed, {.gelu = !proj_out_.is_float8(), .out = both.slice(2, width)});
   kernels::copy_into(both.slice(2, 0, width), attended);
   return both;
 }
@@ -163,7 +164,9 @@ Tensor FluxSingleTransformerBlock::operator()(const Tensor& in, const Tensor& te
   const auto m = norm_.modulation(temb);
   const Tensor normed = norm_(in, m[shift], m[scale]);
   const Tensor attended = attend(qkv_(normed, rope), shape_);
-  return kernels::gated_residual(in, proj_out_(beside_mlp(attended, normed)), m[gate]);
+  const Tensor both = beside_mlp(attended, normed);
+  return kernels::gated_residual(
+      in, proj_out_.is_float8() ? proj_out_.behind_gelu(both, in.size(2)) : proj_out_(both), m[gate]);
 }
 
 }  // namespace diffract::models

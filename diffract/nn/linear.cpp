@@ -3,10 +3,20 @@
 namespace diffract::nn {
 
 Linear::Linear(const WeightScope& w, int64_t in, int64_t out, Bias bias)
-    : weight_(w.weight("weight", {out, in})), bias_(bias == Bias::yes ? w.tensor("bias", {out}) : Tensor()) {}
+    : weight_(w.weight("weight", {out, in})), bias_(bias == Bias::yes ? w.tensor("bias", {out}) : Tensor()) {
+  if (!w.float8() || !kernels::can_multiply_float8(weight_.stored())) return;
+  const auto narrow = kernels::to_float8(weight_.stored());
+  weight_ = Weight(narrow.values, at::kFloat8_e4m3fn);
+  scales_ = narrow.scales;
+}
 
 Tensor Linear::operator()(const Tensor& x, const kernels::LinearEnd& end) const {
-  return kernels::linear(x, weight_.get(), bias_, end);
+  if (!is_float8()) return kernels::linear(x, weight_.get(), bias_, end);
+  return kernels::linear_float8(x, {weight_.stored(), scales_}, bias_, end);
+}
+
+Tensor Linear::behind_gelu(const Tensor& x, int64_t gelu_from, const kernels::LinearEnd& end) const {
+  return kernels::linear_float8(x, {weight_.stored(), scales_}, bias_, end, gelu_from);
 }
 
 }  // namespace diffract::nn

@@ -16,15 +16,16 @@ class LinearGroup {
   /// of the outs], `out` where it is defined.
   std::vector<Tensor> operator()(const Tensor& x, const Tensor& out = {}) const;
   /// Of the layers from `begin` to before `end` alone.
-  std::vector<Tensor> some(const Tensor& x, size_t begin, size_t end, const Tensor& out = {}) const;
+  std::vector<Tensor> some(const Tensor& x, size_t begin, size_t end) const;
   /// All of them as one tensor [..., sum of the outs].
   Tensor joined(const Tensor& x) const;
-  bool is_fused() const { return layers_.empty(); }
+  bool is_fused() const { return fused_.has_value(); }
 
  private:
+  std::vector<Tensor> split(const Tensor& all, size_t begin, size_t end) const;
+
   std::vector<Linear> layers_;  // empty where they are fused
-  Weight fused_;                // [sum of the outs, in]
-  Tensor bias_;                 // [sum of the outs]
+  std::optional<Linear> fused_;  // [sum of the outs, in]
   std::vector<int64_t> begins_;  // of each layer's outs, and their sum
 };
 

@@ -3,6 +3,7 @@
 #include "diffract/kernels/gated_gelu.h"
 #include "diffract/kernels/group_norm.h"
 #include "diffract/kernels/linear.h"
+#include "diffract/kernels/linear_float8.h"
 #include "diffract/kernels/norm_rotary.h"
 #include "diffract/kernels/residual_norm.h"
 #include "diffract/kernels/step_graph.h"
@@ -155,6 +156,22 @@ TEST_F(Kernels, Linear) {
         EXPECT_LT(error(linear(part, weight, bias), plain::linear(wide(part), wide(weight), wide(bias))),
                   2 * bound(type));
       }
+}
+
+TEST_F(Kernels, LinearFloat8) {
+  for (const int64_t gelu_from : {-1, 0, 1024}) {
+    const Tensor x = random({2, 77, 2048}, at::kBFloat16), weight = random({1024, 2048}, at::kBFloat16);
+    const Tensor bias = random({1024}, at::kBFloat16);
+    ASSERT_TRUE(can_multiply_float8(weight));
+    const auto narrow = to_float8(weight);
+    const Tensor found = linear_float8(x, narrow, bias, {}, gelu_from);
+    // The same roundings on another way, but for the sums' order in the matrix units' narrower accumulator.
+    EXPECT_LT(error(found, plain::linear_float8(x.to(at::kFloat), narrow, bias.to(at::kFloat), {}, gelu_from)), 2e-2);
+    const Tensor room = at::full({2, 77, 3072}, 7.0, on_gpu(at::kBFloat16));
+    linear_float8(x, narrow, bias, {.out = room.narrow(2, 1024, 1024)}, gelu_from);
+    EXPECT_TRUE(room.narrow(2, 1024, 1024).equal(found));
+    EXPECT_TRUE(room.narrow(2, 2048, 1024).eq(7.0).all().item<bool>());
+  }
 }
 
 TEST_F(Kernels, StepMath) {

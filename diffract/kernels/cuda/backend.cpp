@@ -93,6 +93,9 @@ class CudaBackend final : public tensor::DeviceBackend, public CudaKernelsProvid
   void synchronize(int device) override { c10::cuda::getCurrentCUDAStream(index(device)).synchronize(); }
 
   const CudaKernels& kernels() const override { return table(); }
+  std::vector<std::pair<std::string, std::string>> describe(int device) const override {
+    return cuda::describe(device);
+  }
 
  private:
   static c10::DeviceIndex index(int device) { return static_cast<c10::DeviceIndex>(std::max(device, 0)); }

@@ -162,6 +162,38 @@ Tensor norm_rotary(const Tensor& x, const Tensor& weight, double eps, const Tens
   return x;
 }
 
+Tensor linear_float8(const Tensor& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end,
+                     int64_t gelu_from) {
+  const int64_t width = x.size(-1);
+  if (x.scalar_type() != at::kBFloat16 || x.dim() != 3 || end.gelu || width > 16384 || gelu_from % 8 > 0)
+    return plain::linear_float8(x, weight, bias, end, gelu_from);
+  const c10::cuda::CUDAGuard device(x.device());
+  const bool is_even = x.stride(2) == 1 && x.stride(1) % 8 == 0 && is_aligned(x) &&
+                       (x.size(0) == 1 || x.stride(0) == x.size(1) * x.stride(1));
+  const Tensor in = is_even ? x : dense(x);
+  const int64_t rows = x.size(0) * x.size(1);
+  const Tensor narrow = at::empty({rows, width}, x.options().dtype(at::kFloat8_e4m3fn));
+  const Tensor scales = at::empty({rows, 1}, x.options().dtype(at::kFloat));
+  check_launch(quantize_rows({.type = element_type(x),
+                              .x = data(in),
+                              .row_stride = in.stride(1),
+                              .out = narrow.data_ptr(),
+                              .scales = scales.data_ptr<float>(),
+                              .rows = rows,
+                              .width = width,
+                              .gelu_from = gelu_from < 0 ? width : gelu_from},
+                             stream_of(x)),
+               "quantize_rows");
+  Tensor y = at::_scaled_mm(narrow, weight.values.t(), scales, weight.scales.view({1, -1}),
+                            bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, {}, x.scalar_type(),
+                            /*use_fast_accum=*/true)
+                 .view({x.size(0), x.size(1), -1});
+  if (end.residual.defined()) y = y.add_(end.residual);
+  if (!end.out.defined()) return y;
+  kernels::cuda::table().copy_into(end.out, y);
+  return end.out;
+}
+
 void copy_into(const Tensor& to, const Tensor& from) {
   const int64_t bytes = from.size(-1) * from.element_size();
   const bool fits = from.dim() == 3 && from.sizes() == to.sizes() && from.scalar_type() == to.scalar_type() &&
@@ -247,6 +279,7 @@ const CudaKernels& table() {
                                    .norm_rotary = norm_rotary,
                                    .gated_gelu = gated_gelu,
                                    .linear = linear,
+                                   .linear_float8 = linear_float8,
                                    .bias_residual = bias_residual,
                                    .guide = guide,
                                    .copy_into = copy_into,

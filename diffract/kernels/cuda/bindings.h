@@ -16,6 +16,8 @@ bool has_kernels_for(const Tensor& x);
 void check_launch(cudaError_t result, const char* kernel);
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end);
+/// What `diffract doctor` says of a GPU: names and values, measured rates among them.
+std::vector<std::pair<std::string, std::string>> describe(int device);
 std::unique_ptr<RecordedGraph> record(const Tensor& on_its_device, const std::function<void()>& work);
 
 }  // namespace diffract::kernels::cuda

@@ -90,7 +90,7 @@ cudaError_t weighted_sum(float a, const float* x, float b, const float* y, float
                          cudaStream_t stream);
 
 /// Rows of `x` [rows, width] to float8 (e4m3), each divided by a scale of its own that is written too.
-/// With `gelu` the tanh gelu comes first.
+/// From a column on a tanh gelu comes first.
 struct QuantizeLaunch {
   ElementType type;
   const void* x;
@@ -98,7 +98,7 @@ struct QuantizeLaunch {
   void* out;           // [rows, width] bytes
   float* scales;       // [rows]
   int64_t rows, width;
-  bool gelu;
+  int64_t gelu_from;  // the first column that goes through it; width: none
 };
 cudaError_t quantize_rows(const QuantizeLaunch& launch, cudaStream_t stream);
 

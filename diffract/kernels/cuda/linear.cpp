@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -20,7 +21,7 @@ namespace diffract::kernels::cuda {
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
-constexpr int kCandidates = 8;
+constexpr int kCandidates = 12;
 constexpr int kRounds = 2, kRunsARound = 6;
 constexpr float kClearlyFaster = 0.98f;  // than the one that cublasLt thinks best
 
@@ -36,6 +37,7 @@ struct Shape {
   int64_t rows, in, out;
   int64_t x_stride, out_stride, residual_stride;
   bool bias, gelu, residual;
+  bool by_aten_too;  // ATen's choice takes part
   auto operator<=>(const Shape&) const = default;
 };
 
@@ -155,28 +157,36 @@ bool is_recording(cudaStream_t stream) {
 // full clock, which it does not keep.
 std::optional<cublasLtMatmulAlgo_t> fastest(Product& product, const Call& call,
                                             const std::vector<cublasLtMatmulAlgo_t>& offers, void* workspace,
-                                            cudaStream_t stream) {
+                                            cudaStream_t stream, const std::function<void()>& by_aten) {
   cudaEvent_t begin = nullptr, end = nullptr;
   cudaEventCreate(&begin);
   cudaEventCreate(&end);
   std::optional<cublasLtMatmulAlgo_t> best;
   float best_time = std::numeric_limits<float>::max();
-  for (const auto& offer : offers) {
-    if (product.run(call, offer, workspace, stream) != CUBLAS_STATUS_SUCCESS) continue;
+  const auto measure = [&](const auto& run) {
     float least = std::numeric_limits<float>::max();
     for (int round = 0; round < kRounds; ++round) {
       cudaEventRecord(begin, stream);
-      for (int i = 0; i < kRunsARound; ++i) product.run(call, offer, workspace, stream);
+      for (int i = 0; i < kRunsARound; ++i) run();
       cudaEventRecord(end, stream);
       cudaEventSynchronize(end);
       float time = 0;
       cudaEventElapsedTime(&time, begin, end);
       least = std::min(least, time);
     }
+    return least;
+  };
+  for (const auto& offer : offers) {
+    if (product.run(call, offer, workspace, stream) != CUBLAS_STATUS_SUCCESS) continue;
+    const float least = measure([&] { product.run(call, offer, workspace, stream); });
     if (!best || least < best_time * kClearlyFaster) {
       best_time = least;
       best = offer;
     }
+  }
+  if (by_aten) {
+    by_aten();
+    if (measure(by_aten) < best_time * kClearlyFaster) best.reset();
   }
   cudaEventDestroy(begin);
   cudaEventDestroy(end);
@@ -185,7 +195,7 @@ std::optional<cublasLtMatmulAlgo_t> fastest(Product& product, const Call& call,
 
 struct Known {
   std::mutex mutex;
-  // No algorithm: cublasLt has none for this shape.
+  // No algorithm: cublasLt has none for this shape, or ATen's is faster.
   std::map<Shape, std::optional<cublasLtMatmulAlgo_t>> algorithms;
 };
 Known& known() {
@@ -194,7 +204,8 @@ Known& known() {
 }
 
 std::optional<cublasLtMatmulAlgo_t> algorithm_for(const Shape& shape, Product& product, const Call& call,
-                                                  void* workspace, cudaStream_t stream) {
+                                                  void* workspace, cudaStream_t stream,
+                                                  const std::function<void()>& by_aten) {
   const std::lock_guard lock(known().mutex);
   const auto found = known().algorithms.find(shape);
   if (found != known().algorithms.end()) return found->second;
@@ -202,7 +213,7 @@ std::optional<cublasLtMatmulAlgo_t> algorithm_for(const Shape& shape, Product& p
   const std::optional<cublasLtMatmulAlgo_t> first = offers.empty() ? std::nullopt : std::optional(offers.front());
   if (is_recording(stream)) return first;  // not to be measured now, nor to be kept
   const auto chosen = measures() && offers.size() > 1 && call.residual != call.out
-                          ? fastest(product, call, offers, workspace, stream)
+                          ? fastest(product, call, offers, workspace, stream, by_aten)
                           : first;
   known().algorithms.emplace(shape, chosen);
   return chosen;
@@ -245,6 +256,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const L
   if (end.out.defined() && !row_stride(end.out)) return plain::linear(x, weight, bias, end);
   Tensor out = end.out.defined() ? end.out : at::empty(sizes, x.options());
 
+  const bool free_of_ends = !end.gelu && !end.residual.defined() && !end.out.defined();
   const Shape shape{.device = x.device().index(),
                     .type = type,
                     .rows = in.numel() / in.size(-1),
@@ -255,7 +267,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const L
                     .residual_stride = residual.defined() ? *row_stride(residual) : 0,
                     .bias = bias.defined(),
                     .gelu = end.gelu,
-                    .residual = residual.defined()};
+                    .residual = residual.defined(),
+                    .by_aten_too = free_of_ends};
   Product product(shape);
   const Call call{.x = in.const_data_ptr(),
                   .weight = weight.const_data_ptr(),
@@ -264,7 +277,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const L
                   .out = out.data_ptr()};
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(x.device().index());
   const Tensor workspace = at::empty({static_cast<int64_t>(kWorkspaceBytes)}, x.options().dtype(at::kByte));
-  const auto algorithm = algorithm_for(shape, product, call, workspace.data_ptr(), stream);
+  // ATen's own choice takes part where it could do the same in one launch.
+  std::function<void()> by_aten;
+  if (free_of_ends) by_aten = [&] { plain::linear(x, weight, bias, end); };
+  const auto algorithm = algorithm_for(shape, product, call, workspace.data_ptr(), stream, by_aten);
   if (!algorithm) return plain::linear(x, weight, bias, end);
   check(product.run(call, *algorithm, workspace.data_ptr(), stream), "matmul");
   return out;

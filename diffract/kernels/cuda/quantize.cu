@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kThreads) quantize_kernel(QuantizeLaunch l) {
     kept[p] = load<T, N>(x + pack * N);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      if (l.gelu) kept[p].at[i] = from_float<T>(gelu_tanh(to_float(kept[p].at[i])));
+      if (pack * N >= l.gelu_from) kept[p].at[i] = from_float<T>(gelu_tanh(to_float(kept[p].at[i])));
       most = fmaxf(most, fabsf(to_float(kept[p].at[i])));
     }
   }
