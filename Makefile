@@ -5,9 +5,17 @@
 BUILD := build/release
 JOBS ?= $(shell nproc)
 
-.PHONY: demo build test test-slow lint fuzz asan setup clean
+.PHONY: demo cuda setup-cuda build test test-slow lint fuzz asan setup clean
 setup:
 	@tools/setup.sh
+
+# For GPUs: CUDA's libraries, and libdiffract_cuda beside the program (needs nvcc 13).
+setup-cuda:
+	@tools/setup_cuda.sh
+
+cuda: setup-cuda
+	@test -f build/cuda/build.ninja || cmake --preset cuda
+	@cmake --build --preset cuda --parallel $(JOBS)
 
 build: setup
 	@test -f $(BUILD)/build.ninja || cmake --preset release

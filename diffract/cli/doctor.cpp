@@ -7,9 +7,11 @@
 #include "diffract/cli/command.h"
 #include "diffract/cli/version.h"
 #include "diffract/core/json.h"
+#include "diffract/kernels/cuda_kernels.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/pipelines/builtin_models.h"
 #include "diffract/schedulers/schedule.h"
+#include "diffract/tensor/device_backend.h"
 #include "diffract/tensor/dtype.h"
 #include "diffract/tensor/measured_speed.h"
 
@@ -20,6 +22,21 @@ std::string cpu_name() {
   const auto capabilities = at::cpu::get_cpu_capabilities();
   const auto found = capabilities.find("cpu_name");
   return found != capabilities.end() && found->second.isString() ? found->second.toStringRef() : "unknown";
+}
+
+// One entry a GPU, or why there is none.
+Json examine_gpus() {
+  const tensor::DeviceBackend* backend = tensor::find_backend("cuda");
+  if (!backend) return tensor::why_no_backend("cuda");
+  const auto* provider = dynamic_cast<const kernels::CudaKernelsProvider*>(backend);
+  Json gpus = Json::object();
+  for (int device = 0; provider && device < backend->device_count(); ++device) {
+    std::string text;
+    for (const auto& [name, value] : provider->describe(device))
+      text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", name, value);
+    gpus[fmt::format("cuda:{}", device)] = text;
+  }
+  return gpus;
 }
 
 Json examine() {
@@ -38,7 +55,7 @@ Json examine() {
           {"threads", at::get_num_threads()},
           {"memory_bytes", memory},
           {"matmul_gflops", speed},
-          {"cuda", "not in this build"},
+          {"cuda", examine_gpus()},
           {"models", pipelines::builtin_models()},
           {"hub_cache", io::hub_cache_folder().string()},
           {"schedulers", schedulers::scheduler_names()}};

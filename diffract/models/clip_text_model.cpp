@@ -43,8 +43,9 @@ CLIPEncoderLayer::CLIPEncoderLayer(const WeightScope& w, const CLIPTextConfig& c
       hidden_act_(c.hidden_act) {}
 
 Tensor CLIPEncoderLayer::operator()(const Tensor& input) const {
-  const Tensor x = input + self_attn_(layer_norm1_(input));
-  return x + fc2_(nn::activate(hidden_act_, fc1_(layer_norm2_(x))));
+  const Tensor normed = layer_norm1_(input);
+  const Tensor x = self_attn_(normed, normed, input);
+  return fc2_(nn::activate(hidden_act_, fc1_(layer_norm2_(x))), {.residual = x});
 }
 
 CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const WeightScope& weights)

@@ -3,8 +3,8 @@
 #include <fmt/ranges.h>
 
 #include "diffract/core/error.h"
-#include "diffract/nn/activation.h"
-#include "diffract/nn/rotary.h"
+#include "diffract/kernels/norm_rotary.h"
+#include "diffract/kernels/residual_norm.h"
 
 namespace diffract::models {
 namespace {
@@ -19,9 +19,8 @@ constexpr FluxQkvProjection::Names kAddedNames{.q = "add_q_proj",
                                                .norm_q = "norm_added_q",
                                                .norm_k = "norm_added_k"};
 
-Tensor attend(const FluxQkv& qkv, const Tensor& rope, const nn::AttentionShape& shape) {
-  return nn::attend(nn::apply_rotary(qkv.query, rope).flatten(2), nn::apply_rotary(qkv.key, rope).flatten(2),
-                    qkv.value.flatten(2), shape);  // [B, L, D]
+Tensor attend(const FluxQkv& qkv, const nn::AttentionShape& shape) {
+  return nn::attend(qkv.query.flatten(2), qkv.key.flatten(2), qkv.value.flatten(2), shape);  // [B, L, D]
 }
 
 FluxQkv join(const FluxQkv& a, const FluxQkv& b) {
@@ -59,28 +58,36 @@ FluxTransformer2DConfig FluxTransformer2DConfig::from_json(const ConfigReader& c
 }
 
 AdaLayerNorm::AdaLayerNorm(const WeightScope& w, int64_t width, int64_t vectors)
-    : linear_(w / "linear", width, vectors * width), norm_(width, kEps), vectors_(vectors) {}
+    : linear_((w / "linear").exact(), width, vectors * width), norm_(kEps), vectors_(vectors) {}
 
 std::vector<Tensor> AdaLayerNorm::modulation(const Tensor& temb) const {
   return linear_(temb).unsqueeze(1).chunk(vectors_, 2);
 }
 
 Tensor AdaLayerNorm::operator()(const Tensor& x, const Tensor& shift, const Tensor& scale) const {
-  return norm_(x).mul_(1 + scale).add_(shift);
+  return kernels::residual_norm(x, {}, {}, {.eps = norm_.eps(), .scale = scale, .shift = shift}).norm;
 }
 
 FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& c,
                                      const Names& names)
-    : q_(w / names.q, c.inner_dim(), c.inner_dim()),
-      k_(w / names.k, c.inner_dim(), c.inner_dim()),
-      v_(w / names.v, c.inner_dim(), c.inner_dim()),
+    : qkv_({nn::Linear(w / names.q, c.inner_dim(), c.inner_dim()),
+            nn::Linear(w / names.k, c.inner_dim(), c.inner_dim()),
+            nn::Linear(w / names.v, c.inner_dim(), c.inner_dim())}),
       norm_q_(w / names.norm_q, c.attention_head_dim, kEps),
       norm_k_(w / names.norm_k, c.attention_head_dim, kEps),
       heads_(c.num_attention_heads) {}
 
-FluxQkv FluxQkvProjection::operator()(const Tensor& x) const {
+FluxQkv FluxQkvProjection::operator()(const Tensor& x, const Tensor& rope, const Tensor& out) const {
   const auto heads = [&](const Tensor& projected) { return projected.unflatten(2, {heads_, -1}); };
-  return {.query = norm_q_(heads(q_(x))), .key = norm_k_(heads(k_(x))), .value = heads(v_(x))};
+  const auto qkv = qkv_(x, out);
+  return {.query = kernels::norm_rotary(heads(qkv[0]), norm_q_.weight(), norm_q_.eps(), rope),
+          .key = kernels::norm_rotary(heads(qkv[1]), norm_k_.weight(), norm_k_.eps(), rope),
+          .value = heads(qkv[2])};
+}
+
+FluxQkv FluxQkvProjection::parts(const Tensor& qkv) const {
+  const auto all = qkv.unflatten(2, {3, heads_, -1}).unbind(2);
+  return {.query = all[0], .key = all[1], .value = all[2]};
 }
 
 FluxFeedForward::FluxFeedForward(const WeightScope& w, int64_t width)
@@ -88,7 +95,8 @@ FluxFeedForward::FluxFeedForward(const WeightScope& w, int64_t width)
       out_(w / "net.2", kFeedForwardFactor * width, width) {}
 
 Tensor FluxFeedForward::operator()(const Tensor& x) const {
-  return out_(nn::activate(nn::Activation::gelu_new, proj_(x)));
+  // In float8 the gelu is part of the rounding of what comes next.
+  return out_.is_float8() ? out_.behind_gelu(proj_(x), 0) : out_(proj_(x, {.gelu = true}));
 }
 
 FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
@@ -98,29 +106,38 @@ FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTrans
       text_qkv_(w / "attn", c, kAddedNames),
       to_out_(w / "attn.to_out.0", c.inner_dim(), c.inner_dim()),
       to_add_out_(w / "attn.to_add_out", c.inner_dim(), c.inner_dim()),
-      norm2_(c.inner_dim(), kEps),
       ff_(w / "ff", c.inner_dim()),
       ff_context_(w / "ff_context", c.inner_dim()),
       shape_{.heads = c.num_attention_heads} {}
+
+// Of text and image tokens behind each other.
+FluxQkv FluxTransformerBlock::joint_qkv(const Tensor& text, const Tensor& image, const Tensor& rope) const {
+  const int64_t tokens = text.size(1);
+  const Tensor text_rope = rope.slice(0, 0, tokens), image_rope = rope.slice(0, tokens);
+  if (!text.is_cuda()) return join(text_qkv_(text, text_rope), image_qkv_(image, image_rope));
+  const Tensor joint = at::empty({text.size(0), tokens + image.size(1), 3 * text.size(2)}, text.options());
+  text_qkv_(text, text_rope, joint.slice(1, 0, tokens));
+  image_qkv_(image, image_rope, joint.slice(1, tokens));
+  return text_qkv_.parts(joint);
+}
 
 FluxStreams FluxTransformerBlock::operator()(const FluxStreams& in, const Tensor& temb,
                                              const Tensor& rope) const {
   enum { shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp };  // the checkpoint's order
   const auto image = norm1_.modulation(temb), text = norm1_context_.modulation(temb);
 
-  const FluxQkv qkv = join(text_qkv_(norm1_context_(in.text, text[shift_msa], text[scale_msa])),
-                           image_qkv_(norm1_(in.image, image[shift_msa], image[scale_msa])));
-  const Tensor mixed = attend(qkv, rope, shape_);
+  const Tensor mixed = attend(joint_qkv(norm1_context_(in.text, text[shift_msa], text[scale_msa]),
+                                        norm1_(in.image, image[shift_msa], image[scale_msa]), rope),
+                              shape_);
   const int64_t tokens = in.text.size(1);
-  FluxStreams x{.text = in.text + text[gate_msa] * to_add_out_(mixed.slice(1, 0, tokens)),
-                .image = in.image + image[gate_msa] * to_out_(mixed.slice(1, tokens))};
-
-  const auto modulate = [&](const Tensor& y, const std::vector<Tensor>& m) {
-    return norm2_(y).mul_(1 + m[scale_mlp]).add_(m[shift_mlp]);
+  const auto behind_attention = [&](const Tensor& x, const Tensor& attended, const std::vector<Tensor>& m) {
+    return kernels::residual_norm(x, attended, m[gate_msa],
+                                  {.eps = kEps, .scale = m[scale_mlp], .shift = m[shift_mlp]});
   };
-  x.image = x.image + image[gate_mlp] * ff_(modulate(x.image, image));
-  x.text = x.text + text[gate_mlp] * ff_context_(modulate(x.text, text));
-  return x;
+  const auto image_out = behind_attention(in.image, to_out_(mixed.slice(1, tokens)), image);
+  const auto text_out = behind_attention(in.text, to_add_out_(mixed.slice(1, 0, tokens)), text);
+  return {.text = kernels::gated_residual(text_out.sum, ff_context_(text_out.norm), text[gate_mlp]),
+          .image = kernels::gated_residual(image_out.sum, ff_(image_out.norm), image[gate_mlp])};
 }
 
 FluxSingleTransformerBlock::FluxSingleTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
@@ -130,14 +147,26 @@ FluxSingleTransformerBlock::FluxSingleTransformerBlock(const WeightScope& w, con
       proj_out_(w / "proj_out", (1 + kFeedForwardFactor) * c.inner_dim(), c.inner_dim()),
       shape_{.heads = c.num_attention_heads} {}
 
+// [B, T + I, 5 D]: `attended` beside the feed-forward's hidden values.
+Tensor FluxSingleTransformerBlock::beside_mlp(const Tensor& attended, const Tensor& normed) const {
+  if (!attended.is_cuda()) return at::cat({attended, proj_mlp_(normed, {.gelu = true})}, 2);
+  const int64_t width = attended.size(2);
+  Tensor both = at::empty({attended.size(0), attended.size(1), (1 + kFeedForwardFactor) * width},
+                          attended.options());
+  proj_mlp_(normed, {.gelu = !proj_out_.is_float8(), .out = both.slice(2, width)});
+  kernels::copy_into(both.slice(2, 0, width), attended);
+  return both;
+}
+
 Tensor FluxSingleTransformerBlock::operator()(const Tensor& in, const Tensor& temb,
                                               const Tensor& rope) const {
   enum { shift, scale, gate };
   const auto m = norm_.modulation(temb);
   const Tensor normed = norm_(in, m[shift], m[scale]);
-  const Tensor mlp = nn::activate(nn::Activation::gelu_new, proj_mlp_(normed));
-  const Tensor both = at::cat({attend(qkv_(normed), rope, shape_), mlp}, 2);  // [B, T + I, 5 D]
-  return in + m[gate] * proj_out_(both);
+  const Tensor attended = attend(qkv_(normed, rope), shape_);
+  const Tensor both = beside_mlp(attended, normed);
+  return kernels::gated_residual(
+      in, proj_out_.is_float8() ? proj_out_.behind_gelu(both, in.size(2)) : proj_out_(both), m[gate]);
 }
 
 }  // namespace diffract::models

@@ -3,6 +3,7 @@
 
 #include "diffract/models/flux_config.h"
 #include "diffract/nn/attention.h"
+#include "diffract/nn/linear_group.h"
 #include "diffract/nn/norm.h"
 
 namespace diffract::models {
@@ -39,7 +40,7 @@ class AdaLayerNormContinuous {
   AdaLayerNorm norm_;
 };
 
-/// Queries, keys and values [B, L, heads, d] of one stream, queries and keys normalised a head.
+/// Queries, keys and values [B, L, heads, d], queries and keys normalised a head and turned by their position.
 struct FluxQkv {
   Tensor query, key, value;
 };
@@ -51,10 +52,14 @@ class FluxQkvProjection {
     const char *q, *k, *v, *norm_q, *norm_k;
   };
   FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& config, const Names& names);
-  FluxQkv operator()(const Tensor& x) const;
+  /// Of `x` [B, L, D] at the positions of `rope` [L, d / 2, 2]. On a GPU they are parts of one tensor [B, L, 3
+  /// D], `out` where it is defined.
+  FluxQkv operator()(const Tensor& x, const Tensor& rope, const Tensor& out = {}) const;
+  /// The three parts of a tensor [B, L, 3 D] as [B, L, heads, d].
+  FluxQkv parts(const Tensor& qkv) const;
 
  private:
-  nn::Linear q_, k_, v_;
+  nn::LinearGroup qkv_;
   nn::RMSNorm norm_q_, norm_k_;
   int64_t heads_;
 };
@@ -86,10 +91,11 @@ class FluxTransformerBlock {
   FluxStreams operator()(const FluxStreams& streams, const Tensor& temb, const Tensor& rope) const;
 
  private:
+  FluxQkv joint_qkv(const Tensor& text, const Tensor& image, const Tensor& rope) const;
+
   AdaLayerNorm norm1_, norm1_context_;
   FluxQkvProjection image_qkv_, text_qkv_;
   nn::Linear to_out_, to_add_out_;
-  nn::LayerNorm norm2_;
   FluxFeedForward ff_, ff_context_;
   nn::AttentionShape shape_;
 };
@@ -102,6 +108,8 @@ class FluxSingleTransformerBlock {
   Tensor operator()(const Tensor& x, const Tensor& temb, const Tensor& rope) const;
 
  private:
+  Tensor beside_mlp(const Tensor& attended, const Tensor& normed) const;
+
   AdaLayerNorm norm_;
   FluxQkvProjection qkv_;
   nn::Linear proj_mlp_, proj_out_;

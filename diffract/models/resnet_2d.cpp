@@ -46,7 +46,7 @@ Tensor by_bands(int64_t height, int64_t row_elements, const Compute& compute) {
 // conv(activate(norm(x))) for a 3x3 convolution.
 Tensor norm_activate_convolve(const nn::GroupNorm& norm, nn::Activation activation, const nn::Conv2d& conv,
                               const Tensor& x) {
-  if (x.numel() < kBandedElements) return conv(nn::activate(activation, norm(x)));
+  if (x.numel() < kBandedElements) return conv(norm.activated(x, activation));
   const auto affine = norm.affine(x);
   return by_bands(x.size(2), x.numel() / x.size(2), [&](const Rows& rows) {
     const Rows seen = with_halo(rows, x.size(2));
@@ -79,9 +79,11 @@ ResnetBlock2D::ResnetBlock2D(const WeightScope& w, const ResnetShape& s)
   if (s.in_channels != s.out_channels)
     conv_shortcut_.emplace(w / "conv_shortcut", s.in_channels, s.out_channels,
                            nn::ConvShape{.kernel = 1, .padding = 0});
+  if (conv1_.bias().is_cuda())
+    between_bias_ = time_emb_proj_ ? time_emb_proj_->bias() + conv1_.bias() : conv1_.bias().unsqueeze(0);
 }
 
-Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb) const {
+Tensor ResnetBlock2D::convolved(const Tensor& input, const Tensor& temb) const {
   Tensor x = norm_activate_convolve(norm1_, activation_, conv1_, input);
   if (time_emb_proj_) x.add_((*time_emb_proj_)(temb).unsqueeze(-1).unsqueeze(-1));
   x = norm_activate_convolve(norm2_, activation_, conv2_, x);
@@ -89,6 +91,19 @@ Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb) const 
     add_convolved(x, *conv_shortcut_, input);
   else
     x.add_(input);
+  return x;
+}
+
+// The same sums; what is added to a map is added where the map is read or written anyway.
+Tensor ResnetBlock2D::convolved_on_gpu(const Tensor& input, const Tensor& temb) const {
+  const Tensor between =
+      time_emb_proj_ ? kernels::linear(temb, time_emb_proj_->weight().get(), between_bias_) : between_bias_;
+  const Tensor x = conv1_.without_bias(norm1_.activated(input, activation_));
+  return conv2_(norm2_.activated(x, activation_, between), conv_shortcut_ ? (*conv_shortcut_)(input) : input);
+}
+
+Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb) const {
+  const Tensor x = input.is_cuda() ? convolved_on_gpu(input, temb) : convolved(input, temb);
   return output_scale_factor_ == 1.0 ? x : x.div_(output_scale_factor_);
 }
 
@@ -103,7 +118,7 @@ Upsample2D::Upsample2D(const WeightScope& w, int64_t channels) : conv_(w / "conv
 
 Tensor Upsample2D::operator()(const Tensor& x, at::OptionalIntArrayRef size) const {
   const std::vector<int64_t> twice{2 * x.size(2), 2 * x.size(3)};
-  if (size || 4 * x.numel() < kBandedElements)
+  if (size || x.is_cuda() || 4 * x.numel() < kBandedElements)
     return conv_(at::upsample_nearest2d(x, size ? *size : at::IntArrayRef(twice)));
   // Bands of the input's rows; each row gives two.
   return by_bands(x.size(2), 4 * x.numel() / x.size(2), [&](const Rows& rows) {

@@ -29,10 +29,14 @@ class ResnetBlock2D {
   Tensor operator()(const Tensor& x, const Tensor& temb = {}) const;
 
  private:
+  Tensor convolved(const Tensor& x, const Tensor& temb) const;
+  Tensor convolved_on_gpu(const Tensor& x, const Tensor& temb) const;
+
   nn::GroupNorm norm1_, norm2_;
   nn::Conv2d conv1_, conv2_;
   std::optional<nn::Linear> time_emb_proj_;
   std::optional<nn::Conv2d> conv_shortcut_;
+  Tensor between_bias_;  // on a GPU: what is added between the convolutions, conv1's bias and time_emb_proj's
   nn::Activation activation_;
   double output_scale_factor_;
 };

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "diffract/core/error.h"
+#include "diffract/kernels/gated_gelu.h"
 
 namespace diffract::models {
 namespace {
@@ -14,8 +15,8 @@ WeightScope token_table(const WeightScope& w) {
 }
 
 // The bucket of each distance from -(tokens - 1) to tokens - 1: single distances near, wider ones far off.
-Tensor distance_buckets(int64_t tokens, const T5Config& c) {
-  const Tensor positions = at::arange(tokens, at::kLong);
+Tensor distance_buckets(int64_t tokens, const T5Config& c, at::Device device) {
+  const Tensor positions = at::arange(tokens, at::TensorOptions(at::kLong).device(device));
   const Tensor distance = positions.unsqueeze(0) - positions.unsqueeze(1);  // [query, key]
   const int64_t buckets = c.relative_attention_num_buckets / 2;             // a half each way
   const int64_t exact = buckets / 2;
@@ -60,34 +61,38 @@ T5Config T5Config::from_json(const ConfigReader& config) {
 T5Block::T5Block(const WeightScope& w, const T5Config& c)
     : attention_norm_(w / "layer.0.layer_norm", c.d_model, c.layer_norm_epsilon),
       feed_forward_norm_(w / "layer.1.layer_norm", c.d_model, c.layer_norm_epsilon),
-      q_(w / "layer.0.SelfAttention.q", c.d_model, c.inner_dim(), nn::Bias::no),
-      k_(w / "layer.0.SelfAttention.k", c.d_model, c.inner_dim(), nn::Bias::no),
-      v_(w / "layer.0.SelfAttention.v", c.d_model, c.inner_dim(), nn::Bias::no),
+      qkv_({nn::Linear(w / "layer.0.SelfAttention.q", c.d_model, c.inner_dim(), nn::Bias::no),
+            nn::Linear(w / "layer.0.SelfAttention.k", c.d_model, c.inner_dim(), nn::Bias::no),
+            nn::Linear(w / "layer.0.SelfAttention.v", c.d_model, c.inner_dim(), nn::Bias::no)}),
       o_(w / "layer.0.SelfAttention.o", c.inner_dim(), c.d_model, nn::Bias::no),
       wo_(w / "layer.1.DenseReluDense.wo", c.d_ff, c.d_model, nn::Bias::no),
       shape_{.heads = c.num_heads, .scale = 1.0},
       activation_(c.dense_act_fn) {
   const WeightScope dense = w / "layer.1.DenseReluDense";
   if (c.is_gated_act) {
-    wi_0_.emplace(dense / "wi_0", c.d_model, c.d_ff, nn::Bias::no);
-    wi_1_.emplace(dense / "wi_1", c.d_model, c.d_ff, nn::Bias::no);
+    gated_wi_.emplace(std::vector{nn::Linear(dense / "wi_0", c.d_model, c.d_ff, nn::Bias::no),
+                                  nn::Linear(dense / "wi_1", c.d_model, c.d_ff, nn::Bias::no)});
   } else {
     wi_.emplace(dense / "wi", c.d_model, c.d_ff, nn::Bias::no);
   }
 }
 
-Tensor T5Block::attention(const Tensor& x, const Tensor& position_bias) const {
-  return o_(nn::attend(q_(x), k_(x), v_(x), shape_, position_bias));
+Tensor T5Block::attention(const Tensor& normed, const Tensor& position_bias, const Tensor& residual) const {
+  const auto qkv = qkv_(normed);
+  return o_(nn::attend(qkv[0], qkv[1], qkv[2], shape_, position_bias), {.residual = residual});
 }
 
-Tensor T5Block::feed_forward(const Tensor& x) const {
-  if (wi_) return wo_(nn::activate(activation_, (*wi_)(x)));
-  return wo_(nn::activate(activation_, (*wi_0_)(x)).mul_((*wi_1_)(x)));
+Tensor T5Block::feed_forward(const Tensor& normed, const Tensor& residual) const {
+  if (wi_) return wo_(nn::activate(activation_, (*wi_)(normed)), {.residual = residual});
+  if (gated_wi_->is_fused() && activation_ == nn::Activation::gelu_new)
+    return wo_(kernels::gated_gelu(gated_wi_->joined(normed), kernels::GatedGelu::t5), {.residual = residual});
+  auto wi = (*gated_wi_)(normed);
+  return wo_(nn::activate(activation_, std::move(wi[0])).mul_(wi[1]), {.residual = residual});
 }
 
 Tensor T5Block::operator()(const Tensor& input, const Tensor& position_bias) const {
-  const Tensor x = input + attention(attention_norm_(input), position_bias);
-  return x + feed_forward(feed_forward_norm_(x));
+  const Tensor x = attention(attention_norm_(input), position_bias, input);
+  return feed_forward(feed_forward_norm_(x), x);
 }
 
 T5EncoderModel::T5EncoderModel(const T5Config& c, const WeightScope& w)
@@ -99,8 +104,8 @@ T5EncoderModel::T5EncoderModel(const T5Config& c, const WeightScope& w)
       blocks_(w / "encoder.block", c.num_layers, c),
       final_layer_norm_(w / "encoder.final_layer_norm", c.d_model, c.layer_norm_epsilon) {}
 
-Tensor T5EncoderModel::position_bias(int64_t tokens) const {
-  const Tensor values = relative_attention_bias_(distance_buckets(tokens, config_));  // [T, T, H]
+Tensor T5EncoderModel::position_bias(int64_t tokens, at::Device device) const {
+  const Tensor values = relative_attention_bias_(distance_buckets(tokens, config_, device));  // [T, T, H]
   return values.permute({2, 0, 1}).unsqueeze(0).contiguous();
 }
 
@@ -109,7 +114,7 @@ Tensor T5EncoderModel::operator()(const Tensor& input_ids) const {
   if (least.item<int64_t>() < 0 || most.item<int64_t>() >= config_.vocab_size)
     throw UsageError("text encoder 2: token id {} is outside its vocabulary of {}", most.item<int64_t>(),
                      config_.vocab_size);
-  const Tensor bias = position_bias(input_ids.size(1));
+  const Tensor bias = position_bias(input_ids.size(1), input_ids.device());
   Tensor x = shared_(input_ids);
   for (const auto& block : blocks_) x = block(x, bias);
   return nn::to_device(final_layer_norm_(x), device_);

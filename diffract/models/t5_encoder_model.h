@@ -39,12 +39,13 @@ class T5Block {
   Tensor operator()(const Tensor& x, const Tensor& position_bias) const;
 
  private:
-  Tensor attention(const Tensor& x, const Tensor& position_bias) const;
-  Tensor feed_forward(const Tensor& x) const;
+  Tensor attention(const Tensor& normed, const Tensor& position_bias, const Tensor& residual) const;
+  Tensor feed_forward(const Tensor& normed, const Tensor& residual) const;
 
   nn::RMSNorm attention_norm_, feed_forward_norm_;
-  nn::Linear q_, k_, v_, o_;
-  std::optional<nn::Linear> wi_0_, wi_1_;  // gated
+  nn::LinearGroup qkv_;
+  nn::Linear o_;
+  std::optional<nn::LinearGroup> gated_wi_;
   std::optional<nn::Linear> wi_;           // not gated
   nn::Linear wo_;
   nn::AttentionShape shape_;
@@ -64,7 +65,7 @@ class T5EncoderModel {
 
  private:
   /// [1, H, T, T], from the distance of each two tokens. Source: Raffel et al. 2020 section 2.1.
-  Tensor position_bias(int64_t tokens) const;
+  Tensor position_bias(int64_t tokens, at::Device device) const;
 
   T5Config config_;
   at::Device device_;

@@ -1,5 +1,7 @@
 #include "diffract/models/transformer_2d.h"
 
+#include "diffract/kernels/gated_gelu.h"
+
 namespace diffract::models {
 namespace {
 
@@ -19,9 +21,8 @@ GegluFeedForward::GegluFeedForward(const WeightScope& w, int64_t width)
     : proj_(w / "net.0.proj", width, 2 * kFeedForwardFactor * width),
       out_(w / "net.2", kFeedForwardFactor * width, width) {}
 
-Tensor GegluFeedForward::operator()(const Tensor& x) const {
-  const auto halves = proj_(x).chunk(2, -1);
-  return out_(halves[0] * at::gelu(halves[1]));
+Tensor GegluFeedForward::operator()(const Tensor& x, const Tensor& residual) const {
+  return out_(kernels::gated_gelu(proj_(x), kernels::GatedGelu::geglu), {.residual = residual});
 }
 
 BasicTransformerBlock::BasicTransformerBlock(const WeightScope& w, const Transformer2DShape& s)
@@ -36,9 +37,9 @@ BasicTransformerBlock::BasicTransformerBlock(const WeightScope& w, const Transfo
 
 Tensor BasicTransformerBlock::operator()(const Tensor& input, const Tensor& text) const {
   const Tensor normed = norm1_(input);
-  Tensor x = input + attn1_(normed, only_cross_attention_ ? text : normed);
-  x = x + attn2_(norm2_(x), text);
-  return x + ff_(norm3_(x));
+  Tensor x = attn1_(normed, only_cross_attention_ ? text : normed, input);
+  x = attn2_(norm2_(x), text, x);
+  return ff_(norm3_(x), x);
 }
 
 Transformer2DModel::Transformer2DModel(const WeightScope& w, const Transformer2DShape& s)
@@ -63,7 +64,7 @@ Tensor Transformer2DModel::operator()(const Tensor& input, const Tensor& text) c
   for (const auto& block : transformer_blocks_) x = block(x, text);
   if (linear_out_) x = (*linear_out_)(x);
   x = x.transpose(1, 2).reshape({batch, channels, height, width});
-  if (conv_out_) x = (*conv_out_)(x);
+  if (conv_out_) return (*conv_out_)(x, input);
   return nn::beside(x, input) + x;
 }
 

@@ -28,7 +28,7 @@ struct Transformer2DShape {
 class GegluFeedForward {
  public:
   GegluFeedForward(const WeightScope& w, int64_t width);
-  Tensor operator()(const Tensor& x) const;  // [B, L, C] -> [B, L, C]
+  Tensor operator()(const Tensor& x, const Tensor& residual) const;  // [B, L, C], added at the end
 
  private:
   nn::Linear proj_, out_;

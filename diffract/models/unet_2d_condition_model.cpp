@@ -35,17 +35,20 @@ void UNet2DConditionModel::check(const Tensor& sample, const Tensor& text) const
                      sample.size(0), config_.cross_attention_dim.front());
 }
 
-Tensor UNet2DConditionModel::time_embedding(double timestep, const Tensor& sample) const {
-  const Tensor times = at::full({sample.size(0)}, timestep, sample.options().dtype(at::kFloat));
-  const Tensor sinusoid = nn::sinusoidal_embedding(times, {.width = config_.block_out_channels.front(),
+Tensor UNet2DConditionModel::time_embedding(const Tensor& timesteps) const {
+  const Tensor sinusoid = nn::sinusoidal_embedding(timesteps, {.width = config_.block_out_channels.front(),
                                                            .flip_sin_to_cos = config_.flip_sin_to_cos,
                                                            .frequency_shift = config_.freq_shift});
   return nn::activate(config_.act_fn, time_embedding_(sinusoid.to(arithmetic_)));
 }
 
 Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, const Tensor& text) const {
+  return (*this)(sample, at::full({sample.size(0)}, timestep, sample.options().dtype(at::kFloat)), text);
+}
+
+Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text) const {
   check(sample, text);
-  const UNetConditioning cond{.temb = time_embedding(timestep, sample), .text = text.to(arithmetic_)};
+  const UNetConditioning cond{.temb = time_embedding(timesteps), .text = text.to(arithmetic_)};
   Tensor x = sample.to(arithmetic_);
   if (config_.center_input_sample) x = 2 * x - 1;
   x = conv_in_(x);
@@ -53,7 +56,7 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, c
   for (const auto& block : down_blocks_) x = block(x, cond, skips);
   x = mid_block_(x, cond);
   for (const auto& block : up_blocks_) x = block(x, cond, skips);
-  x = conv_out_(nn::activate(config_.act_fn, conv_norm_out_(x)));
+  x = conv_out_(conv_norm_out_(x, config_.act_fn));
   return nn::beside(sample, x).to(sample.scalar_type());
 }
 

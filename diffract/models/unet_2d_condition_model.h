@@ -17,11 +17,13 @@ class UNet2DConditionModel {
   /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]; on the sample's device. Throws
   /// UsageError when they do not fit each other or the config.
   Tensor operator()(const Tensor& sample, double timestep, const Tensor& text) const;
+  /// The same with `timesteps` [B], float32 on the sample's device.
+  Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text) const;
 
   const UNet2DConditionConfig& config() const { return config_; }
 
  private:
-  Tensor time_embedding(double timestep, const Tensor& sample) const;
+  Tensor time_embedding(const Tensor& timesteps) const;
   void check(const Tensor& sample, const Tensor& text) const;
 
   UNet2DConditionConfig config_;

@@ -114,7 +114,7 @@ Tensor VaeEncoder::operator()(const Tensor& pixels) const {
     for (const auto& resnet : level.resnets) x = resnet(x);
     if (level.downsampler) x = (*level.downsampler)(x);
   }
-  return conv_out_(nn::activate(act_fn_, conv_norm_out_(mid_block_(x))));
+  return conv_out_(conv_norm_out_(mid_block_(x), act_fn_));
 }
 
 VaeDecoder::VaeDecoder(const WeightScope& w, const AutoencoderKLConfig& c)
@@ -141,7 +141,7 @@ Tensor VaeDecoder::operator()(const Tensor& latents) const {
     for (const auto& resnet : level.resnets) x = resnet(x);
     if (level.upsampler) x = (*level.upsampler)(x);
   }
-  return conv_out_(nn::activate(act_fn_, conv_norm_out_(x)));
+  return conv_out_(conv_norm_out_(x, act_fn_));
 }
 
 }  // namespace diffract::models

@@ -1,7 +1,7 @@
 #pragma once
 #include <optional>
 
-#include "diffract/nn/linear.h"
+#include "diffract/nn/linear_group.h"
 #include "diffract/nn/placed.h"
 
 namespace diffract::nn {
@@ -34,11 +34,21 @@ class Attention {
  public:
   Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape,
             Bias qkv_bias = Bias::no, const AttentionNames& names = {});
-  Tensor operator()(const Tensor& x, const Tensor& context) const;
+  /// `residual` [B, L, query] is added where it is defined.
+  Tensor operator()(const Tensor& x, const Tensor& context, const Tensor& residual = {}) const;
   Tensor operator()(const Tensor& x) const { return (*this)(x, x); }
 
  private:
-  Placed<Linear> to_q_, to_k_, to_v_, to_out_;
+  struct Apart {
+    Placed<Linear> q, k, v;
+  };
+  std::vector<Tensor> project(const Tensor& x, const Tensor& context) const;
+
+  std::optional<LinearGroup> to_qkv_;  // where the tokens that ask and those looked at have one width
+  std::optional<Linear> to_q_;         // elsewhere
+  std::optional<LinearGroup> to_kv_;
+  std::optional<Apart> apart_;  // instead, where a device map may divide them
+  Placed<Linear> to_out_;
   AttentionShape shape_;
 };
 

@@ -13,12 +13,18 @@ struct ConvShape {
 class Conv2d {
  public:
   Conv2d(const WeightScope& w, int64_t in, int64_t out, ConvShape shape = {});
-  Tensor operator()(const Tensor& x) const;
+  /// The convolution of `x`, plus `residual` where it is defined. On a GPU the result is channels-last.
+  Tensor operator()(const Tensor& x, const Tensor& residual = {}) const;
+  /// Without the bias, for those who add it later.
+  Tensor without_bias(const Tensor& x) const;
+  const Tensor& bias() const { return bias_; }
 
  private:
   Weight weight_;  // [out, in, kernel, kernel]
   Tensor bias_;    // [out]
   ConvShape shape_;
+
+  bool is_pointwise() const { return shape_.kernel == 1 && shape_.stride == 1 && shape_.padding == 0; }
 };
 
 }  // namespace diffract::nn

@@ -9,7 +9,13 @@ GroupNorm::GroupNorm(const WeightScope& w, int64_t groups, int64_t channels, dou
       eps_(eps) {}
 
 Tensor GroupNorm::operator()(const Tensor& x) const {
-  return at::group_norm(x, groups_, weight_, bias_, eps_);
+  return kernels::group_norm(x, {groups_, eps_, /*silu=*/false, weight_, bias_});
+}
+
+Tensor GroupNorm::activated(const Tensor& x, Activation activation, const Tensor& addend) const {
+  const bool silu = activation == Activation::silu;
+  Tensor normed = kernels::group_norm(x, {groups_, eps_, silu, weight_, bias_}, addend);
+  return silu ? normed : activate(activation, std::move(normed));
 }
 
 GroupNorm::Affine GroupNorm::affine(const Tensor& x) const {
@@ -23,17 +29,17 @@ GroupNorm::Affine GroupNorm::affine(const Tensor& x) const {
 }
 
 LayerNorm::LayerNorm(const WeightScope& w, int64_t width, double eps)
-    : weight_(w.tensor("weight", {width})), bias_(w.tensor("bias", {width})), width_(width), eps_(eps) {}
-
-LayerNorm::LayerNorm(int64_t width, double eps) : width_(width), eps_(eps) {}
+    : weight_(w.tensor("weight", {width})), bias_(w.tensor("bias", {width})), eps_(eps) {}
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
-  return at::layer_norm(x, {width_}, weight_, bias_, eps_);
+  return kernels::residual_norm(x, {}, {}, {.eps = eps_, .weight = weight_, .bias = bias_}).norm;
 }
 
 RMSNorm::RMSNorm(const WeightScope& w, int64_t width, double eps)
-    : weight_(w.tensor("weight", {width})), width_(width), eps_(eps) {}
+    : weight_(w.tensor("weight", {width})), eps_(eps) {}
 
-Tensor RMSNorm::operator()(const Tensor& x) const { return at::rms_norm(x, {width_}, weight_, eps_); }
+Tensor RMSNorm::operator()(const Tensor& x) const {
+  return kernels::residual_norm(x, {}, {}, {.rms = true, .eps = eps_, .weight = weight_}).norm;
+}
 
 }  // namespace diffract::nn

@@ -1,4 +1,7 @@
 #pragma once
+#include "diffract/kernels/group_norm.h"
+#include "diffract/kernels/residual_norm.h"
+#include "diffract/nn/activation.h"
 #include "diffract/nn/linear.h"
 
 namespace diffract::nn {
@@ -8,6 +11,9 @@ class GroupNorm {
  public:
   GroupNorm(const WeightScope& w, int64_t groups, int64_t channels, double eps);
   Tensor operator()(const Tensor& x) const;
+  /// activate(norm(x + addend)), `addend` [1 or B, C] or undefined; with an addend `x` may be overwritten.
+  Tensor activated(const Tensor& x, Activation activation, const Tensor& addend = {}) const;
+  Tensor operator()(const Tensor& x, Activation activation) const { return activated(x, activation); }
 
   /// The norm of `x` as one scale and one shift a channel, each [B, C, 1, 1]: x * scale + shift is what the
   /// norm gives, so that it can be computed band by band.
@@ -27,12 +33,12 @@ class LayerNorm {
  public:
   LayerNorm(const WeightScope& w, int64_t width, double eps = 1e-5);
   /// Without scale and shift of its own, for layers that the conditioning scales and shifts.
-  LayerNorm(int64_t width, double eps);
+  explicit LayerNorm(double eps) : eps_(eps) {}
   Tensor operator()(const Tensor& x) const;
+  double eps() const { return eps_; }
 
  private:
   Tensor weight_, bias_;  // [width]
-  int64_t width_;
   double eps_;
 };
 
@@ -41,10 +47,11 @@ class RMSNorm {
  public:
   RMSNorm(const WeightScope& w, int64_t width, double eps);
   Tensor operator()(const Tensor& x) const;
+  const Tensor& weight() const { return weight_; }
+  double eps() const { return eps_; }
 
  private:
   Tensor weight_;  // [width]
-  int64_t width_;
   double eps_;
 };
 

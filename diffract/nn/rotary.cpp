@@ -15,12 +15,4 @@ Tensor rotary_embedding(const Tensor& ids, const std::vector<int64_t>& axes_dims
   return at::stack({all.cos(), all.sin()}, -1).to(at::kFloat);
 }
 
-Tensor apply_rotary(const Tensor& x, const Tensor& rope) {
-  const auto pairs = x.sizes().slice(0, 3).vec();
-  const Tensor numbers = at::view_as_complex(
-      x.to(at::kFloat).contiguous().view({pairs[0], pairs[1], pairs[2], x.size(3) / 2, 2}));
-  const Tensor turned = numbers * at::view_as_complex(rope).unsqueeze(1);  // [B, L, heads, d / 2]
-  return at::view_as_real(turned).flatten(3).to(x.scalar_type());
-}
-
 }  // namespace diffract::nn

@@ -12,8 +12,4 @@ using at::Tensor;
 /// 1 / theta. Source: Su et al. 2021 section 3.2, in the form of diffusers get_1d_rotary_pos_embed.
 Tensor rotary_embedding(const Tensor& ids, const std::vector<int64_t>& axes_dims, double theta = 10000.0);
 
-/// Turns each pair of neighbours in the last dimension of `x` [B, L, heads, d] by its position's angle;
-/// `rope` is [L, d / 2, 2].
-Tensor apply_rotary(const Tensor& x, const Tensor& rope);
-
 }  // namespace diffract::nn

@@ -2,6 +2,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
+#include "diffract/kernels/step_graph.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/flux_latents.h"
 #include "diffract/pipelines/guidance.h"
@@ -14,6 +15,7 @@ namespace diffract::pipelines {
 namespace {
 
 constexpr int64_t kMostT5Tokens = 512;
+constexpr size_t kMostGraphs = 1;
 constexpr double kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
 
 int64_t checked_sequence_length(int64_t length) {
@@ -167,17 +169,26 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   const auto draw = [&] { return pack_latents(noise.draw()).to(device_); };
   Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
+  FiniteCheck finite;
+  kernels::StepGraphs graphs(records_steps_ ? kMostGraphs : 0);  // of this transformer, which goes at the end
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
     const Tensor sigma = at::full({input.size(0)}, timesteps[i], at::kFloat) / kTimestepsASigma;
-    Tensor velocity = (*transformer)(input, sigma, cond);
+    Tensor velocity = graphs.run(
+        {input, sigma.to(device_), cond.prompt_embeds, cond.pooled_prompt_embeds, cond.rope, cond.guidance},
+        [&](const std::vector<Tensor>& in) {
+          return (*transformer)(
+              in[0], in[1],
+              {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
+        });
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
     latents = schedule->step(velocity, i, latents, draw);
-    check_finite(latents, i);
+    finite.step(latents, i);
     heartbeat();
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }
+  finite.finish();
   return latents;
 }
 

@@ -80,6 +80,7 @@ class FluxPipeline final : public Pipeline {
   std::unique_ptr<schedulers::Schedule> make_schedule(int64_t steps, int64_t image_tokens) const;
 
   at::Device device_ = at::kCPU;  // of the latents
+  bool records_steps_ = false;    // as graphs of a GPU
   placement::DeviceMap map_;
   Component<text::Tokenizer> tokenizer_, tokenizer_2_;
   Component<models::CLIPTextModel> text_encoder_;

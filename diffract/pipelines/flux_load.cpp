@@ -78,6 +78,7 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
                                        const LoadOptions& options) {
   const ComponentLoader load(folder, options, not_from_checkpoint(parts));
   FluxPipeline p;
+  p.records_steps_ = load.may_record("transformer") && parts.transformer.from_checkpoint();
   // A transformer that was given works where it is.
   p.device_ = parts.transformer.model() ? parts.transformer.model()->device() : load.device();
   p.map_ = load.hf_device_map();

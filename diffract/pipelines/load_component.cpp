@@ -104,6 +104,13 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& opti
   log::info("{}: {}", folder_.path().filename().string(), policy_.describe());
 }
 
+bool ComponentLoader::may_record(const std::string& component) const {
+  const ModelSetting how = setting(component);
+  // Weights that are widened at each use go through memory that may move.
+  return how.placement.device.is_cuda() && how.placement.map.empty() &&
+         how.policy.storage == how.policy.arithmetic;
+}
+
 ModelSetting ComponentLoader::setting(const std::string& component) const {
   return {.policy = policy_,
           .placement = placements_.of(component),

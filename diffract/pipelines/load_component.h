@@ -78,6 +78,8 @@ class ComponentLoader {
   void require_class(const std::string& component, const std::vector<std::string>& class_names) const;
   SchedulerSpec scheduler() const;
   const io::ModelFolder& folder() const { return folder_; }
+  /// True when a step of the component is the same work over the same memory each time, all on one GPU.
+  bool may_record(const std::string& component) const;
   /// Computes what belongs to no model: latents and the schedule.
   at::Device device() const { return placements_.device(); }
   const placement::DeviceMap& hf_device_map() const { return placements_.hf_device_map(); }

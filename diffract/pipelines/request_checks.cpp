@@ -117,12 +117,30 @@ at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::
   return ids;
 }
 
-void check_finite(const at::Tensor& latents, size_t step) {
-  if (!at::isfinite(latents).all().item<bool>())
+namespace {
+
+void require_finite(bool sound, size_t step) {
+  if (!sound)
     throw CheckpointError(
         "step {}: the model gave values that are not finite. Its weights are damaged, or its "
         "numbers are too large for the arithmetic type: try --compute-dtype float32",
         step);
+}
+
+}  // namespace
+
+void FiniteCheck::step(const at::Tensor& latents, size_t step) {
+  const at::Tensor sound = at::isfinite(latents).all();
+  if (latents.is_cpu())
+    require_finite(sound.item<bool>(), step);
+  else
+    sound_.push_back(sound);
+}
+
+void FiniteCheck::finish() const {
+  if (sound_.empty()) return;
+  const at::Tensor all = at::stack(sound_).cpu();
+  for (int64_t i = 0; i < all.size(0); ++i) require_finite(all[i].item<bool>(), static_cast<size_t>(i));
 }
 
 }  // namespace diffract::pipelines

@@ -29,7 +29,15 @@ std::vector<uint64_t> image_seeds(const Request& request);
 at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts,
                        int64_t length);
 
-/// Throws CheckpointError when a value is infinite or not a number, which no sound model gives.
-void check_finite(const at::Tensor& latents, size_t step);
+/// Looks for values that are infinite or not numbers, which no sound model gives. On the CPU step() throws
+/// CheckpointError at once; on an accelerator, which a look would make wait, finish() does after the last step.
+class FiniteCheck {
+ public:
+  void step(const at::Tensor& latents, size_t step);
+  void finish() const;
+
+ private:
+  std::vector<at::Tensor> sound_;  // one bool a step, on the accelerator
+};
 
 }  // namespace diffract::pipelines

@@ -109,16 +109,20 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
   const auto draw = [&] { return noise.draw().to(components_.device); };
   Tensor latents = draw() * schedule->init_noise_sigma();  // [B, C, h, w]
   const auto& timesteps = schedule->timesteps();
+  FiniteCheck finite;
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = schedule->scale_model_input(guided ? at::cat({latents, latents}) : latents, i);
-    Tensor prediction = unet(input, timesteps[i], text);
+    Tensor prediction = components_.graphs->run(
+        {input, at::full({input.size(0)}, timesteps[i], input.options().dtype(at::kFloat)), text},
+        [&](const std::vector<Tensor>& in) { return unet(in[0], in[1], in[2]); });
     if (guided) prediction = guide(prediction, settings.guidance_scale, settings.guidance_rescale);
     latents = schedule->step(prediction, i, latents, draw);
-    check_finite(latents, i);
+    finite.step(latents, i);
     heartbeat();
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }
+  finite.finish();
   return latents;
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "diffract/io/model_folder.h"
+#include "diffract/kernels/step_graph.h"
 #include "diffract/models/autoencoder_kl.h"
 #include "diffract/models/clip_text_model.h"
 #include "diffract/models/unet_2d_condition_model.h"
@@ -26,6 +27,8 @@ class StableDiffusionPipeline final : public Pipeline {
     SchedulerSpec scheduler;
     at::Device device = at::kCPU;  // of the latents
     placement::DeviceMap map = {};
+    // Of the UNet's steps; none are kept unless they may be.
+    std::shared_ptr<kernels::StepGraphs> graphs = std::make_shared<kernels::StepGraphs>(0);
   };
 
   static std::shared_ptr<StableDiffusionPipeline> from_folder(const io::ModelFolder& folder,

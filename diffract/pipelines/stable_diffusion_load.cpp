@@ -5,6 +5,11 @@
 #include "diffract/text/clip_tokenizer.h"
 
 namespace diffract::pipelines {
+namespace {
+
+constexpr size_t kMostGraphs = 4;  // shapes of pictures and batches that come in turn
+
+}  // namespace
 
 std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(const io::ModelFolder& folder,
                                                                               const LoadOptions& options) {
@@ -25,7 +30,8 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
       .vae = load.model<models::AutoencoderKL, models::AutoencoderKLConfig>("vae", "AutoencoderKL"),
       .scheduler = {},
       .device = load.device(),
-      .map = load.hf_device_map()});
+      .map = load.hf_device_map(),
+      .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0)});
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
   pipeline->set_scheduler(load.scheduler());
   return pipeline;

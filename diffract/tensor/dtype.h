@@ -22,6 +22,7 @@ at::Device parse_device(std::string_view name);
 struct DtypePolicy {
   std::optional<at::ScalarType> storage;  // unset: as the file has it
   at::ScalarType arithmetic = at::kFloat;
+  bool float8 = false;  // large products in float8 (e4m3) on GPUs that have it; never unless asked for
 
   /// The policy for a requested storage dtype on a device. Without a request the weights stay as they are
   /// stored and the arithmetic is float32, so that the picture is diffusers' default one. With one,

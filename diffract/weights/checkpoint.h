@@ -37,7 +37,12 @@ class Checkpoint {
   /// for, without data (on the meta device), and tells `asked` of it.
   static std::shared_ptr<const Checkpoint> make_meta(Asked asked);
 
-  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+  /// Tensors that come from elsewhere than files: `make` gives one of a name and shape when a module asks,
+  /// `has` says which names there are.
+  using Maker = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)>;
+  static std::shared_ptr<const Checkpoint> made(Maker make, std::function<bool(const std::string&)> has);
+
+  bool has(const std::string& name) const { return make_ ? has_(name) : tensors_.count(name) != 0; }
   /// A floating-point tensor of this shape. Throws CheckpointError naming the file, the tensor, what was
   /// found and what was expected.
   at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const { return stored(name, shape).view; }
@@ -56,6 +61,8 @@ class Checkpoint {
   Asked asked_;              // of one without files
   std::string description_;  // names the component in messages
   std::unordered_map<std::string, Entry> tensors_;
+  Maker make_;  // set where there are no files
+  std::function<bool(const std::string&)> has_;
   int64_t total_elements_ = 0;
   uint64_t total_bytes_ = 0;
   mutable std::mutex mutex_;

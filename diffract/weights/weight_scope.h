@@ -44,6 +44,13 @@ class WeightScope {
   at::Tensor tensor(std::string_view name, at::IntArrayRef shape) const;
 
   at::ScalarType arithmetic() const { return root_->policy.arithmetic; }
+  /// Whether products may be in float8; exact() is the same module with those that may not.
+  bool float8() const { return root_->policy.float8 && !exact_; }
+  WeightScope exact() const {
+    WeightScope same = *this;
+    same.exact_ = true;
+    return same;
+  }
   /// The device whose outputs a model's callers get, and that computes what is kept elsewhere.
   at::Device device() const { return root_->placement.device; }
 
@@ -79,6 +86,7 @@ class WeightScope {
   std::optional<at::Device> device_;  // where it is, once that is decided
   const LoadedTensors* loaded_ = nullptr;
   Part* part_ = nullptr;  // that is recorded
+  bool exact_ = false;
 };
 
 }  // namespace diffract::weights

@@ -31,8 +31,9 @@ pipelines::LoadOptions ReferenceCase::load_options() const {
   return {.torch_dtype = at::kFloat, .variant = json_.value("variant", "")};
 }
 
-pipelines::DiffusionPipeline ReferenceCase::load() const {
-  auto pipeline = pipelines::DiffusionPipeline::from_pretrained(checkpoint().string(), load_options());
+pipelines::DiffusionPipeline ReferenceCase::load(const std::optional<pipelines::LoadOptions>& options) const {
+  auto pipeline =
+      pipelines::DiffusionPipeline::from_pretrained(checkpoint().string(), options.value_or(load_options()));
   set_scheduler(pipeline);
   return pipeline;
 }

@@ -21,8 +21,8 @@ class ReferenceCase {
   pipelines::LoadOptions load_options() const;
   /// Gives a pipeline the case's scheduler.
   void set_scheduler(pipelines::DiffusionPipeline& pipeline) const;
-  /// The pipeline with the case's scheduler.
-  pipelines::DiffusionPipeline load() const;
+  /// The pipeline with the case's scheduler; `options` instead of load_options().
+  pipelines::DiffusionPipeline load(const std::optional<pipelines::LoadOptions>& options = {}) const;
   pipelines::Request request() const;
 
   bool has(const std::string& tensor) const { return expected_->find(tensor) != nullptr; }

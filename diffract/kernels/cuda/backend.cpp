@@ -1,0 +1,142 @@
+#include "diffract/tensor/device_backend.h"
+
+#include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "diffract/core/error.h"
+#include "diffract/kernels/cuda/bindings.h"
+
+namespace diffract::kernels::cuda {
+namespace {
+
+namespace allocator = c10::cuda::CUDACachingAllocator;
+using tensor::CopyStream;
+using tensor::DeviceEvent;
+using tensor::DeviceEventPtr;
+
+class Event final : public DeviceEvent {
+ public:
+  explicit Event(const c10::cuda::CUDAStream& stream) { event_.record(stream); }
+  void compute_waits() const override { event_.block(c10::cuda::getCurrentCUDAStream(event_.device_index())); }
+  void synchronize() const override { event_.synchronize(); }
+  void stall(const c10::cuda::CUDAStream& stream) const { event_.block(stream); }
+
+ private:
+  mutable at::cuda::CUDAEvent event_;
+};
+
+class Copies final : public CopyStream {
+ public:
+  explicit Copies(int device)
+      : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, static_cast<c10::DeviceIndex>(device))) {}
+
+  void copy(const at::Tensor& to, const at::Tensor& from) override {
+    const c10::cuda::CUDAGuard device(stream_.device());
+    C10_CUDA_CHECK(cudaMemcpyAsync(to.data_ptr(), from.const_data_ptr(), from.nbytes(), cudaMemcpyHostToDevice,
+                                   stream_));
+  }
+  void wait(const DeviceEvent& event) override { dynamic_cast<const Event&>(event).stall(stream_); }
+  DeviceEventPtr record() override { return std::make_shared<Event>(stream_); }
+
+ private:
+  c10::cuda::CUDAStream stream_;
+};
+
+class CudaBackend final : public tensor::DeviceBackend, public CudaKernelsProvider {
+ public:
+  explicit CudaBackend(int devices) : devices_(devices) {}
+
+  std::string name() const override { return "cuda"; }
+  c10::DeviceType type() const override { return c10::DeviceType::CUDA; }
+  int device_count() const override { return devices_; }
+  bool computes_fast(at::ScalarType dtype, int device) const override {
+    const auto* properties = at::cuda::getDeviceProperties(index(device));
+    return dtype == at::kFloat || dtype == at::kHalf || (dtype == at::kBFloat16 && properties->major >= 8);
+  }
+
+  tensor::DeviceMemory memory(int device) const override {
+    const c10::cuda::CUDAGuard guard(index(device));
+    size_t free = 0, total = 0;
+    C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    const auto stats = allocator::getDeviceStats(index(device));
+    const auto& used = stats.allocated_bytes[0];
+    const auto kept = static_cast<uint64_t>(stats.reserved_bytes[0].current - used.current);
+    return {.total = total,
+            .free = free + kept,  // what the allocator keeps can be had
+            .used = static_cast<uint64_t>(used.current),
+            .peak = static_cast<uint64_t>(used.peak)};
+  }
+  void reset_peak(int device) override { allocator::resetPeakStats(index(device)); }
+  void set_limit(int device, std::optional<uint64_t> bytes) override {
+    const c10::cuda::CUDAGuard guard(index(device));
+    size_t free = 0, total = 0;
+    C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    const double share = bytes ? static_cast<double>(*bytes) / static_cast<double>(total) : 1.0;
+    allocator::setMemoryFraction(std::clamp(share, 0.0, 1.0), index(device));
+  }
+  void empty_cache() override { allocator::emptyCache(); }
+
+  at::Tensor pinned_memory(int64_t bytes) override {
+    return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(true));
+  }
+  std::unique_ptr<CopyStream> make_copy_stream(int device) override { return std::make_unique<Copies>(device); }
+  DeviceEventPtr record_compute(int device) override {
+    return std::make_shared<Event>(c10::cuda::getCurrentCUDAStream(index(device)));
+  }
+  void synchronize(int device) override { c10::cuda::getCurrentCUDAStream(index(device)).synchronize(); }
+
+  const CudaKernels& kernels() const override { return table(); }
+  std::vector<std::pair<std::string, std::string>> describe(int device) const override {
+    return cuda::describe(device);
+  }
+
+ private:
+  static c10::DeviceIndex index(int device) { return static_cast<c10::DeviceIndex>(std::max(device, 0)); }
+  int devices_;
+};
+
+std::string why_unusable(int& devices) {
+  const cudaError_t result = cudaGetDeviceCount(&devices);
+  if (result == cudaErrorInsufficientDriver)
+    return "the NVIDIA driver is missing or older than CUDA 13 needs (580 or newer)";
+  if (result == cudaErrorNoDevice || (result == cudaSuccess && devices == 0)) return "there is no NVIDIA GPU";
+  if (result != cudaSuccess) return fmt::format("the NVIDIA driver says: {}", cudaGetErrorString(result));
+  for (int device = 0; device < devices; ++device) {
+    cudaSetDevice(device);
+    const cudaError_t probed = probe();
+    if (probed == cudaSuccess) continue;
+    cudaGetLastError();
+    cudaDeviceProp properties{};
+    cudaGetDeviceProperties(&properties, device);
+    return fmt::format("GPU {} ({}, compute capability {}.{}) cannot run this build's kernels: {}", device,
+                       properties.name, properties.major, properties.minor, cudaGetErrorString(probed));
+  }
+  cudaSetDevice(0);
+  return "";
+}
+
+tensor::BackendEntry entry() {
+  static std::string why;
+  int devices = 0;
+  why = why_unusable(devices);
+  if (!why.empty()) return {tensor::kBackendInterface, nullptr, why.c_str()};
+  // float32 means float32; convolutions choose their algorithm by measurement, once a shape.
+  at::globalContext().setAllowTF32CuBLAS(false);
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setBenchmarkCuDNN(true);
+  at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
+  static CudaBackend backend(devices);
+  return {tensor::kBackendInterface, &backend, nullptr};
+}
+
+}  // namespace
+}  // namespace diffract::kernels::cuda
+
+DIFFRACT_DEVICE_BACKEND(diffract::kernels::cuda::entry())

@@ -1,0 +1,57 @@
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "diffract/kernels/cuda/bindings.h"
+
+namespace diffract::kernels::cuda {
+namespace {
+
+class Graph final : public RecordedGraph {
+ public:
+  Graph(c10::Device device, const std::function<void()>& work) : device_(device) {
+    const c10::cuda::CUDAGuard on_device(device_);
+    const auto caller = c10::cuda::getCurrentCUDAStream();
+    const auto side = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index());
+    caller.synchronize();  // once a shape: what the recording reads must be there
+    {
+      const c10::cuda::CUDAStreamGuard on_side(side);
+      // Other threads may use the GPU meanwhile.
+      graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+      try {
+        work();
+      } catch (...) {
+        end_quietly();
+        throw;
+      }
+      graph_.capture_end();
+    }
+    side.synchronize();
+  }
+
+  void replay() override {
+    const c10::cuda::CUDAGuard on_device(device_);
+    graph_.replay();
+  }
+
+ private:
+  // The error of the work is the one to report, not that the recording was broken off.
+  void end_quietly() {
+    try {
+      graph_.capture_end();
+    } catch (const std::exception&) {
+      cudaGetLastError();
+    }
+  }
+
+  c10::Device device_;
+  at::cuda::CUDAGraph graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<RecordedGraph> record(const Tensor& on_its_device, const std::function<void()>& work) {
+  return std::make_unique<Graph>(on_its_device.device(), work);
+}
+
+}  // namespace diffract::kernels::cuda

@@ -1,0 +1,108 @@
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+// The launchers: pointers and sizes, no tensors, so that a .cu file compiles in seconds. Every launcher gives
+// the error of its launch.
+namespace diffract::kernels::cuda {
+
+enum class ElementType { float32, float16, bfloat16 };
+
+/// GroupNorm of channels-last `x` [batch, pixels, channels], the activation behind it and what is added
+/// before it, in two launches (three for large maps).
+struct GroupNormLaunch {
+  ElementType type;
+  const void* x;
+  const void* addend;  // [batch, channels] or null: added to x first
+  const void *weight, *bias;  // [channels]
+  void* out;
+  float* partials;  // at least group_norm_scratch(...) floats
+  int64_t batch, pixels, channels, groups;
+  float eps;
+  bool silu;
+};
+int64_t group_norm_scratch(const GroupNormLaunch& launch);
+cudaError_t group_norm(const GroupNormLaunch& launch, cudaStream_t stream);
+
+/// sum = x + gate * y, out = norm(sum) * (1 + scale) + shift, or norm(sum) * weight + bias; rows of `width`.
+struct ResidualNormLaunch {
+  ElementType type;
+  const void* x;
+  const void* y;     // null: sum = x
+  const void* gate;  // [rows / rows_a_batch, width], null: 1
+  int64_t vector_stride;  // elements between the batches of gate, scale and shift
+  const void *scale, *shift;  // null: none
+  const void *weight, *bias;  // [width], null: none
+  void* sum;  // null: not wanted
+  void* out;  // null: no norm
+  int64_t rows, rows_a_batch, width;
+  float eps;
+  bool rms;  // no mean taken off
+};
+cudaError_t residual_norm(const ResidualNormLaunch& launch, cudaStream_t stream);
+
+/// In place over `x` [batch, tokens, heads, width] with the strides given: RMS norm of each head, scaled by
+/// `weight` [width], then each pair of neighbours turned by rope [tokens, width / 2, 2].
+struct RotaryLaunch {
+  ElementType type;
+  void* x;
+  const void* weight;
+  const float* rope;
+  int64_t batch, tokens, heads, width;
+  int64_t batch_stride, token_stride;  // of x, in elements; heads are neighbours
+  float eps;
+  bool is_wide;  // every head begins at a multiple of 16 bytes
+};
+cudaError_t norm_rotary(const RotaryLaunch& launch, cudaStream_t stream);
+
+/// out [rows, width] = a * gelu(b) of the halves of x [rows, 2 width].
+struct GatedGeluLaunch {
+  ElementType type;
+  const void* x;
+  void* out;
+  int64_t rows, width;
+  bool tanh;
+  bool gate_first;  // gelu(first half) * second half
+};
+cudaError_t gated_gelu(const GatedGeluLaunch& launch, cudaStream_t stream);
+
+/// out = x + bias [channels] + residual, over elements whose last dimension is channels.
+struct BiasResidualLaunch {
+  ElementType type;
+  const void* x;
+  const void* bias;      // null: none
+  const void* residual;  // null: none
+  void* out;
+  int64_t elements, channels;
+};
+cudaError_t bias_residual(const BiasResidualLaunch& launch, cudaStream_t stream);
+
+/// Rows of `bytes` (a multiple of 16) from one stride (in bytes) to another.
+cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes, int64_t rows,
+                      cudaStream_t stream);
+
+/// out = negative + scale * (positive - negative), float32.
+cudaError_t guide(const float* negative, const float* positive, float scale, float* out, int64_t elements,
+                  cudaStream_t stream);
+/// out = a * x + b * y, float32.
+cudaError_t weighted_sum(float a, const float* x, float b, const float* y, float* out, int64_t elements,
+                         cudaStream_t stream);
+
+/// Rows of `x` [rows, width] to float8 (e4m3), each divided by a scale of its own that is written too.
+/// From a column on a tanh gelu comes first.
+struct QuantizeLaunch {
+  ElementType type;
+  const void* x;
+  int64_t row_stride;  // elements
+  void* out;           // [rows, width] bytes
+  float* scales;       // [rows]
+  int64_t rows, width;
+  int64_t gelu_from;  // the first column that goes through it; width: none
+};
+cudaError_t quantize_rows(const QuantizeLaunch& launch, cudaStream_t stream);
+
+/// Whether the current device can run what is compiled here.
+cudaError_t probe();
+
+}  // namespace diffract::kernels::cuda

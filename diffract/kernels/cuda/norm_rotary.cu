@@ -1,0 +1,75 @@
+#include "diffract/kernels/cuda/launch.h"
+#include "diffract/kernels/cuda/types.cuh"
+
+namespace diffract::kernels::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+
+// `Lanes` threads a head of a token, each with up to `Packs` packs of N neighbours (N even).
+template <typename T, int N, int Lanes, int Packs>
+__global__ void __launch_bounds__(32 * kWarps) norm_rotary_kernel(RotaryLaunch l) {
+  constexpr int kHeadsAtOnce = 32 * kWarps / Lanes;
+  const int lane = static_cast<int>(threadIdx.x) % Lanes;
+  const int packs = static_cast<int>(l.width) / N;
+  const int64_t row = blockIdx.x, token = row % l.tokens, batch = row / l.tokens;
+  T* x = static_cast<T*>(l.x) + batch * l.batch_stride + token * l.token_stride;
+  const float* rope = l.rope + token * l.width;
+  for (int head = static_cast<int>(threadIdx.x) / Lanes; head - static_cast<int>(threadIdx.x) / Lanes < l.heads;
+       head += kHeadsAtOnce) {
+    const bool is_one = head < l.heads;  // all lanes take part in the sums
+    Pack<T, N> values[Packs];
+    float squares = 0;
+#pragma unroll
+    for (int p = 0; p < Packs; ++p) {
+      const int pack = p * Lanes + lane;
+      if (!is_one || pack >= packs) continue;
+      values[p] = load<T, N>(x + head * l.width + pack * N);
+#pragma unroll
+      for (int i = 0; i < N; ++i) squares += to_float(values[p].at[i]) * to_float(values[p].at[i]);
+    }
+#pragma unroll
+    for (int offset = Lanes / 2; offset > 0; offset /= 2) squares += __shfl_xor_sync(0xffffffffu, squares, offset);
+    const float scale = rsqrtf(squares / static_cast<float>(l.width) + l.eps);
+#pragma unroll
+    for (int p = 0; p < Packs; ++p) {
+      const int pack = p * Lanes + lane;
+      if (!is_one || pack >= packs) continue;
+      const auto weights = load<T, N>(static_cast<const T*>(l.weight) + pack * N);
+      const auto turns = load<float, N>(rope + pack * N);  // cosine, sine, cosine, ...
+#pragma unroll
+      for (int i = 0; i < N; i += 2) {
+        const float a = to_float(values[p].at[i]) * scale * to_float(weights.at[i]);
+        const float b = to_float(values[p].at[i + 1]) * scale * to_float(weights.at[i + 1]);
+        values[p].at[i] = from_float<T>(a * turns.at[i] - b * turns.at[i + 1]);
+        values[p].at[i + 1] = from_float<T>(a * turns.at[i + 1] + b * turns.at[i]);
+      }
+      store<T, N>(x + head * l.width + pack * N, values[p]);
+    }
+  }
+}
+
+}  // namespace
+
+cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>(l.batch * l.tokens);
+  constexpr int kThreads = 32 * kWarps;
+  bool fits = true;
+  with_type(l.type, [&](auto value) {
+    using T = decltype(value);
+    constexpr int kWide = 16 / sizeof(T);
+    const bool wide = l.is_wide && l.width % kWide == 0;
+    const int64_t packs = wide ? l.width / kWide : l.width / 2;
+    if (wide && packs <= 16)
+      norm_rotary_kernel<T, kWide, 16, 1><<<blocks, kThreads, 0, stream>>>(l);
+    else if (wide && packs <= 64)
+      norm_rotary_kernel<T, kWide, 32, 2><<<blocks, kThreads, 0, stream>>>(l);
+    else if (!wide && packs <= 256)
+      norm_rotary_kernel<T, 2, 32, 8><<<blocks, kThreads, 0, stream>>>(l);
+    else
+      fits = false;
+  });
+  return fits ? cudaGetLastError() : cudaErrorInvalidValue;
+}
+
+}  // namespace diffract::kernels::cuda

@@ -1,0 +1,139 @@
+#include "diffract/kernels/cuda/launch.h"
+#include "diffract/kernels/cuda/types.cuh"
+
+namespace diffract::kernels::cuda {
+namespace {
+
+// The sum over the `Warps` warps that share a row. shared: Warps floats
+template <int Warps>
+__device__ float row_sum(float x, float* shared) {
+  x = warp_sum(x);
+  if constexpr (Warps > 1) {
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = 0;
+#pragma unroll
+    for (int i = 0; i < Warps; ++i) x += shared[i];
+  }
+  return x;
+}
+
+// A row lies in the registers of `Warps` warps, in up to `Packs` packs of N a thread.
+template <typename T, int N, int Warps, int Packs>
+__global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_kernel(ResidualNormLaunch l) {
+  __shared__ float shared[Warps];
+  constexpr int kRowThreads = 32 * Warps;
+  const int64_t row = Warps == 1 ? blockIdx.x * 4 + threadIdx.x / 32 : blockIdx.x;
+  if (row >= l.rows) return;  // whole warps; with more than one a row, whole blocks
+  const int lane = static_cast<int>(threadIdx.x) % kRowThreads;
+  const int packs = static_cast<int>(l.width) / N;
+  const T* x = static_cast<const T*>(l.x) + row * l.width;
+  const T* y = l.y ? static_cast<const T*>(l.y) + row * l.width : nullptr;
+  const int64_t vectors = row / l.rows_a_batch * l.vector_stride;
+  const T* gate = l.gate ? static_cast<const T*>(l.gate) + vectors : nullptr;
+
+  float values[Packs][N];
+  float sum = 0;
+#pragma unroll
+  for (int p = 0; p < Packs; ++p) {
+    const int pack = p * kRowThreads + lane;
+    if (pack < packs) {
+      const auto a = load<T, N>(x + pack * N);
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[p][i] = to_float(a.at[i]);
+      if (y) {
+        const auto b = load<T, N>(y + pack * N);
+        Pack<T, N> rounded;
+        if (gate) {
+          const auto g = load<T, N>(gate + pack * N);
+#pragma unroll
+          for (int i = 0; i < N; ++i) rounded.at[i] = from_float<T>(values[p][i] + to_float(g.at[i]) * to_float(b.at[i]));
+        } else {
+#pragma unroll
+          for (int i = 0; i < N; ++i) rounded.at[i] = from_float<T>(values[p][i] + to_float(b.at[i]));
+        }
+        if (l.sum) store<T, N>(static_cast<T*>(l.sum) + row * l.width + pack * N, rounded);
+#pragma unroll
+        for (int i = 0; i < N; ++i) values[p][i] = to_float(rounded.at[i]);
+      }
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum += values[p][i];
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[p][i] = 0;
+    }
+  }
+  if (!l.out) return;
+
+  const auto width = static_cast<float>(l.width);
+  const float mean = l.rms ? 0.0f : row_sum<Warps>(sum, shared) / width;
+  float squares = 0;
+#pragma unroll
+  for (int p = 0; p < Packs; ++p)
+    if (p * kRowThreads + lane < packs)
+#pragma unroll
+      for (int i = 0; i < N; ++i) squares += (values[p][i] - mean) * (values[p][i] - mean);
+  const float scale = rsqrtf(row_sum<Warps>(squares, shared) / width + l.eps);
+
+  T* out = static_cast<T*>(l.out) + row * l.width;
+#pragma unroll
+  for (int p = 0; p < Packs; ++p) {
+    const int pack = p * kRowThreads + lane;
+    if (pack >= packs) continue;
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[p][i] = (values[p][i] - mean) * scale;
+    if (l.weight) {
+      const auto w = load<T, N>(static_cast<const T*>(l.weight) + pack * N);
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[p][i] *= to_float(w.at[i]);
+    }
+    if (l.bias) {
+      const auto b = load<T, N>(static_cast<const T*>(l.bias) + pack * N);
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[p][i] += to_float(b.at[i]);
+    }
+    if (l.scale) {
+      const auto s = load<T, N>(static_cast<const T*>(l.scale) + vectors + pack * N);
+      const auto t = load<T, N>(static_cast<const T*>(l.shift) + vectors + pack * N);
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[p][i] = values[p][i] * (1.0f + to_float(s.at[i])) + to_float(t.at[i]);
+    }
+    Pack<T, N> result;
+#pragma unroll
+    for (int i = 0; i < N; ++i) result.at[i] = from_float<T>(values[p][i]);
+    store<T, N>(out + pack * N, result);
+  }
+}
+
+template <typename T, int N>
+cudaError_t run(const ResidualNormLaunch& l, cudaStream_t stream) {
+  const int64_t packs = l.width / N;
+  const auto rows = static_cast<unsigned>(l.rows);
+  if (packs <= 64)
+    residual_norm_kernel<T, N, 1, 2><<<(rows + 3) / 4, 128, 0, stream>>>(l);
+  else if (packs <= 160)
+    residual_norm_kernel<T, N, 1, 5><<<(rows + 3) / 4, 128, 0, stream>>>(l);
+  else if (packs <= 512)
+    residual_norm_kernel<T, N, 4, 4><<<rows, 128, 0, stream>>>(l);
+  else if (packs <= 4096)
+    residual_norm_kernel<T, N, 16, 8><<<rows, 512, 0, stream>>>(l);
+  else
+    return cudaErrorInvalidValue;
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+cudaError_t residual_norm(const ResidualNormLaunch& l, cudaStream_t stream) {
+  cudaError_t result = cudaSuccess;
+  with_type(l.type, [&](auto value) {
+    using T = decltype(value);
+    constexpr int kWide = 16 / sizeof(T);
+    const bool wide = l.width % kWide == 0 && l.vector_stride % kWide == 0;
+    result = wide ? run<T, kWide>(l, stream) : run<T, 1>(l, stream);
+  });
+  return result;
+}
+
+}  // namespace diffract::kernels::cuda

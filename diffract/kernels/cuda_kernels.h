@@ -1,0 +1,47 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "diffract/kernels/gated_gelu.h"
+#include "diffract/kernels/group_norm.h"
+#include "diffract/kernels/linear.h"
+#include "diffract/kernels/linear_float8.h"
+#include "diffract/kernels/residual_norm.h"
+#include "diffract/kernels/step_graph.h"
+
+namespace diffract::kernels {
+
+/// The kernels that libdiffract_cuda has, one entry an op of this folder.
+struct CudaKernels {
+  Tensor (*group_norm)(const Tensor&, const GroupNorm&, const Tensor& addend);
+  ResidualNormResult (*residual_norm)(const Tensor&, const Tensor&, const Tensor&, const ResidualNorm&);
+  Tensor (*gated_residual)(const Tensor&, const Tensor&, const Tensor& gate);
+  Tensor (*norm_rotary)(const Tensor&, const Tensor& weight, double eps, const Tensor& rope);
+  Tensor (*gated_gelu)(const Tensor&, GatedGelu);
+  Tensor (*linear)(const Tensor&, const Tensor& weight, const Tensor& bias, const LinearEnd&);
+  Tensor (*linear_float8)(const Tensor&, const Float8Matrix&, const Tensor& bias, const LinearEnd&,
+                          int64_t gelu_from);
+  Tensor (*bias_residual)(const Tensor&, const Tensor& bias, const Tensor& residual);
+  Tensor (*guide)(const Tensor&, double scale);
+  void (*copy_into)(const Tensor& to, const Tensor& from);
+  Tensor (*step_along)(const Tensor&, const Tensor&, double factor);
+  std::unique_ptr<RecordedGraph> (*record)(const Tensor& on_its_device, const std::function<void()>& work);
+};
+
+/// What the backend of NVIDIA's GPUs is besides a tensor::DeviceBackend.
+class CudaKernelsProvider {
+ public:
+  virtual ~CudaKernelsProvider() = default;
+  virtual const CudaKernels& kernels() const = 0;
+  /// Names and values for a report: the GPU, its driver and libraries, rates that are measured now.
+  virtual std::vector<std::pair<std::string, std::string>> describe(int device) const = 0;
+};
+
+/// The kernels for a tensor on a GPU; null where the plain form is to be used: on a CPU, without the library,
+/// and with DIFFRACT_KERNELS=plain.
+const CudaKernels* cuda_kernels(const Tensor& x);
+
+}  // namespace diffract::kernels

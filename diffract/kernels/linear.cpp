@@ -1,0 +1,28 @@
+#include "diffract/kernels/linear.h"
+
+#include "diffract/kernels/cuda_kernels.h"
+
+namespace diffract::kernels {
+
+Tensor plain::linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end) {
+  Tensor y = at::linear(x, weight, bias);
+  if (end.gelu) y = at::gelu_(y, "tanh");
+  if (end.residual.defined()) y = y.add_(end.residual);
+  if (!end.out.defined()) return y;
+  end.out.copy_(y);
+  return end.out;
+}
+
+void copy_into(const Tensor& to, const Tensor& from) {
+  if (const auto* cuda = cuda_kernels(from))
+    cuda->copy_into(to, from);
+  else
+    to.copy_(from);
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end) {
+  if (const auto* cuda = cuda_kernels(x)) return cuda->linear(x, weight, bias, end);
+  return plain::linear(x, weight, bias, end);
+}
+
+}  // namespace diffract::kernels

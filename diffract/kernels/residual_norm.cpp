@@ -1,0 +1,31 @@
+#include "diffract/kernels/residual_norm.h"
+
+#include "diffract/kernels/cuda_kernels.h"
+
+namespace diffract::kernels {
+
+Tensor plain::gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate) {
+  return x + (gate.defined() ? gate * y : y);
+}
+
+ResidualNormResult plain::residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                        const ResidualNorm& n) {
+  const Tensor sum = y.defined() ? gated_residual(x, y, gate) : x;
+  const at::IntArrayRef width = sum.sizes().slice(static_cast<size_t>(sum.dim()) - 1);
+  Tensor norm = n.rms ? at::rms_norm(sum, width, n.weight, n.eps)
+                      : at::layer_norm(sum, width, n.weight, n.bias, n.eps);
+  if (n.scale.defined()) norm = norm.mul_(1 + n.scale).add_(n.shift);
+  return {.sum = sum, .norm = norm};
+}
+
+Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate) {
+  if (const auto* cuda = cuda_kernels(x)) return cuda->gated_residual(x, y, gate);
+  return plain::gated_residual(x, y, gate);
+}
+
+ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate, const ResidualNorm& norm) {
+  if (const auto* cuda = cuda_kernels(x)) return cuda->residual_norm(x, y, gate, norm);
+  return plain::residual_norm(x, y, gate, norm);
+}
+
+}  // namespace diffract::kernels

@@ -1,0 +1,44 @@
+#include "diffract/kernels/step_graph.h"
+
+#include <algorithm>
+
+#include "diffract/kernels/cuda_kernels.h"
+
+namespace diffract::kernels {
+namespace {
+
+bool same_shapes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Tensor& x, const Tensor& y) {
+    return x.defined() == y.defined() &&
+           (!x.defined() || (x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
+                             x.device() == y.device()));
+  });
+}
+
+}  // namespace
+
+Tensor StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
+  const auto* cuda = inputs.empty() ? nullptr : cuda_kernels(inputs.front());
+  const std::unique_lock lock(busy_, std::try_to_lock);
+  if (!cuda || most_graphs_ == 0 || !lock.owns_lock()) return step(inputs);
+  auto found = std::find_if(graphs_.begin(), graphs_.end(),
+                            [&](const Recorded& r) { return same_shapes(r.inputs, inputs); });
+  if (found == graphs_.end()) {
+    // The first time it runs as it is: libraries are set up, products measured, memory taken.
+    graphs_.push_front({.inputs = inputs, .graph = nullptr, .output = {}});
+    for (Tensor& input : graphs_.front().inputs)
+      if (input.defined()) input = at::empty_like(input, at::MemoryFormat::Contiguous);
+    if (graphs_.size() > most_graphs_) graphs_.pop_back();
+    return step(inputs);
+  }
+  graphs_.splice(graphs_.begin(), graphs_, found);
+  Recorded& recorded = graphs_.front();
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].defined()) recorded.inputs[i].copy_(inputs[i], /*non_blocking=*/true);
+  if (!recorded.graph)
+    recorded.graph = cuda->record(inputs.front(), [&] { recorded.output = step(recorded.inputs); });
+  recorded.graph->replay();
+  return recorded.output.clone();
+}
+
+}  // namespace diffract::kernels

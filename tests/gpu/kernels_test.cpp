@@ -1,0 +1,206 @@
+// Every kernel beside its plain twin, in float64 on the same numbers, over even and odd shapes.
+#include "diffract/kernels/bias_residual.h"
+#include "diffract/kernels/gated_gelu.h"
+#include "diffract/kernels/group_norm.h"
+#include "diffract/kernels/linear.h"
+#include "diffract/kernels/linear_float8.h"
+#include "diffract/kernels/norm_rotary.h"
+#include "diffract/kernels/residual_norm.h"
+#include "diffract/kernels/step_graph.h"
+#include "diffract/kernels/step_math.h"
+#include "tests/gpu/gpu.h"
+
+namespace diffract::kernels {
+namespace {
+
+using test::Gpu;
+
+constexpr at::ScalarType kTypes[] = {at::kFloat, at::kHalf, at::kBFloat16};
+
+// Largest difference over the largest value; a value that is not a number never passes.
+double error(const Tensor& found, const Tensor& wanted) {
+  EXPECT_EQ(found.sizes(), wanted.sizes());
+  if (found.sizes() != wanted.sizes()) return INFINITY;
+  const Tensor exact = wanted.to(at::kCPU, at::kDouble);
+  const double off = (found.to(at::kCPU, at::kDouble) - exact).abs().max().item<double>();
+  return off == off ? off / exact.abs().max().item<double>() : INFINITY;
+}
+
+// One rounding of the result, and the sums' own in float32.
+double bound(at::ScalarType type) {
+  return type == at::kFloat ? 2e-6 : type == at::kHalf ? 1e-3 : 8e-3;
+}
+
+Tensor wide(const Tensor& x) { return x.defined() ? x.to(at::kDouble) : x; }
+
+class Kernels : public Gpu {
+ protected:
+  static Tensor random(at::IntArrayRef shape, at::ScalarType type) { return at::randn(shape, on_gpu(type)); }
+};
+
+TEST_F(Kernels, GroupNorm) {
+  struct Shape {
+    int64_t batch, channels, height, width, groups;
+  };
+  for (const auto type : kTypes)
+    for (const Shape& s : {Shape{2, 320, 64, 64, 32}, Shape{1, 128, 256, 256, 32}, Shape{2, 2560, 8, 8, 32},
+                           Shape{1, 6, 5, 7, 3}, Shape{3, 36, 1, 1, 4}, Shape{1, 513, 9, 3, 27},
+                           Shape{2, 64, 33, 31, 32}})
+      for (const bool silu : {false, true})
+        for (const bool with_addend : {false, true}) {
+          const Tensor x = (random({s.batch, s.channels, s.height, s.width}, type) + 3)
+                               .contiguous(at::MemoryFormat::ChannelsLast);
+          const Tensor addend = with_addend ? random({s.batch, s.channels}, type) : Tensor();
+          const GroupNorm norm{s.groups, 1e-5, silu, random({s.channels}, type), random({s.channels}, type)};
+          const GroupNorm exact{s.groups, 1e-5, silu, wide(norm.weight), wide(norm.bias)};
+          const Tensor wanted = plain::group_norm(wide(x), exact, wide(addend));
+          const Tensor found = group_norm(x, norm, addend);
+          EXPECT_LT(error(found, wanted), 4 * bound(type)) << type << " " << s.channels << " " << s.height;
+          EXPECT_TRUE(found.equal(group_norm(x, norm, addend))) << "another result the second time";
+        }
+}
+
+TEST_F(Kernels, ResidualNorm) {
+  for (const auto type : kTypes)
+    for (const int64_t width : {320, 640, 1280, 3072, 4096, 7, 100, 768, 16})
+      for (const int64_t batch : {1, 2})
+        for (const bool rms : {false, true}) {
+          const Tensor x = random({batch, 37, width}, type), y = random({batch, 37, width}, type);
+          const auto vectors = random({batch, 3 * width}, type).unsqueeze(1).chunk(3, 2);
+          const ResidualNorm affine{.rms = rms, .eps = 1e-5, .weight = random({width}, type),
+                                    .bias = rms ? Tensor() : random({width}, type)};
+          const ResidualNorm modulated{.rms = rms, .eps = 1e-6, .scale = vectors[0], .shift = vectors[1]};
+          for (const ResidualNorm& n : {affine, modulated}) {
+            const ResidualNorm exact{.rms = n.rms, .eps = n.eps, .weight = wide(n.weight), .bias = wide(n.bias),
+                                     .scale = wide(n.scale), .shift = wide(n.shift)};
+            const Tensor alone = residual_norm(x, {}, {}, n).norm;
+            EXPECT_LT(error(alone, plain::residual_norm(wide(x), {}, {}, exact).norm), 4 * bound(type)) << width;
+            const auto found = residual_norm(x, y, vectors[2], n);
+            const auto sum = plain::gated_residual(wide(x), wide(y), wide(vectors[2]));
+            EXPECT_LT(error(found.sum, sum), bound(type)) << width;
+            EXPECT_LT(error(found.norm, plain::residual_norm(wide(found.sum), {}, {}, exact).norm), 4 * bound(type))
+                << width;
+          }
+          EXPECT_LT(error(gated_residual(x, y, {}), wide(x) + wide(y)), bound(type));
+        }
+}
+
+TEST_F(Kernels, NormRotary) {
+  for (const auto type : kTypes)
+    for (const int64_t width : {128, 64, 32, 6, 130})
+      for (const int64_t heads : {24, 3}) {
+        const Tensor qkv = random({2, 19, 3 * heads * width}, type);
+        const Tensor rope = at::randn({19, width / 2, 2}, on_gpu(at::kFloat));
+        const Tensor weight = random({width}, type);
+        const Tensor part = qkv.narrow(2, heads * width, heads * width).unflatten(2, {heads, width});
+        const Tensor before = qkv.clone();
+        const Tensor x = wide(part);
+        const Tensor normed = x / (x.square().mean(3, true) + 1e-6).sqrt() * wide(weight);
+        const Tensor wanted = at::view_as_real(at::view_as_complex(normed.unflatten(3, {-1, 2}).contiguous()) *
+                                               at::view_as_complex(wide(rope)).unsqueeze(1))
+                                  .flatten(3);
+        const Tensor found = norm_rotary(part, weight, 1e-6, rope);
+        EXPECT_LT(error(found, wanted), 2 * bound(type)) << width;
+        EXPECT_TRUE(qkv.narrow(2, 0, heads * width).equal(before.narrow(2, 0, heads * width)));
+        EXPECT_TRUE(qkv.narrow(2, 2 * heads * width, heads * width)
+                        .equal(before.narrow(2, 2 * heads * width, heads * width)));
+      }
+}
+
+TEST_F(Kernels, GatedGelu) {
+  for (const auto type : kTypes)
+    for (const int64_t width : {1280, 10240, 8, 5})
+      for (const auto kind : {GatedGelu::geglu, GatedGelu::t5}) {
+        const Tensor x = random({2, 33, 2 * width}, type);
+        EXPECT_LT(error(gated_gelu(x, kind), plain::gated_gelu(wide(x), kind)), bound(type)) << width;
+      }
+}
+
+TEST_F(Kernels, BiasResidual) {
+  for (const auto type : kTypes)
+    for (const int64_t channels : {320, 4, 3, 130}) {
+      const Tensor x = random({2, channels, 9, 7}, type).contiguous(at::MemoryFormat::ChannelsLast);
+      const Tensor residual = random({2, channels, 9, 7}, type), bias = random({channels}, type);
+      const Tensor wanted = plain::bias_residual(wide(x), wide(bias), wide(residual));
+      EXPECT_LT(error(bias_residual(x.clone(), bias, residual), wanted), bound(type)) << channels;
+      EXPECT_LT(error(bias_residual(x.clone(), bias, {}), wide(x) + wide(bias).view({1, -1, 1, 1})), bound(type));
+    }
+}
+
+TEST_F(Kernels, Linear) {
+  struct Shape {
+    int64_t batch, rows, in, out;
+  };
+  for (const auto type : kTypes)
+    for (const Shape& s : {Shape{2, 77, 768, 320}, Shape{1, 512, 4096, 1024}, Shape{1, 1, 256, 3072},
+                           Shape{3, 1, 64, 128}, Shape{2, 5, 7, 3}, Shape{1, 9, 32, 33}})
+      for (const bool with_bias : {false, true}) {
+        const Tensor x = random({s.batch, s.rows, s.in}, type), weight = random({s.out, s.in}, type);
+        const Tensor bias = with_bias ? random({s.out}, type) : Tensor();
+        const Tensor residual = random({s.batch, s.rows, s.out}, type);
+        const auto exact = [&](const LinearEnd& end) {
+          return plain::linear(wide(x), wide(weight), wide(bias), end);
+        };
+        EXPECT_LT(error(linear(x, weight, bias), exact({})), 2 * bound(type)) << s.in;
+        EXPECT_LT(error(linear(x, weight, bias, {.gelu = true}), exact({.gelu = true})), 2 * bound(type)) << s.in;
+        EXPECT_LT(error(linear(x, weight, bias, {.residual = residual}), exact({.residual = wide(residual)})),
+                  2 * bound(type))
+            << s.in;
+        const Tensor room = at::full({s.batch, s.rows, 3 * s.out}, 7.0, on_gpu(type));
+        linear(x, weight, bias, {.out = room.narrow(2, s.out, s.out)});
+        EXPECT_LT(error(room.narrow(2, s.out, s.out), exact({})), 2 * bound(type)) << s.in;
+        EXPECT_TRUE(room.narrow(2, 0, s.out).eq(7.0).all().item<bool>());
+        EXPECT_TRUE(room.narrow(2, 2 * s.out, s.out).eq(7.0).all().item<bool>());
+        // A part of a wider tensor.
+        const Tensor parts = random({s.batch, s.rows, 3 * s.in}, type), part = parts.narrow(2, s.in, s.in);
+        EXPECT_LT(error(linear(part, weight, bias), plain::linear(wide(part), wide(weight), wide(bias))),
+                  2 * bound(type));
+      }
+}
+
+TEST_F(Kernels, LinearFloat8) {
+  for (const int64_t gelu_from : {-1, 0, 1024}) {
+    const Tensor x = random({2, 77, 2048}, at::kBFloat16), weight = random({1024, 2048}, at::kBFloat16);
+    const Tensor bias = random({1024}, at::kBFloat16);
+    ASSERT_TRUE(can_multiply_float8(weight));
+    const auto narrow = to_float8(weight);
+    const Tensor found = linear_float8(x, narrow, bias, {}, gelu_from);
+    // The same roundings on another way, but for the sums' order in the matrix units' narrower accumulator.
+    EXPECT_LT(error(found, plain::linear_float8(x.to(at::kFloat), narrow, bias.to(at::kFloat), {}, gelu_from)), 2e-2);
+    const Tensor room = at::full({2, 77, 3072}, 7.0, on_gpu(at::kBFloat16));
+    linear_float8(x, narrow, bias, {.out = room.narrow(2, 1024, 1024)}, gelu_from);
+    EXPECT_TRUE(room.narrow(2, 1024, 1024).equal(found));
+    EXPECT_TRUE(room.narrow(2, 2048, 1024).eq(7.0).all().item<bool>());
+  }
+}
+
+TEST_F(Kernels, StepMath) {
+  const Tensor prediction = random({4, 4, 9, 7}, at::kFloat), x = random({2, 4, 9, 7}, at::kFloat);
+  EXPECT_LT(error(guide(prediction, 7.5), plain::guide(wide(prediction), 7.5)), 1e-6);
+  EXPECT_LT(error(step_along(x, prediction.slice(0, 0, 2), -0.37), wide(x) - 0.37 * wide(prediction.slice(0, 0, 2))),
+            1e-6);
+}
+
+TEST_F(Kernels, GraphsGiveWhatTheStepGives) {
+  StepGraphs graphs(2);
+  const Tensor weight = random({64, 64}, at::kHalf);
+  int calls = 0;
+  const auto step = [&](const std::vector<Tensor>& in) {
+    ++calls;
+    return linear(in[0], weight, {}, {.residual = in[1]});
+  };
+  std::vector<Tensor> kept, wanted;
+  for (int i = 0; i < 4; ++i)
+    for (const int64_t rows : {8, 16}) {
+      const std::vector<Tensor> in{random({rows, 64}, at::kHalf), random({rows, 64}, at::kHalf)};
+      kept.push_back(graphs.run(in, step));
+      wanted.push_back(linear(in[0], weight, {}, {.residual = in[1]}));
+    }
+  for (size_t i = 0; i < kept.size(); ++i) EXPECT_TRUE(kept[i].equal(wanted[i])) << i;
+  EXPECT_EQ(calls, 4) << "each shape runs once as it is and is recorded once";
+  graphs.run({random({24, 64}, at::kHalf), random({24, 64}, at::kHalf)}, step);
+  EXPECT_EQ(graphs.size(), 2u);
+}
+
+}  // namespace
+}  // namespace diffract::kernels
