@@ -156,6 +156,7 @@ std::vector<Peer> check_in(Store& store, int rank, int size, milliseconds timeou
   agree_on_size(store, size);
   take_rank(store, rank);
   std::vector<std::string> keys;
+  keys.reserve(static_cast<size_t>(size));
   for (int other = 0; other < size; ++other) keys.push_back(rank_key(other));
   while (!store.wait_for(keys, std::min(kLookAround, deadline.left()))) {
     if (store.check({"given_up"}))
@@ -171,6 +172,7 @@ std::vector<Peer> check_in(Store& store, int rank, int size, milliseconds timeou
         store.endpoint().port, std::chrono::duration<double>(timeout).count(), size);
   }
   std::vector<Peer> peers;
+  peers.reserve(keys.size());
   for (const auto& key : keys) peers.push_back(parse_peer(store.get(key, deadline.left())));
   return peers;
 }
