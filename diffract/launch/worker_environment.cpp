@@ -1,5 +1,6 @@
 #include "diffract/launch/worker_environment.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,7 +76,7 @@ std::vector<std::string> worker_environment(const LaunchOptions& options, const 
   v.erase(kHeartbeatVariable);  // of an outer launcher
   std::vector<std::string> environment;
   environment.reserve(v.size());
-  for (const auto& [name, value] : v) environment.push_back(name + "=" + value);
+  for (const auto& [name, value] : v) environment.push_back(fmt::format("{}={}", name, value));
   return environment;
 }
 
