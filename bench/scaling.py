@@ -166,6 +166,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-torchrun", action="store_true")
+    parser.add_argument("--only", choices=["scaling", "first_step", "crash"], help="one of the three measurements")
     a = parser.parse_args()
     a.model = os.path.abspath(a.model)
     cpu = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
@@ -173,9 +174,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         diffract = Diffract(a)
         sides = [diffract] + ([] if a.without_torchrun else [Torchrun(a, folder)])
-        scaling(diffract, a, folder)
-        first_step(sides, a, folder)
-        crash(sides, a, folder)
+        if a.only in (None, "scaling"):
+            scaling(diffract, a, folder)
+        if a.only in (None, "first_step"):
+            first_step(sides, a, folder)
+        if a.only in (None, "crash"):
+            crash(sides, a, folder)
 
 
 if __name__ == "__main__":

@@ -166,13 +166,14 @@ JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, J
 
 void throw_if_failed(const JobOutcome& outcome) {
   if (outcome.failed.empty()) return;
-  const auto& [first, failure] = outcome.failed.front();
+  const FailedImage& first = outcome.failed.front();
   const bool alike = std::all_of(outcome.failed.begin(), outcome.failed.end(),
-                                 [&](const FailedImage& f) { return f.failure.kind == failure.kind; });
-  if (outcome.images.empty() && alike) throw Error(failure.kind, "all pictures: " + failure.message);
+                                 [&](const FailedImage& f) { return f.failure.kind == first.failure.kind; });
+  if (outcome.images.empty() && alike)
+    throw Error(first.failure.kind, "all pictures: " + first.failure.message);
   throw SomeFailed("{} of {} pictures failed, the first is picture {}: {}. --resume tries them again",
-                   outcome.failed.size(), outcome.failed.size() + outcome.images.size(), first.index,
-                   failure.message);
+                   outcome.failed.size(), outcome.failed.size() + outcome.images.size(), first.image.index,
+                   first.failure.message);
 }
 
 }  // namespace diffract::pipelines
