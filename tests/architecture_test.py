@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a folder may include those before it.
-ORDER = ["core", "io", "text", "tensor", "placement", "weights", "nn", "models", "schedulers", "pipelines", "cli"]
+ORDER = ["core", "io", "text", "tensor", "placement", "weights", "kernels", "nn", "models", "schedulers", "pipelines", "cli"]
 TORCH_FREE = {"core", "io", "text", "placement"}
 MAX_LINES = 400
 TORCH = re.compile(r'#include\s+[<"](ATen|c10|torch)/')

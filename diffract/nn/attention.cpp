@@ -39,7 +39,8 @@ Attention::Attention(const WeightScope& w, const AttentionWidths& widths, const 
     return;
   }
   const WeightScope here = w.is_placed() ? w : w.on(w.placed_device());
-  const Linear q = project(here, "to_q", names.q, widths.query), k = project(here, "to_k", names.k, widths.context),
+  const Linear q = project(here, "to_q", names.q, widths.query),
+               k = project(here, "to_k", names.k, widths.context),
                v = project(here, "to_v", names.v, widths.context);
   if (widths.query == widths.context) {
     to_qkv_.emplace(std::vector{q, k, v});

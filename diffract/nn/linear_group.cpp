@@ -35,9 +35,10 @@ std::vector<Tensor> LinearGroup::some(const Tensor& x, size_t begin, size_t end)
   if (is_fused()) {
     const int64_t first = begins_[begin], width = begins_[end] - first;
     const Tensor &bias = fused_->bias(), &scales = fused_->scales();
-    const Linear part(Weight(fused_->weight().stored().narrow(0, first, width), fused_->weight().arithmetic()),
-                      scales.defined() ? scales.narrow(0, first, width) : Tensor(),
-                      bias.defined() ? bias.narrow(0, first, width) : Tensor());
+    const Linear part(
+        Weight(fused_->weight().stored().narrow(0, first, width), fused_->weight().arithmetic()),
+        scales.defined() ? scales.narrow(0, first, width) : Tensor(),
+        bias.defined() ? bias.narrow(0, first, width) : Tensor());
     return split(part(x), begin, end);
   }
   std::vector<Tensor> parts;

@@ -176,8 +176,9 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
     Tensor velocity = graphs.run(
         {input, sigma.to(device_), cond.prompt_embeds, cond.pooled_prompt_embeds, cond.rope, cond.guidance},
         [&](const std::vector<Tensor>& in) {
-          return (*transformer)(in[0], in[1],
-                                {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
+          return (*transformer)(
+              in[0], in[1],
+              {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
         });
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
     latents = schedule->step(velocity, i, latents, draw);
