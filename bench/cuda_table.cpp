@@ -85,8 +85,9 @@ class Bench {
       graphs.run(inputs, work);
       recorded = median([&] { graphs.run(inputs, work); });
     }
-    std::printf("{\"row\": \"%s\", \"first_ms\": %.1f, \"eager_ms\": %.3f, \"graph_ms\": %.3f, \"peak_gib\": %.2f}\n",
-                name.c_str(), first, plain, recorded, static_cast<double>(peak) / (1 << 30));
+    std::printf(
+        "{\"row\": \"%s\", \"first_ms\": %.1f, \"eager_ms\": %.3f, \"graph_ms\": %.3f, \"peak_gib\": %.2f}\n",
+        name.c_str(), first, plain, recorded, static_cast<double>(peak) / (1 << 30));
     std::fflush(stdout);
     if (!options_.trace.empty())
       bench::trace(options_.trace + "/" + name + ".json", [&] {
@@ -127,19 +128,21 @@ void unet(Bench& bench) {
       "sample_size": 64})"));
   const models::UNet2DConditionModel model(c, bench.random_weights(at::kHalf));
   for (const int64_t batch : {2, 16})
-    bench.time(fmt::format("unet_{}", batch),
-               {at::randn({batch, 4, 64, 64}, bench.on_gpu(at::kFloat)),
-                at::full({batch}, 500.0, bench.on_gpu(at::kFloat)),
-                at::randn({batch, 77, 768}, bench.on_gpu(at::kHalf))},
-               [&](const std::vector<Tensor>& in) { return model(in[0], in[1], in[2]); }, true);
+    bench.time(
+        fmt::format("unet_{}", batch),
+        {at::randn({batch, 4, 64, 64}, bench.on_gpu(at::kFloat)),
+         at::full({batch}, 500.0, bench.on_gpu(at::kFloat)),
+         at::randn({batch, 77, 768}, bench.on_gpu(at::kHalf))},
+        [&](const std::vector<Tensor>& in) { return model(in[0], in[1], in[2]); }, true);
 }
 
 void vae(Bench& bench, const char* name, const char* json, at::ScalarType dtype, at::IntArrayRef latents) {
   if (!bench.wants(name)) return;
   const models::AutoencoderKL model(models::AutoencoderKLConfig::from_json(config(json)),
                                     bench.random_weights(dtype));
-  bench.time(name, {at::randn(latents, bench.on_gpu(at::kFloat))},
-             [&](const std::vector<Tensor>& in) { return model.decode(in[0]); }, true);
+  bench.time(
+      name, {at::randn(latents, bench.on_gpu(at::kFloat))},
+      [&](const std::vector<Tensor>& in) { return model.decode(in[0]); }, true);
 }
 
 void t5(Bench& bench) {
@@ -147,8 +150,9 @@ void t5(Bench& bench) {
   const auto c = models::T5Config::from_json(config(R"({"vocab_size": 32128, "d_model": 4096, "d_kv": 64,
       "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"})"));
   const models::T5EncoderModel model(c, bench.random_weights(at::kBFloat16));
-  bench.time("t5", {at::randint(0, 32128, {1, 512}, bench.on_gpu(at::kLong))},
-             [&](const std::vector<Tensor>& in) { return model(in[0]); }, false);
+  bench.time(
+      "t5", {at::randint(0, 32128, {1, 512}, bench.on_gpu(at::kLong))},
+      [&](const std::vector<Tensor>& in) { return model(in[0]); }, false);
 }
 
 models::FluxTransformer2DConfig flux_config() {
@@ -159,19 +163,21 @@ void time_flux(Bench& bench, const char* name, const models::FluxTransformer2DMo
   constexpr int64_t kRows = 48, kColumns = 85, kText = 512;
   Tensor ids = at::zeros({kRows, kColumns, 3}, bench.on_gpu(at::kFloat));
   ids.select(2, 1).copy_(at::arange(kRows, bench.on_gpu(at::kFloat)).unsqueeze(1).expand({kRows, kColumns}));
-  ids.select(2, 2).copy_(at::arange(kColumns, bench.on_gpu(at::kFloat)).unsqueeze(0).expand({kRows, kColumns}));
+  ids.select(2, 2).copy_(
+      at::arange(kColumns, bench.on_gpu(at::kFloat)).unsqueeze(0).expand({kRows, kColumns}));
   const Tensor rope = model.rotary(at::zeros({kText, 3}, bench.on_gpu(at::kFloat)), ids.view({-1, 3}));
   at::manual_seed(7);
-  bench.time(name,
-             {at::randn({1, kRows * kColumns, 64}, bench.on_gpu(at::kFloat)),
-              at::full({1}, 0.5, bench.on_gpu(at::kFloat)), at::randn({1, kText, 4096}, bench.on_gpu(at::kBFloat16)),
-              at::randn({1, 768}, bench.on_gpu(at::kBFloat16)), rope,
-              at::full({1}, 3.5, bench.on_gpu(at::kFloat))},
-             [&](const std::vector<Tensor>& in) {
-               return model(in[0], in[1],
-                            {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
-             },
-             with_graph);
+  bench.time(
+      name,
+      {at::randn({1, kRows * kColumns, 64}, bench.on_gpu(at::kFloat)),
+       at::full({1}, 0.5, bench.on_gpu(at::kFloat)), at::randn({1, kText, 4096}, bench.on_gpu(at::kBFloat16)),
+       at::randn({1, 768}, bench.on_gpu(at::kBFloat16)), rope, at::full({1}, 3.5, bench.on_gpu(at::kFloat))},
+      [&](const std::vector<Tensor>& in) {
+        return model(
+            in[0], in[1],
+            {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
+      },
+      with_graph);
 }
 
 void flux(Bench& bench) {
@@ -179,7 +185,8 @@ void flux(Bench& bench) {
     time_flux(bench, "flux", {flux_config(), bench.random_weights(at::kBFloat16)}, true);
   bench.backend().empty_cache();
   if (bench.wants("flux_float8"))
-    time_flux(bench, "flux_float8", {flux_config(), bench.random_weights(at::kBFloat16, /*float8=*/true)}, true);
+    time_flux(bench, "flux_float8", {flux_config(), bench.random_weights(at::kBFloat16, /*float8=*/true)},
+              true);
 }
 
 // Blocks of which so many, evenly among the others, stay in host memory; the rest on the GPU.
@@ -194,7 +201,8 @@ void flux_streamed(Bench& bench, const Offloaded& offloaded) {
   placement::DeviceMap map{{"", 0}};
   const auto offload = [&](const char* list, int64_t count, int64_t of) {
     for (int64_t i = 0; i < of; ++i)
-      if ((i + 1) * count / of > i * count / of) map.set(fmt::format("{}.{}", list, i), placement::Place::cpu());
+      if ((i + 1) * count / of > i * count / of)
+        map.set(fmt::format("{}.{}", list, i), placement::Place::cpu());
   };
   const auto c = flux_config();
   offload("transformer_blocks", offloaded.double_blocks, c.num_layers);
@@ -211,8 +219,9 @@ void flux_streamed(Bench& bench, const Offloaded& offloaded) {
               static_cast<double>(bench.backend().memory(0).used) / 1e9);
   time_flux(bench, offloaded.row, model, false);
   const auto statistics = stream->statistics();
-  std::printf("{\"row\": \"%s\", \"streamed_gb\": %.1f, \"reading_s\": %.2f, \"waiting_s\": %.2f}\n", offloaded.row,
-              static_cast<double>(statistics.bytes_read) / 1e9, statistics.seconds_reading, statistics.seconds_waiting);
+  std::printf("{\"row\": \"%s\", \"streamed_gb\": %.1f, \"reading_s\": %.2f, \"waiting_s\": %.2f}\n",
+              offloaded.row, static_cast<double>(statistics.bytes_read) / 1e9, statistics.seconds_reading,
+              statistics.seconds_waiting);
 }
 
 // What the parts of a FLUX step can reach: products of its shapes, attention by each of ATen's ways.
@@ -222,29 +231,35 @@ void parts(Bench& bench) {
     int64_t rows, in, out;
     bool gelu;
   };
-  for (const Shape& s : {Shape{4080, 3072, 9216, false}, Shape{4080, 3072, 12288, true}, Shape{4080, 12288, 3072, false},
-                         Shape{4592, 3072, 9216, false}, Shape{4592, 3072, 12288, true}, Shape{4592, 15360, 3072, false},
-                         Shape{4080, 3072, 3072, false}, Shape{512, 3072, 9216, false}, Shape{512, 12288, 3072, false},
-                         Shape{1, 3072, 18432, false}, Shape{8192, 320, 320, false}, Shape{8192, 320, 2560, false},
-                         Shape{8192, 1280, 320, false}, Shape{512, 1280, 10240, false}, Shape{512, 4096, 20480, false}}) {
+  for (const Shape& s :
+       {Shape{4080, 3072, 9216, false}, Shape{4080, 3072, 12288, true}, Shape{4080, 12288, 3072, false},
+        Shape{4592, 3072, 9216, false}, Shape{4592, 3072, 12288, true}, Shape{4592, 15360, 3072, false},
+        Shape{4080, 3072, 3072, false}, Shape{512, 3072, 9216, false}, Shape{512, 12288, 3072, false},
+        Shape{1, 3072, 18432, false}, Shape{8192, 320, 320, false}, Shape{8192, 320, 2560, false},
+        Shape{8192, 1280, 320, false}, Shape{512, 1280, 10240, false}, Shape{512, 4096, 20480, false}}) {
     const Tensor x = at::randn({s.rows, s.in}, bench.on_gpu(at::kBFloat16));
-    const Tensor w = at::randn({s.out, s.in}, bench.on_gpu(at::kBFloat16)), b = at::randn({s.out}, bench.on_gpu(at::kBFloat16));
+    const Tensor w = at::randn({s.out, s.in}, bench.on_gpu(at::kBFloat16)),
+                 b = at::randn({s.out}, bench.on_gpu(at::kBFloat16));
     const auto rate = [&](const std::function<void()>& work) {
-      const double time = bench.median([&] { for (int i = 0; i < 20; ++i) work(); }) / 20;
+      const double time = bench.median([&] {
+        for (int i = 0; i < 20; ++i) work();
+      }) / 20;
       return 2e-9 * static_cast<double>(s.rows * s.in * s.out) / time;
     };
-    std::printf("{\"product\": [%ld, %ld, %ld], \"gelu\": %d, \"ours_tflops\": %.0f, \"aten_tflops\": %.0f}\n", s.rows, s.in,
-                s.out, s.gelu, rate([&] { kernels::linear(x, w, b, {.gelu = s.gelu}); }),
-                rate([&] { kernels::plain::linear(x, w, b, {.gelu = s.gelu}); }));
+    std::printf(
+        "{\"product\": [%ld, %ld, %ld], \"gelu\": %d, \"ours_tflops\": %.0f, \"aten_tflops\": %.0f}\n",
+        s.rows, s.in, s.out, s.gelu, rate([&] { kernels::linear(x, w, b, {.gelu = s.gelu}); }),
+        rate([&] { kernels::plain::linear(x, w, b, {.gelu = s.gelu}); }));
   }
   struct Heads {
     int64_t batch, heads, queries, keys, width;
     at::ScalarType dtype;
   };
-  for (const Heads& h : {Heads{1, 24, 4592, 4592, 128, at::kBFloat16}, Heads{2, 8, 4096, 4096, 40, at::kHalf},
-                         Heads{2, 8, 1024, 1024, 80, at::kHalf}, Heads{2, 8, 256, 256, 160, at::kHalf},
-                         Heads{2, 8, 4096, 77, 40, at::kHalf}, Heads{16, 8, 4096, 4096, 40, at::kHalf},
-                         Heads{1, 1, 4096, 4096, 512, at::kHalf}, Heads{1, 1, 16320, 16320, 512, at::kBFloat16}}) {
+  for (const Heads& h :
+       {Heads{1, 24, 4592, 4592, 128, at::kBFloat16}, Heads{2, 8, 4096, 4096, 40, at::kHalf},
+        Heads{2, 8, 1024, 1024, 80, at::kHalf}, Heads{2, 8, 256, 256, 160, at::kHalf},
+        Heads{2, 8, 4096, 77, 40, at::kHalf}, Heads{16, 8, 4096, 4096, 40, at::kHalf},
+        Heads{1, 1, 4096, 4096, 512, at::kHalf}, Heads{1, 1, 16320, 16320, 512, at::kBFloat16}}) {
     const auto make = [&](int64_t tokens) {
       return at::randn({h.batch, tokens, h.heads, h.width}, bench.on_gpu(h.dtype)).transpose(1, 2);
     };
@@ -260,7 +275,9 @@ void parts(Bench& bench) {
       context.setSDPUseMemEfficient(all || name == "efficient");
       context.setSDPUseMath(all || name == "math");
       try {
-        const double time = bench.median([&] { for (int i = 0; i < 10; ++i) at::scaled_dot_product_attention(q, k, v); }) / 10;
+        const double time = bench.median([&] {
+          for (int i = 0; i < 10; ++i) at::scaled_dot_product_attention(q, k, v);
+        }) / 10;
         line += fmt::format(", \"{}_ms\": {:.4f}", name, time);
       } catch (const std::exception&) {
         line += fmt::format(", \"{}_ms\": null", name);
@@ -270,7 +287,8 @@ void parts(Bench& bench) {
       context.setSDPUseMemEfficient(true);
       context.setSDPUseMath(true);
     }
-    std::printf("{\"attention\": [%ld, %ld, %ld, %ld, %ld]%s}\n", h.batch, h.heads, h.queries, h.keys, h.width, line.c_str());
+    std::printf("{\"attention\": [%ld, %ld, %ld, %ld, %ld]%s}\n", h.batch, h.heads, h.queries, h.keys,
+                h.width, line.c_str());
     std::fflush(stdout);
   }
 }
@@ -305,17 +323,20 @@ int main(int argc, char** argv) {
     };
     guarded("unet", [&] { unet(bench); });
     guarded("vae", [&] {
-      vae(bench, "vae_512", R"({"latent_channels": 4, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
+      vae(bench, "vae_512",
+          R"({"latent_channels": 4, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
           "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
           "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"]})",
           at::kHalf, {1, 4, 64, 64});
     });
     guarded("flux", [&] { flux(bench); });
     guarded("flux_vae", [&] {
-      vae(bench, "flux_vae", R"({"latent_channels": 16, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
+      vae(bench, "flux_vae",
+          R"({"latent_channels": 16, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
           "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
           "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
-          "use_quant_conv": false, "use_post_quant_conv": false})", at::kBFloat16, {1, 16, 96, 170});
+          "use_quant_conv": false, "use_post_quant_conv": false})",
+          at::kBFloat16, {1, 16, 96, 170});
     });
     guarded("t5", [&] { t5(bench); });
     guarded("flux_14gb", [&] { flux_streamed(bench, {"flux_14gb", 8, 20, uint64_t{14'000'000'000}}); });

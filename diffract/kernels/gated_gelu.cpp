@@ -6,7 +6,8 @@ namespace diffract::kernels {
 
 Tensor plain::gated_gelu(const Tensor& x, GatedGelu kind) {
   const auto halves = x.chunk(2, -1);
-  return kind == GatedGelu::geglu ? halves[0] * at::gelu(halves[1]) : at::gelu(halves[0], "tanh").mul_(halves[1]);
+  return kind == GatedGelu::geglu ? halves[0] * at::gelu(halves[1])
+                                  : at::gelu(halves[0], "tanh").mul_(halves[1]);
 }
 
 Tensor gated_gelu(const Tensor& x, GatedGelu kind) {

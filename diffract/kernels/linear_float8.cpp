@@ -29,10 +29,12 @@ bool can_multiply_float8(const Tensor& weight) {
          weight.size(1) % 16 == 0;
 }
 
-Tensor plain::linear_float8(const Tensor& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end,
-                            int64_t gelu_from) {
+Tensor plain::linear_float8(const Tensor& x, const Float8Matrix& weight, const Tensor& bias,
+                            const LinearEnd& end, int64_t gelu_from) {
   const auto rounded = to_float8(after_gelu(x, gelu_from));
-  const auto exact = [&](const Float8Matrix& m) { return (m.values.to(at::kFloat) * m.scales).to(x.scalar_type()); };
+  const auto exact = [&](const Float8Matrix& m) {
+    return (m.values.to(at::kFloat) * m.scales).to(x.scalar_type());
+  };
   return plain::linear(exact(rounded), exact(weight), bias, end);
 }
 

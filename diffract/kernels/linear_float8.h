@@ -15,14 +15,14 @@ Float8Matrix to_float8(const Tensor& matrix);
 /// True when the device of `weight` multiplies in float8 and the sizes fit.
 bool can_multiply_float8(const Tensor& weight);
 
-/// As linear(), with `x` rounded to float8 row by row; half the bytes and twice the rate of bfloat16, and errors
-/// of some percent a value. From column `gelu_from` of x on, a tanh gelu comes first (-1: nowhere).
-Tensor linear_float8(const Tensor& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end = {},
-                     int64_t gelu_from = -1);
+/// As linear(), with `x` rounded to float8 row by row; half the bytes and twice the rate of bfloat16, and
+/// errors of some percent a value. From column `gelu_from` of x on, a tanh gelu comes first (-1: nowhere).
+Tensor linear_float8(const Tensor& x, const Float8Matrix& weight, const Tensor& bias,
+                     const LinearEnd& end = {}, int64_t gelu_from = -1);
 
 namespace plain {
-Tensor linear_float8(const Tensor& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end = {},
-                     int64_t gelu_from = -1);
+Tensor linear_float8(const Tensor& x, const Float8Matrix& weight, const Tensor& bias,
+                     const LinearEnd& end = {}, int64_t gelu_from = -1);
 }
 
 }  // namespace diffract::kernels

@@ -12,8 +12,8 @@ ResidualNormResult plain::residual_norm(const Tensor& x, const Tensor& y, const 
                                         const ResidualNorm& n) {
   const Tensor sum = y.defined() ? gated_residual(x, y, gate) : x;
   const at::IntArrayRef width = sum.sizes().slice(static_cast<size_t>(sum.dim()) - 1);
-  Tensor norm = n.rms ? at::rms_norm(sum, width, n.weight, n.eps)
-                      : at::layer_norm(sum, width, n.weight, n.bias, n.eps);
+  Tensor norm =
+      n.rms ? at::rms_norm(sum, width, n.weight, n.eps) : at::layer_norm(sum, width, n.weight, n.bias, n.eps);
   if (n.scale.defined()) norm = norm.mul_(1 + n.scale).add_(n.shift);
   return {.sum = sum, .norm = norm};
 }
@@ -23,7 +23,8 @@ Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate) {
   return plain::gated_residual(x, y, gate);
 }
 
-ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate, const ResidualNorm& norm) {
+ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                 const ResidualNorm& norm) {
   if (const auto* cuda = cuda_kernels(x)) return cuda->residual_norm(x, y, gate, norm);
   return plain::residual_norm(x, y, gate, norm);
 }

@@ -20,12 +20,14 @@ struct ResidualNormResult {
 
 /// norm(x + gate * y) for `x` and `y` [B, L, D] (`y` undefined: norm(x)) and `gate` [B, 1, D] (undefined: 1).
 /// On a GPU one pass over memory.
-ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate, const ResidualNorm& norm);
+ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                 const ResidualNorm& norm);
 /// x + gate * y.
 Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate);
 
 namespace plain {
-ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate, const ResidualNorm& norm);
+ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                 const ResidualNorm& norm);
 Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate);
 }  // namespace plain
 

@@ -10,8 +10,8 @@ namespace {
 bool same_shapes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Tensor& x, const Tensor& y) {
     return x.defined() == y.defined() &&
-           (!x.defined() || (x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() &&
-                             x.device() == y.device()));
+           (!x.defined() ||
+            (x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() && x.device() == y.device()));
   });
 }
 

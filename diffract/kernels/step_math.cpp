@@ -18,7 +18,8 @@ Tensor plain::step_along(const Tensor& x, const Tensor& y, double factor) { retu
 
 Tensor guide(const Tensor& prediction, double scale) {
   const auto* cuda = cuda_kernels(prediction);
-  return cuda && is_plain_float(prediction) ? cuda->guide(prediction, scale) : plain::guide(prediction, scale);
+  return cuda && is_plain_float(prediction) ? cuda->guide(prediction, scale)
+                                            : plain::guide(prediction, scale);
 }
 
 Tensor step_along(const Tensor& x, const Tensor& y, double factor) {

@@ -5,7 +5,8 @@ namespace diffract::kernels {
 
 using at::Tensor;
 
-/// negative + scale * (positive - negative) of the halves of `prediction` [2B, ...]: classifier-free guidance.
+/// negative + scale * (positive - negative) of the halves of `prediction` [2B, ...]: classifier-free
+/// guidance.
 Tensor guide(const Tensor& prediction, double scale);
 /// x + factor * y, an explicit step of a scheduler.
 Tensor step_along(const Tensor& x, const Tensor& y, double factor);

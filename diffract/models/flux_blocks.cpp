@@ -151,8 +151,8 @@ FluxSingleTransformerBlock::FluxSingleTransformerBlock(const WeightScope& w, con
 Tensor FluxSingleTransformerBlock::beside_mlp(const Tensor& attended, const Tensor& normed) const {
   if (!attended.is_cuda()) return at::cat({attended, proj_mlp_(normed, {.gelu = true})}, 2);
   const int64_t width = attended.size(2);
-  Tensor both = at::empty({attended.size(0), attended.size(1), (1 + kFeedForwardFactor) * width},
-                          attended.options());
+  Tensor both =
+      at::empty({attended.size(0), attended.size(1), (1 + kFeedForwardFactor) * width}, attended.options());
   proj_mlp_(normed, {.gelu = !proj_out_.is_float8(), .out = both.slice(2, width)});
   kernels::copy_into(both.slice(2, 0, width), attended);
   return both;

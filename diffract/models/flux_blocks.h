@@ -40,7 +40,8 @@ class AdaLayerNormContinuous {
   AdaLayerNorm norm_;
 };
 
-/// Queries, keys and values [B, L, heads, d], queries and keys normalised a head and turned by their position.
+/// Queries, keys and values [B, L, heads, d], queries and keys normalised a head and turned by their
+/// position.
 struct FluxQkv {
   Tensor query, key, value;
 };
@@ -52,8 +53,8 @@ class FluxQkvProjection {
     const char *q, *k, *v, *norm_q, *norm_k;
   };
   FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& config, const Names& names);
-  /// Of `x` [B, L, D] at the positions of `rope` [L, d / 2, 2]. On a GPU they are parts of one tensor [B, L, 3
-  /// D], `out` where it is defined.
+  /// Of `x` [B, L, D] at the positions of `rope` [L, d / 2, 2]. On a GPU they are parts of one tensor [B, L,
+  /// 3 D], `out` where it is defined.
   FluxQkv operator()(const Tensor& x, const Tensor& rope, const Tensor& out = {}) const;
   /// The three parts of a tensor [B, L, 3 D] as [B, L, heads, d].
   FluxQkv parts(const Tensor& qkv) const;

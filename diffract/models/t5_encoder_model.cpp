@@ -85,7 +85,8 @@ Tensor T5Block::attention(const Tensor& normed, const Tensor& position_bias, con
 Tensor T5Block::feed_forward(const Tensor& normed, const Tensor& residual) const {
   if (wi_) return wo_(nn::activate(activation_, (*wi_)(normed)), {.residual = residual});
   if (gated_wi_->is_fused() && activation_ == nn::Activation::gelu_new)
-    return wo_(kernels::gated_gelu(gated_wi_->joined(normed), kernels::GatedGelu::t5), {.residual = residual});
+    return wo_(kernels::gated_gelu(gated_wi_->joined(normed), kernels::GatedGelu::t5),
+               {.residual = residual});
   auto wi = (*gated_wi_)(normed);
   return wo_(nn::activate(activation_, std::move(wi[0])).mul_(wi[1]), {.residual = residual});
 }

@@ -46,7 +46,7 @@ class T5Block {
   nn::LinearGroup qkv_;
   nn::Linear o_;
   std::optional<nn::LinearGroup> gated_wi_;
-  std::optional<nn::Linear> wi_;           // not gated
+  std::optional<nn::Linear> wi_;  // not gated
   nn::Linear wo_;
   nn::AttentionShape shape_;
   nn::Activation activation_;

@@ -37,8 +37,8 @@ void UNet2DConditionModel::check(const Tensor& sample, const Tensor& text) const
 
 Tensor UNet2DConditionModel::time_embedding(const Tensor& timesteps) const {
   const Tensor sinusoid = nn::sinusoidal_embedding(timesteps, {.width = config_.block_out_channels.front(),
-                                                           .flip_sin_to_cos = config_.flip_sin_to_cos,
-                                                           .frequency_shift = config_.freq_shift});
+                                                               .flip_sin_to_cos = config_.flip_sin_to_cos,
+                                                               .frequency_shift = config_.freq_shift});
   return nn::activate(config_.act_fn, time_embedding_(sinusoid.to(arithmetic_)));
 }
 
@@ -46,7 +46,8 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, c
   return (*this)(sample, at::full({sample.size(0)}, timestep, sample.options().dtype(at::kFloat)), text);
 }
 
-Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text) const {
+Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& timesteps,
+                                        const Tensor& text) const {
   check(sample, text);
   const UNetConditioning cond{.temb = time_embedding(timesteps), .text = text.to(arithmetic_)};
   Tensor x = sample.to(arithmetic_);

@@ -24,7 +24,7 @@ class LinearGroup {
  private:
   std::vector<Tensor> split(const Tensor& all, size_t begin, size_t end) const;
 
-  std::vector<Linear> layers_;  // empty where they are fused
+  std::vector<Linear> layers_;   // empty where they are fused
   std::optional<Linear> fused_;  // [sum of the outs, in]
   std::vector<int64_t> begins_;  // of each layer's outs, and their sum
 };

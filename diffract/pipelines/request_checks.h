@@ -30,7 +30,8 @@ at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::
                        int64_t length);
 
 /// Looks for values that are infinite or not numbers, which no sound model gives. On the CPU step() throws
-/// CheckpointError at once; on an accelerator, which a look would make wait, finish() does after the last step.
+/// CheckpointError at once; on an accelerator, which a look would make wait, finish() does after the last
+/// step.
 class FiniteCheck {
  public:
   void step(const at::Tensor& latents, size_t step);

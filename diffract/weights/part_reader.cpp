@@ -106,6 +106,7 @@ std::span<const std::byte> PartReader::fetch(const PartTensor& tensor, uint64_t 
   const at::Tensor& view = tensor.stored.view;
   const std::span<const std::byte> mapped{static_cast<const std::byte*>(view.const_data_ptr()) + begin,
                                           end - begin};
+  if (!tensor.stored.file) return mapped;  // made in memory (Checkpoint::made)
   return file_of(tensor).read(tensor.stored.offset + begin, tensor.stored.offset + end, mapped, buffer);
 }
 

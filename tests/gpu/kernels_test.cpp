@@ -27,9 +27,7 @@ double error(const Tensor& found, const Tensor& wanted) {
 }
 
 // One rounding of the result, and the sums' own in float32.
-double bound(at::ScalarType type) {
-  return type == at::kFloat ? 2e-6 : type == at::kHalf ? 1e-3 : 8e-3;
-}
+double bound(at::ScalarType type) { return type == at::kFloat ? 2e-6 : type == at::kHalf ? 1e-3 : 8e-3; }
 
 Tensor wide(const Tensor& x) { return x.defined() ? x.to(at::kDouble) : x; }
 
@@ -43,9 +41,9 @@ TEST_F(Kernels, GroupNorm) {
     int64_t batch, channels, height, width, groups;
   };
   for (const auto type : kTypes)
-    for (const Shape& s : {Shape{2, 320, 64, 64, 32}, Shape{1, 128, 256, 256, 32}, Shape{2, 2560, 8, 8, 32},
-                           Shape{1, 6, 5, 7, 3}, Shape{3, 36, 1, 1, 4}, Shape{1, 513, 9, 3, 27},
-                           Shape{2, 64, 33, 31, 32}})
+    for (const Shape& s :
+         {Shape{2, 320, 64, 64, 32}, Shape{1, 128, 256, 256, 32}, Shape{2, 2560, 8, 8, 32},
+          Shape{1, 6, 5, 7, 3}, Shape{3, 36, 1, 1, 4}, Shape{1, 513, 9, 3, 27}, Shape{2, 64, 33, 31, 32}})
       for (const bool silu : {false, true})
         for (const bool with_addend : {false, true}) {
           const Tensor x = (random({s.batch, s.channels, s.height, s.width}, type) + 3)
@@ -67,18 +65,26 @@ TEST_F(Kernels, ResidualNorm) {
         for (const bool rms : {false, true}) {
           const Tensor x = random({batch, 37, width}, type), y = random({batch, 37, width}, type);
           const auto vectors = random({batch, 3 * width}, type).unsqueeze(1).chunk(3, 2);
-          const ResidualNorm affine{.rms = rms, .eps = 1e-5, .weight = random({width}, type),
+          const ResidualNorm affine{.rms = rms,
+                                    .eps = 1e-5,
+                                    .weight = random({width}, type),
                                     .bias = rms ? Tensor() : random({width}, type)};
           const ResidualNorm modulated{.rms = rms, .eps = 1e-6, .scale = vectors[0], .shift = vectors[1]};
           for (const ResidualNorm& n : {affine, modulated}) {
-            const ResidualNorm exact{.rms = n.rms, .eps = n.eps, .weight = wide(n.weight), .bias = wide(n.bias),
-                                     .scale = wide(n.scale), .shift = wide(n.shift)};
+            const ResidualNorm exact{.rms = n.rms,
+                                     .eps = n.eps,
+                                     .weight = wide(n.weight),
+                                     .bias = wide(n.bias),
+                                     .scale = wide(n.scale),
+                                     .shift = wide(n.shift)};
             const Tensor alone = residual_norm(x, {}, {}, n).norm;
-            EXPECT_LT(error(alone, plain::residual_norm(wide(x), {}, {}, exact).norm), 4 * bound(type)) << width;
+            EXPECT_LT(error(alone, plain::residual_norm(wide(x), {}, {}, exact).norm), 4 * bound(type))
+                << width;
             const auto found = residual_norm(x, y, vectors[2], n);
             const auto sum = plain::gated_residual(wide(x), wide(y), wide(vectors[2]));
             EXPECT_LT(error(found.sum, sum), bound(type)) << width;
-            EXPECT_LT(error(found.norm, plain::residual_norm(wide(found.sum), {}, {}, exact).norm), 4 * bound(type))
+            EXPECT_LT(error(found.norm, plain::residual_norm(wide(found.sum), {}, {}, exact).norm),
+                      4 * bound(type))
                 << width;
           }
           EXPECT_LT(error(gated_residual(x, y, {}), wide(x) + wide(y)), bound(type));
@@ -96,9 +102,10 @@ TEST_F(Kernels, NormRotary) {
         const Tensor before = qkv.clone();
         const Tensor x = wide(part);
         const Tensor normed = x / (x.square().mean(3, true) + 1e-6).sqrt() * wide(weight);
-        const Tensor wanted = at::view_as_real(at::view_as_complex(normed.unflatten(3, {-1, 2}).contiguous()) *
-                                               at::view_as_complex(wide(rope)).unsqueeze(1))
-                                  .flatten(3);
+        const Tensor wanted =
+            at::view_as_real(at::view_as_complex(normed.unflatten(3, {-1, 2}).contiguous()) *
+                             at::view_as_complex(wide(rope)).unsqueeze(1))
+                .flatten(3);
         const Tensor found = norm_rotary(part, weight, 1e-6, rope);
         EXPECT_LT(error(found, wanted), 2 * bound(type)) << width;
         EXPECT_TRUE(qkv.narrow(2, 0, heads * width).equal(before.narrow(2, 0, heads * width)));
@@ -123,7 +130,8 @@ TEST_F(Kernels, BiasResidual) {
       const Tensor residual = random({2, channels, 9, 7}, type), bias = random({channels}, type);
       const Tensor wanted = plain::bias_residual(wide(x), wide(bias), wide(residual));
       EXPECT_LT(error(bias_residual(x.clone(), bias, residual), wanted), bound(type)) << channels;
-      EXPECT_LT(error(bias_residual(x.clone(), bias, {}), wide(x) + wide(bias).view({1, -1, 1, 1})), bound(type));
+      EXPECT_LT(error(bias_residual(x.clone(), bias, {}), wide(x) + wide(bias).view({1, -1, 1, 1})),
+                bound(type));
     }
 }
 
@@ -142,7 +150,8 @@ TEST_F(Kernels, Linear) {
           return plain::linear(wide(x), wide(weight), wide(bias), end);
         };
         EXPECT_LT(error(linear(x, weight, bias), exact({})), 2 * bound(type)) << s.in;
-        EXPECT_LT(error(linear(x, weight, bias, {.gelu = true}), exact({.gelu = true})), 2 * bound(type)) << s.in;
+        EXPECT_LT(error(linear(x, weight, bias, {.gelu = true}), exact({.gelu = true})), 2 * bound(type))
+            << s.in;
         EXPECT_LT(error(linear(x, weight, bias, {.residual = residual}), exact({.residual = wide(residual)})),
                   2 * bound(type))
             << s.in;
@@ -166,7 +175,9 @@ TEST_F(Kernels, LinearFloat8) {
     const auto narrow = to_float8(weight);
     const Tensor found = linear_float8(x, narrow, bias, {}, gelu_from);
     // The same roundings on another way, but for the sums' order in the matrix units' narrower accumulator.
-    EXPECT_LT(error(found, plain::linear_float8(x.to(at::kFloat), narrow, bias.to(at::kFloat), {}, gelu_from)), 2e-2);
+    EXPECT_LT(
+        error(found, plain::linear_float8(x.to(at::kFloat), narrow, bias.to(at::kFloat), {}, gelu_from)),
+        2e-2);
     const Tensor room = at::full({2, 77, 3072}, 7.0, on_gpu(at::kBFloat16));
     linear_float8(x, narrow, bias, {.out = room.narrow(2, 1024, 1024)}, gelu_from);
     EXPECT_TRUE(room.narrow(2, 1024, 1024).equal(found));
@@ -177,7 +188,8 @@ TEST_F(Kernels, LinearFloat8) {
 TEST_F(Kernels, StepMath) {
   const Tensor prediction = random({4, 4, 9, 7}, at::kFloat), x = random({2, 4, 9, 7}, at::kFloat);
   EXPECT_LT(error(guide(prediction, 7.5), plain::guide(wide(prediction), 7.5)), 1e-6);
-  EXPECT_LT(error(step_along(x, prediction.slice(0, 0, 2), -0.37), wide(x) - 0.37 * wide(prediction.slice(0, 0, 2))),
+  EXPECT_LT(error(step_along(x, prediction.slice(0, 0, 2), -0.37),
+                  wide(x) - 0.37 * wide(prediction.slice(0, 0, 2))),
             1e-6);
 }
 

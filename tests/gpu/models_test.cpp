@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 template <typename Model, typename Config>
 struct Pair {
   Pair(const fs::path& folder, at::ScalarType dtype) {
-    const std::string variant = fs::exists(folder / "config.json") && folder.string().find("fp16") != std::string::npos ? "fp16" : "";
+    const std::string variant =
+        fs::exists(folder / "config.json") && folder.string().find("fp16") != std::string::npos ? "fp16" : "";
     const auto checkpoint = weights::Checkpoint::open(io::find_weight_files(folder, variant));
     const auto config = Config::from_json(pipelines::load_config(folder));
     cpu = std::make_unique<Model>(config, weights::WeightScope(checkpoint, {}));
@@ -28,7 +29,9 @@ struct Pair {
           return checkpoint->tensor(name, shape).to(at::kCUDA, dtype);
         },
         [=](const std::string& name) { return checkpoint->has(name); });
-    gpu = std::make_unique<Model>(config, weights::WeightScope(on_gpu, {.storage = dtype, .arithmetic = dtype}, at::Device(at::kCUDA, 0)));
+    gpu = std::make_unique<Model>(
+        config,
+        weights::WeightScope(on_gpu, {.storage = dtype, .arithmetic = dtype}, at::Device(at::kCUDA, 0)));
   }
   std::unique_ptr<Model> cpu, gpu;
 };
@@ -36,7 +39,8 @@ struct Pair {
 std::vector<fs::path> checkpoints(const char* with_component) {
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(fs::path(DIFFRACT_TEST_DATA) / "reference/checkpoints"))
-    if (fs::exists(entry.path() / with_component / "config.json")) found.push_back(entry.path() / with_component);
+    if (fs::exists(entry.path() / with_component / "config.json"))
+      found.push_back(entry.path() / with_component);
   return found;
 }
 
@@ -83,7 +87,8 @@ TEST_F(GpuModels, ClipText) {
       const Pair<CLIPTextModel, CLIPTextConfig> text(folder, kind.dtype);
       const Tensor ids = at::randint(0, text.cpu->config().vocab_size, {2, 17}, at::kLong);
       const auto wanted = (*text.cpu)(ids);
-      EXPECT_LT(relative_error((*text.gpu)(ids.cuda()).last_hidden_state.cpu().to(at::kFloat), wanted.last_hidden_state),
+      EXPECT_LT(relative_error((*text.gpu)(ids.cuda()).last_hidden_state.cpu().to(at::kFloat),
+                               wanted.last_hidden_state),
                 kind.tolerance)
           << folder;
     }
@@ -94,7 +99,9 @@ TEST_F(GpuModels, T5) {
     for (const Kind& kind : kKinds) {
       const Pair<T5EncoderModel, T5Config> text(folder, kind.dtype);
       const Tensor ids = at::randint(0, text.cpu->config().vocab_size, {2, 21}, at::kLong);
-      EXPECT_LT(relative_error((*text.gpu)(ids.cuda()).cpu().to(at::kFloat), (*text.cpu)(ids)), kind.tolerance) << folder;
+      EXPECT_LT(relative_error((*text.gpu)(ids.cuda()).cpu().to(at::kFloat), (*text.cpu)(ids)),
+                kind.tolerance)
+          << folder;
     }
 }
 

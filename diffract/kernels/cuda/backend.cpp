@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "diffract/core/error.h"
 #include "diffract/kernels/cuda/bindings.h"
@@ -24,7 +25,9 @@ using tensor::DeviceEventPtr;
 class Event final : public DeviceEvent {
  public:
   explicit Event(const c10::cuda::CUDAStream& stream) { event_.record(stream); }
-  void compute_waits() const override { event_.block(c10::cuda::getCurrentCUDAStream(event_.device_index())); }
+  void compute_waits() const override {
+    event_.block(c10::cuda::getCurrentCUDAStream(event_.device_index()));
+  }
   void synchronize() const override { event_.synchronize(); }
   void stall(const c10::cuda::CUDAStream& stream) const { event_.block(stream); }
 
@@ -35,12 +38,13 @@ class Event final : public DeviceEvent {
 class Copies final : public CopyStream {
  public:
   explicit Copies(int device)
-      : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, static_cast<c10::DeviceIndex>(device))) {}
+      : stream_(
+            c10::cuda::getStreamFromPool(/*isHighPriority=*/true, static_cast<c10::DeviceIndex>(device))) {}
 
   void copy(const at::Tensor& to, const at::Tensor& from) override {
     const c10::cuda::CUDAGuard device(stream_.device());
-    C10_CUDA_CHECK(cudaMemcpyAsync(to.data_ptr(), from.const_data_ptr(), from.nbytes(), cudaMemcpyHostToDevice,
-                                   stream_));
+    C10_CUDA_CHECK(cudaMemcpyAsync(to.data_ptr(), from.const_data_ptr(), from.nbytes(),
+                                   cudaMemcpyHostToDevice, stream_));
   }
   void wait(const DeviceEvent& event) override { dynamic_cast<const Event&>(event).stall(stream_); }
   DeviceEventPtr record() override { return std::make_shared<Event>(stream_); }
@@ -86,7 +90,9 @@ class CudaBackend final : public tensor::DeviceBackend, public CudaKernelsProvid
   at::Tensor pinned_memory(int64_t bytes) override {
     return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(true));
   }
-  std::unique_ptr<CopyStream> make_copy_stream(int device) override { return std::make_unique<Copies>(device); }
+  std::unique_ptr<CopyStream> make_copy_stream(int device) override {
+    return std::make_unique<Copies>(device);
+  }
   DeviceEventPtr record_compute(int device) override {
     return std::make_shared<Event>(c10::cuda::getCurrentCUDAStream(index(device)));
   }
@@ -128,9 +134,10 @@ tensor::BackendEntry entry() {
   why = why_unusable(devices);
   if (!why.empty()) return {tensor::kBackendInterface, nullptr, why.c_str()};
   // float32 means float32; convolutions choose their algorithm by measurement, once a shape.
+  const char* tune = std::getenv("DIFFRACT_CUDA_TUNE");
   at::globalContext().setAllowTF32CuBLAS(false);
   at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setBenchmarkCuDNN(true);
+  at::globalContext().setBenchmarkCuDNN(!tune || tune[0] != '0');
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   static CudaBackend backend(devices);
   return {tensor::kBackendInterface, &backend, nullptr};

@@ -23,8 +23,7 @@ bool has_kernels_for(const Tensor& x) {
 }
 
 void check_launch(cudaError_t result, const char* kernel) {
-  if (result != cudaSuccess)
-    throw InternalError("CUDA kernel {}: {}", kernel, cudaGetErrorString(result));
+  if (result != cudaSuccess) throw InternalError("CUDA kernel {}: {}", kernel, cudaGetErrorString(result));
 }
 
 namespace {
@@ -47,9 +46,9 @@ Tensor dense(const Tensor& x) {
 constexpr int64_t kUneven = -1;
 // Vectors [B, 1, D] that may be slices of one tensor: the stride from batch to batch.
 int64_t vector_stride(const Tensor& vectors, const Tensor& x) {
-  const bool fits = x.dim() == 3 && vectors.dim() == 3 && vectors.size(0) == x.size(0) && vectors.size(1) == 1 &&
-                    vectors.size(2) == x.size(2) && vectors.stride(2) == 1 && is_aligned(vectors) &&
-                    vectors.scalar_type() == x.scalar_type();
+  const bool fits = x.dim() == 3 && vectors.dim() == 3 && vectors.size(0) == x.size(0) &&
+                    vectors.size(1) == 1 && vectors.size(2) == x.size(2) && vectors.stride(2) == 1 &&
+                    is_aligned(vectors) && vectors.scalar_type() == x.scalar_type();
   if (!fits) return kUneven;
   return vectors.size(0) == 1 ? 0 : vectors.stride(0);
 }
@@ -62,8 +61,8 @@ Tensor group_norm(const Tensor& x, const GroupNorm& norm, const Tensor& addend) 
   Tensor in = x.contiguous(at::MemoryFormat::ChannelsLast);
   if (!is_aligned(in)) in = in.clone(at::MemoryFormat::ChannelsLast);
   Tensor out = at::empty_like(in, at::MemoryFormat::ChannelsLast);
-  const Tensor added = addend.defined() ? addend.to(x.scalar_type()).expand({x.size(0), x.size(1)}).contiguous()
-                                        : Tensor();
+  const Tensor added =
+      addend.defined() ? addend.to(x.scalar_type()).expand({x.size(0), x.size(1)}).contiguous() : Tensor();
   GroupNormLaunch launch{.type = element_type(x),
                          .x = data(in),
                          .addend = data(added),
@@ -129,7 +128,8 @@ ResidualNormResult residual_norm_or_sum(const Tensor& x, const Tensor& y, const 
   return result;
 }
 
-ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate, const ResidualNorm& norm) {
+ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
+                                 const ResidualNorm& norm) {
   return residual_norm_or_sum(x, y, gate, &norm);
 }
 
@@ -138,9 +138,10 @@ Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate) {
 }
 
 Tensor norm_rotary(const Tensor& x, const Tensor& weight, double eps, const Tensor& rope) {
-  const bool fits = has_kernels_for(x) && x.dim() == 4 && x.size(3) % 2 == 0 && x.size(3) <= kMostRotaryWidth &&
-                    x.stride(3) == 1 && x.stride(2) == x.size(3) && x.stride(1) % 2 == 0 &&
-                    x.stride(0) % 2 == 0 && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 8 == 0 &&
+  const bool fits = has_kernels_for(x) && x.dim() == 4 && x.size(3) % 2 == 0 &&
+                    x.size(3) <= kMostRotaryWidth && x.stride(3) == 1 && x.stride(2) == x.size(3) &&
+                    x.stride(1) % 2 == 0 && x.stride(0) % 2 == 0 &&
+                    reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 8 == 0 &&
                     weight.scalar_type() == x.scalar_type() && rope.is_contiguous();
   if (!fits) return plain::norm_rotary(x, weight, eps, rope);
   const c10::cuda::CUDAGuard device(x.device());
@@ -198,7 +199,8 @@ void copy_into(const Tensor& to, const Tensor& from) {
   const int64_t bytes = from.size(-1) * from.element_size();
   const bool fits = from.dim() == 3 && from.sizes() == to.sizes() && from.scalar_type() == to.scalar_type() &&
                     from.is_contiguous() && to.stride(2) == 1 && to.stride(0) == to.size(1) * to.stride(1) &&
-                    bytes % 16 == 0 && to.stride(1) * to.element_size() % 16 == 0 && is_aligned(from) && is_aligned(to);
+                    bytes % 16 == 0 && to.stride(1) * to.element_size() % 16 == 0 && is_aligned(from) &&
+                    is_aligned(to);
   if (!fits) {
     to.copy_(from);
     return;

@@ -62,7 +62,9 @@ std::vector<std::pair<std::string, std::string>> describe(int device) {
   const at::Tensor here = at::empty({bytes}, options.dtype(at::kByte)), there = at::empty_like(here);
   const double up = seconds_of([&] { here.copy_(host, /*non_blocking=*/true); });
   const double across = seconds_of([&] { there.copy_(here); });
-  const auto rate = [&](double seconds, double times) { return times * static_cast<double>(bytes) / 1e9 / seconds; };
+  const auto rate = [&](double seconds, double times) {
+    return times * static_cast<double>(bytes) / 1e9 / seconds;
+  };
   return {{"name", properties->name},
           {"compute capability", fmt::format("{}.{}", properties->major, properties->minor)},
           {"multiprocessors", std::to_string(properties->multiProcessorCount)},

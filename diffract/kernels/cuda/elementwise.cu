@@ -53,8 +53,9 @@ __global__ void __launch_bounds__(kThreads) bias_residual_kernel(BiasResidualLau
   }
 }
 
-__global__ void __launch_bounds__(kThreads) copy_rows_kernel(const char* from, int64_t from_stride, char* to,
-                                                             int64_t to_stride, int64_t packs, int64_t items) {
+__global__ void __launch_bounds__(kThreads)
+    copy_rows_kernel(const char* from, int64_t from_stride, char* to, int64_t to_stride, int64_t packs,
+                     int64_t items) {
   for (int64_t item = blockIdx.x * kThreads + threadIdx.x; item < items; item += gridDim.x * kThreads) {
     const int64_t row = item / packs, pack = item % packs;
     store<char, 16>(to + row * to_stride + pack * 16, load<char, 16>(from + row * from_stride + pack * 16));
@@ -100,8 +101,8 @@ cudaError_t bias_residual(const BiasResidualLaunch& l, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
-cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes, int64_t rows,
-                      cudaStream_t stream) {
+cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes,
+                      int64_t rows, cudaStream_t stream) {
   const int64_t packs = bytes / 16;
   copy_rows_kernel<<<blocks_for(rows * packs), kThreads, 0, stream>>>(
       static_cast<const char*>(from), from_stride, static_cast<char*>(to), to_stride, packs, rows * packs);

@@ -113,8 +113,8 @@ struct Moments {
 };
 
 // Of a group over all chunks, by eight threads.
-__device__ Moments joined(const float* partials, const GroupNormLaunch& l, const Chunks& chunks, int64_t batch,
-                          int group, int member) {
+__device__ Moments joined(const float* partials, const GroupNormLaunch& l, const Chunks& chunks,
+                          int64_t batch, int group, int member) {
   const int64_t group_channels = l.channels / l.groups;
   const auto all = static_cast<float>(l.pixels * group_channels);
   const auto partial_of = [&](int64_t chunk) {
@@ -138,7 +138,8 @@ __device__ Moments joined(const float* partials, const GroupNormLaunch& l, const
 }
 
 // Many chunks to one.
-__global__ void __launch_bounds__(kGroupThreads * 32) join_kernel(GroupNormLaunch l, Chunks chunks, float* out) {
+__global__ void __launch_bounds__(kGroupThreads * 32)
+    join_kernel(GroupNormLaunch l, Chunks chunks, float* out) {
   const int group = static_cast<int>(blockIdx.x * 32 + threadIdx.x / kGroupThreads);
   const bool is_one = group < l.groups;
   const Moments all = joined(l.partials, l, chunks, blockIdx.y, is_one ? group : 0,
@@ -150,7 +151,8 @@ __global__ void __launch_bounds__(kGroupThreads * 32) join_kernel(GroupNormLaunc
 
 // shared: 2 * groups floats (mean, deviation's reciprocal)
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads) apply_kernel(GroupNormLaunch l, Chunks chunks, const float* partials) {
+__global__ void __launch_bounds__(kThreads)
+    apply_kernel(GroupNormLaunch l, Chunks chunks, const float* partials) {
   extern __shared__ float groups[];
   const int64_t batch = blockIdx.y;
   const auto elements = static_cast<float>(l.pixels * (l.channels / l.groups));
@@ -205,12 +207,14 @@ cudaError_t run(const GroupNormLaunch& l, cudaStream_t stream) {
   Chunks chunks = chunks_of(l);
   const Lanes lanes(static_cast<int>(l.channels / N));
   const auto batch = static_cast<unsigned>(l.batch);
-  moments_kernel<T, N><<<dim3(static_cast<unsigned>(chunks.count), batch), kThreads,
-                         static_cast<size_t>(2 * lanes.pixels * l.channels) * sizeof(float), stream>>>(l, chunks);
+  moments_kernel<T, N>
+      <<<dim3(static_cast<unsigned>(chunks.count), batch), kThreads,
+         static_cast<size_t>(2 * lanes.pixels * l.channels) * sizeof(float), stream>>>(l, chunks);
   const float* partials = l.partials;
   if (chunks.count > kFewChunks) {
     float* joined = l.partials + 2 * l.batch * chunks.count * l.groups;
-    join_kernel<<<dim3(static_cast<unsigned>((l.groups + 31) / 32), batch), 32 * kGroupThreads, 0, stream>>>(l, chunks, joined);
+    join_kernel<<<dim3(static_cast<unsigned>((l.groups + 31) / 32), batch), 32 * kGroupThreads, 0, stream>>>(
+        l, chunks, joined);
     partials = joined;
     chunks = {.count = 1, .pixels = l.pixels};
   }

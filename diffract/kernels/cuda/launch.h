@@ -14,7 +14,7 @@ enum class ElementType { float32, float16, bfloat16 };
 struct GroupNormLaunch {
   ElementType type;
   const void* x;
-  const void* addend;  // [batch, channels] or null: added to x first
+  const void* addend;         // [batch, channels] or null: added to x first
   const void *weight, *bias;  // [channels]
   void* out;
   float* partials;  // at least group_norm_scratch(...) floats
@@ -29,13 +29,13 @@ cudaError_t group_norm(const GroupNormLaunch& launch, cudaStream_t stream);
 struct ResidualNormLaunch {
   ElementType type;
   const void* x;
-  const void* y;     // null: sum = x
-  const void* gate;  // [rows / rows_a_batch, width], null: 1
-  int64_t vector_stride;  // elements between the batches of gate, scale and shift
+  const void* y;              // null: sum = x
+  const void* gate;           // [rows / rows_a_batch, width], null: 1
+  int64_t vector_stride;      // elements between the batches of gate, scale and shift
   const void *scale, *shift;  // null: none
   const void *weight, *bias;  // [width], null: none
-  void* sum;  // null: not wanted
-  void* out;  // null: no norm
+  void* sum;                  // null: not wanted
+  void* out;                  // null: no norm
   int64_t rows, rows_a_batch, width;
   float eps;
   bool rms;  // no mean taken off
@@ -79,8 +79,8 @@ struct BiasResidualLaunch {
 cudaError_t bias_residual(const BiasResidualLaunch& launch, cudaStream_t stream);
 
 /// Rows of `bytes` (a multiple of 16) from one stride (in bytes) to another.
-cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes, int64_t rows,
-                      cudaStream_t stream);
+cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes,
+                      int64_t rows, cudaStream_t stream);
 
 /// out = negative + scale * (positive - negative), float32.
 cudaError_t guide(const float* negative, const float* positive, float scale, float* out, int64_t elements,

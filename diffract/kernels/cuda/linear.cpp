@@ -15,8 +15,8 @@
 #include "diffract/core/error.h"
 #include "diffract/kernels/cuda/bindings.h"
 
-// Products by cublasLt. Its own guess at the fastest algorithm for a shape is often 10 % off, so the first few
-// that it offers are measured when a shape is met for the first time.
+// Products by cublasLt. Its own guess at the fastest algorithm for a shape is often 10 % off, so the first
+// few that it offers are measured when a shape is met for the first time.
 namespace diffract::kernels::cuda {
 namespace {
 
@@ -45,8 +45,8 @@ struct Shape {
 struct Layout {
   cublasLtMatrixLayout_t layout = nullptr;
   Layout(cudaDataType_t type, int64_t rows, int64_t columns, int64_t stride) {
-    check(cublasLtMatrixLayoutCreate(&layout, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns),
-                                     stride),
+    check(cublasLtMatrixLayoutCreate(&layout, type, static_cast<uint64_t>(rows),
+                                     static_cast<uint64_t>(columns), stride),
           "layout");
   }
   ~Layout() { cublasLtMatrixLayoutDestroy(layout); }
@@ -99,16 +99,17 @@ class Product {
     set_bias(call);
     cublasLtMatmulPreference_t preference = nullptr;
     check(cublasLtMatmulPreferenceCreate(&preference), "preference");
-    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
-                                         sizeof(kWorkspaceBytes));
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                         &kWorkspaceBytes, sizeof(kWorkspaceBytes));
     // Parts of a split product are added in float32, as they are in one piece.
     const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
                                          sizeof(reductions));
     std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
     int count = 0;
-    const auto status = cublasLtMatmulAlgoGetHeuristic(handle(), matmul_, weight_.layout, x_.layout, residual_.layout,
-                                                       out_.layout, preference, kCandidates, found.data(), &count);
+    const auto status =
+        cublasLtMatmulAlgoGetHeuristic(handle(), matmul_, weight_.layout, x_.layout, residual_.layout,
+                                       out_.layout, preference, kCandidates, found.data(), &count);
     cublasLtMatmulPreferenceDestroy(preference);
     std::vector<cublasLtMatmulAlgo_t> algorithms;
     if (status != CUBLAS_STATUS_SUCCESS) return algorithms;
@@ -118,7 +119,8 @@ class Product {
     return algorithms;
   }
 
-  cublasStatus_t run(const Call& call, const cublasLtMatmulAlgo_t& algorithm, void* workspace, cudaStream_t stream) {
+  cublasStatus_t run(const Call& call, const cublasLtMatmulAlgo_t& algorithm, void* workspace,
+                     cudaStream_t stream) {
     set_bias(call);
     const float one = 1.0f, beta = call.residual ? 1.0f : 0.0f;
     return cublasLtMatmul(handle(), matmul_, &one, call.weight, weight_.layout, call.x, x_.layout, &beta,
@@ -153,8 +155,8 @@ bool is_recording(cudaStream_t stream) {
   return cudaStreamIsCapturing(stream, &status) == cudaSuccess && status != cudaStreamCaptureStatusNone;
 }
 
-// The fastest of `offers`. Runs are measured back to back, as they come in a model: alone, a run has the GPU's
-// full clock, which it does not keep.
+// The fastest of `offers`. Runs are measured back to back, as they come in a model: alone, a run has the
+// GPU's full clock, which it does not keep.
 std::optional<cublasLtMatmulAlgo_t> fastest(Product& product, const Call& call,
                                             const std::vector<cublasLtMatmulAlgo_t>& offers, void* workspace,
                                             cudaStream_t stream, const std::function<void()>& by_aten) {
@@ -210,7 +212,8 @@ std::optional<cublasLtMatmulAlgo_t> algorithm_for(const Shape& shape, Product& p
   const auto found = known().algorithms.find(shape);
   if (found != known().algorithms.end()) return found->second;
   const auto offers = product.offers(call);
-  const std::optional<cublasLtMatmulAlgo_t> first = offers.empty() ? std::nullopt : std::optional(offers.front());
+  const std::optional<cublasLtMatmulAlgo_t> first =
+      offers.empty() ? std::nullopt : std::optional(offers.front());
   if (is_recording(stream)) return first;  // not to be measured now, nor to be kept
   const auto chosen = measures() && offers.size() > 1 && call.residual != call.out
                           ? fastest(product, call, offers, workspace, stream, by_aten)

@@ -15,8 +15,8 @@ __global__ void __launch_bounds__(32 * kWarps) norm_rotary_kernel(RotaryLaunch l
   const int64_t row = blockIdx.x, token = row % l.tokens, batch = row / l.tokens;
   T* x = static_cast<T*>(l.x) + batch * l.batch_stride + token * l.token_stride;
   const float* rope = l.rope + token * l.width;
-  for (int head = static_cast<int>(threadIdx.x) / Lanes; head - static_cast<int>(threadIdx.x) / Lanes < l.heads;
-       head += kHeadsAtOnce) {
+  for (int head = static_cast<int>(threadIdx.x) / Lanes;
+       head - static_cast<int>(threadIdx.x) / Lanes < l.heads; head += kHeadsAtOnce) {
     const bool is_one = head < l.heads;  // all lanes take part in the sums
     Pack<T, N> values[Packs];
     float squares = 0;
@@ -29,7 +29,8 @@ __global__ void __launch_bounds__(32 * kWarps) norm_rotary_kernel(RotaryLaunch l
       for (int i = 0; i < N; ++i) squares += to_float(values[p].at[i]) * to_float(values[p].at[i]);
     }
 #pragma unroll
-    for (int offset = Lanes / 2; offset > 0; offset /= 2) squares += __shfl_xor_sync(0xffffffffu, squares, offset);
+    for (int offset = Lanes / 2; offset > 0; offset /= 2)
+      squares += __shfl_xor_sync(0xffffffffu, squares, offset);
     const float scale = rsqrtf(squares / static_cast<float>(l.width) + l.eps);
 #pragma unroll
     for (int p = 0; p < Packs; ++p) {

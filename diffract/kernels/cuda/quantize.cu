@@ -31,7 +31,8 @@ __global__ void __launch_bounds__(kThreads) quantize_kernel(QuantizeLaunch l) {
     }
   }
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
+  for (int offset = 16; offset > 0; offset /= 2)
+    most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = most;
   __syncthreads();
 #pragma unroll

@@ -48,7 +48,8 @@ __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_k
         if (gate) {
           const auto g = load<T, N>(gate + pack * N);
 #pragma unroll
-          for (int i = 0; i < N; ++i) rounded.at[i] = from_float<T>(values[p][i] + to_float(g.at[i]) * to_float(b.at[i]));
+          for (int i = 0; i < N; ++i)
+            rounded.at[i] = from_float<T>(values[p][i] + to_float(g.at[i]) * to_float(b.at[i]));
         } else {
 #pragma unroll
           for (int i = 0; i < N; ++i) rounded.at[i] = from_float<T>(values[p][i] + to_float(b.at[i]));
@@ -97,7 +98,8 @@ __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_k
       const auto s = load<T, N>(static_cast<const T*>(l.scale) + vectors + pack * N);
       const auto t = load<T, N>(static_cast<const T*>(l.shift) + vectors + pack * N);
 #pragma unroll
-      for (int i = 0; i < N; ++i) values[p][i] = values[p][i] * (1.0f + to_float(s.at[i])) + to_float(t.at[i]);
+      for (int i = 0; i < N; ++i)
+        values[p][i] = values[p][i] * (1.0f + to_float(s.at[i])) + to_float(t.at[i]);
     }
     Pack<T, N> result;
 #pragma unroll
