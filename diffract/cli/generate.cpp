@@ -152,7 +152,7 @@ void generate(const GenerateOptions& options) {
   if (options.threads < 0 || options.threads > 4096)
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
   install_interrupt_handler();
-  const JobPlace place = join_job();
+  const JobPlace place = join_job([&](int world_size) { check_output_options(options, world_size); });
   set_threads(options, place);
   Generation(options, *place.board).run();
 }

@@ -44,6 +44,21 @@ void put(Json& json, const char* key, const std::optional<T>& value) {
 
 }  // namespace
 
+void check_output_options(const GenerateOptions& options, int world_size) {
+  const bool latents = options.latent() || !options.save_steps.empty();
+  if (options.resume && latents)
+    throw UsageError("--resume works with pictures; leave --output-type latent and --save-steps out");
+  if (world_size == 1) return;
+  if (!options.save_steps.empty())
+    throw UsageError("--save-steps works in one process; this job has {}", world_size);
+  const OutputPattern pattern(default_output(options));
+  if (options.latent() && pattern.file({}, 0) == pattern.file({}, 1))
+    throw UsageError(
+        "--output \"{}\": each of the {} processes writes its latents into a file of its own; put "
+        "{{rank}} into the name",
+        default_output(options), world_size);
+}
+
 GenerateOutput::GenerateOutput(const GenerateOptions& options,
                                const std::vector<pipelines::JobBatch>& batches, pipelines::JobBoard& board)
     : options_(options),
@@ -51,7 +66,6 @@ GenerateOutput::GenerateOutput(const GenerateOptions& options,
       board_(board),
       pattern_(default_output(options)),
       folder_(naming()) {
-  check_options();
   std::set<std::string> names;
   for (const auto& batch : batches)
     for (const auto& image : batch.images) {
@@ -66,20 +80,6 @@ GenerateOutput::GenerateOutput(const GenerateOptions& options,
         default_output(options));
   for (const std::string& name : names) prepare_folder(name);
   if (!options.save_steps.empty()) prepare_folder(options.save_steps);
-}
-
-void GenerateOutput::check_options() const {
-  const bool latents = options_.latent() || !options_.save_steps.empty();
-  if (options_.resume && latents)
-    throw UsageError("--resume works with pictures; leave --output-type latent and --save-steps out");
-  if (board_.world_size() == 1) return;
-  if (!options_.save_steps.empty())
-    throw UsageError("--save-steps works in one process; this job has {}", board_.world_size());
-  if (options_.latent() && pattern_.file({}, 0) == pattern_.file({}, 1))
-    throw UsageError(
-        "--output \"{}\": each of the {} processes writes its latents into a file of its own; put "
-        "{{rank}} into the name",
-        default_output(options_), board_.world_size());
 }
 
 pipelines::JobFolder::Naming GenerateOutput::naming() {

@@ -14,6 +14,9 @@ struct RunFigures {
   double load_seconds, run_seconds;
 };
 
+/// Throws UsageError where the options of the output contradict each other, or do not suit so many processes.
+void check_output_options(const GenerateOptions& options, int world_size);
+
 /// Where the pictures of `generate` go: files named by the pattern, each with its parameters inside, and
 /// their manifest, or one file of latents a process; the file of --save-steps; and the summary on stdout.
 class GenerateOutput {
@@ -41,7 +44,6 @@ class GenerateOutput {
   void print_summary(const pipelines::JobOutcome& outcome, const RunFigures& figures) const;
 
  private:
-  void check_options() const;
   pipelines::JobFolder::Naming naming();
   Json parameters(const pipelines::JobBatch& batch, const pipelines::JobImage& image) const;
   std::string file(const pipelines::JobImage& image) const { return pattern_.file(image, board_.rank()); }

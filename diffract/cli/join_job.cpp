@@ -15,9 +15,10 @@ std::string run_name(const distributed::Variables& variables, int restart_count)
 
 }  // namespace
 
-JobPlace join_job() {
+JobPlace join_job(const std::function<void(int world_size)>& check) {
   const auto variables = distributed::current_variables();
   const auto environment = distributed::detect_environment(variables);
+  check(environment.world_size);
   const bool goes_on = environment.restart_count > 0;
   JobPlace place{
       .board = {}, .local_rank = environment.local_rank, .local_world_size = environment.local_world_size};

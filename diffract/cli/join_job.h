@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "diffract/pipelines/job_board.h"
@@ -13,7 +14,8 @@ struct JobPlace {
 
 /// Reads the environment (torchrun's, MPI's, Slurm's, Kubernetes') and joins the job's store; rank 0 serves
 /// it unless the launcher does. Throws UsageError for a half-set environment, PeerError when the store is not
-/// there.
-JobPlace join_job();
+/// there. `check` is told the number of processes before this one meets the others, so that what is wrong
+/// with the options is said by each of them rather than by one, whose store the others then miss.
+JobPlace join_job(const std::function<void(int world_size)>& check);
 
 }  // namespace diffract::cli
