@@ -1,11 +1,13 @@
 #include "diffract/models/vae.h"
 
 #include "diffract/core/error.h"
+#include "diffract/tensor/host_memory.h"
 
 namespace diffract::models {
 namespace {
 
 constexpr double kNormEps = 1e-6;
+constexpr size_t kLargeMapBytes = size_t{64} << 20;
 
 ResnetShape resnet_shape(const AutoencoderKLConfig& c, int64_t in, int64_t out) {
   return {.in_channels = in,
@@ -139,7 +141,10 @@ Tensor VaeDecoder::operator()(const Tensor& latents) const {
   Tensor x = mid_block_(conv_in_(latents));
   for (const Level& level : up_blocks_) {
     for (const auto& resnet : level.resnets) x = resnet(x);
-    if (level.upsampler) x = (*level.upsampler)(x);
+    if (!level.upsampler) continue;
+    x = (*level.upsampler)(x);
+    // Kept blocks are of the smaller maps' sizes: of no use to the larger ones, whose memory is the peak.
+    if (x.nbytes() >= kLargeMapBytes) tensor::release_host_memory();
   }
   return conv_out_(conv_norm_out_(x, act_fn_));
 }

@@ -36,25 +36,32 @@ std::byte* data_of(const at::Tensor& bytes) { return static_cast<std::byte*>(byt
 class PartReader::File {
  public:
   explicit File(const io::SafetensorsFile& file)
-      : path_(file.path().string()), descriptor_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT)) {}
+      : path_(file.path().string()),
+        direct_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT)),
+        buffered_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {}
   ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+    if (direct_ >= 0) ::close(direct_);
+    if (buffered_ >= 0) ::close(buffered_);
   }
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
-  /// Bytes begin to end of the file, in `buffer` or where the page cache has them; `mapped` is the same range
-  /// in memory.
+  /// Bytes begin to end of the file, in `buffer`; `mapped` is the same range in memory, and what is given
+  /// where the file can no longer be opened. What the page cache has is read from there too, not from
+  /// `mapped`: a file that has become shorter is then an error and not a signal.
   std::span<const std::byte> read(uint64_t begin, uint64_t end, std::span<const std::byte> mapped,
                                   std::byte* buffer) const {
-    if (descriptor_ < 0 || is_cached(mapped)) return mapped;
+    int descriptor = direct_ < 0 || is_cached(mapped) ? buffered_ : direct_;
     const uint64_t first = begin / kPage * kPage, size = (end - first + kPage - 1) / kPage * kPage;
     uint64_t done = 0;
     while (first + done < end) {
-      const ssize_t got = ::pread(descriptor_, buffer + done, size - done, static_cast<off_t>(first + done));
+      if (descriptor < 0) return mapped;
+      const ssize_t got = ::pread(descriptor, buffer + done, size - done, static_cast<off_t>(first + done));
       if (got < 0 && errno == EINTR) continue;
-      // Some file systems open for it, but cannot read so.
-      if (got < 0 && errno == EINVAL) return mapped;
+      if (got < 0 && errno == EINVAL && descriptor == direct_) {
+        descriptor = buffered_;  // some file systems open for direct reads, but have none
+        continue;
+      }
       if (got < 0)
         throw IoError("{}: cannot be read at byte {}: {}", path_, first + done, std::strerror(errno));
       if (got == 0)
@@ -76,7 +83,7 @@ class PartReader::File {
   }
 
   std::string path_;
-  int descriptor_;  // negative where the file system has no direct reads
+  int direct_, buffered_;  // negative where the file cannot be opened so
 };
 
 PartReader::PartReader(at::Device device, tensor::DeviceBackend* backend)

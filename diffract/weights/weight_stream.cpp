@@ -181,9 +181,9 @@ WeightStream::Lease WeightStream::enter(size_t part) {
     held->failure = nullptr;
     wanted_.push_back(held);
   }
-  // What was read before it and has no user was guessed wrongly.
+  // What was read before it and has no user was guessed wrongly; what stays says nothing of the ring.
   for (const HeldPtr& other : held_) {
-    if (other == held) break;
+    if (held->is_kept || other == held) break;
     if (other->users == 0) other->is_over = true;
   }
   changed_.notify_all();

@@ -102,6 +102,20 @@ TEST_P(WeightStreamTest, ReadsTheNextPartWhileOneIsUsed) {
   EXPECT_GE(stream->statistics().bytes_read, stream->part(2).bytes + stream->part(3).bytes);
 }
 
+// With room for all of them, each part is read once, whether it stays or comes and goes.
+TEST_P(WeightStreamTest, KeepsWhatWasReadAheadWhenAPartThatStaysIsEntered) {
+  const auto stream = make(/*budget=*/26 << 20, /*keeps_parts=*/true);
+  uint64_t total = 0;
+  for (size_t i = 0; i < kParts; ++i) total += stream->part(i).bytes;
+  std::vector<WeightStream::Lease> leases;
+  leases.push_back(stream->enter(0));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (stream->statistics().bytes_read < total && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::yield();
+  for (size_t i = 1; i < kParts; ++i) leases.push_back(stream->enter(i));
+  EXPECT_EQ(stream->statistics().bytes_read, total);
+}
+
 TEST_P(WeightStreamTest, GivesItsMemoryBackAndTakesItAgain) {
   const int64_t blocks = sim::backend().live_blocks();
   const auto stream = make();
