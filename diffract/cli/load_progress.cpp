@@ -32,9 +32,10 @@ void LoadProgress::operator()(const pipelines::LoadReport& report) {
   if (is_last && !terminal && !is_shown_) return;
   shown_ = now;
   is_shown_ = true;
+  const uint64_t megabytes = report.bytes / kMegabyte;
   const std::string line =
       fmt::format("loading {}: {}", component_,
-                  progress_line({.done = static_cast<double>(report.bytes / kMegabyte),
+                  progress_line({.done = static_cast<double>(megabytes),
                                  .total = report.total_bytes / kMegabyte,
                                  .begun = 0,
                                  .unit = "MB",

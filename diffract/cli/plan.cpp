@@ -20,7 +20,6 @@ namespace {
 using pipelines::PipelineLayout;
 using placement::DeviceMap;
 using placement::MaxMemory;
-using placement::Strategy;
 
 struct PlanArguments {
   std::string model = pipelines::kDefaultModel, component, dtype, device_map = "auto";

@@ -153,7 +153,8 @@ SpawnedProgram program_for(const Position& here, const Turn& turn,
   Variables variables = here.variables;
   variables[kPathVariable] = here.path.empty() ? turn.text() : here.path + "/" + turn.text();
   SpawnedProgram program{.arguments = arguments, .environment = {}};
-  for (const auto& [name, value] : variables) program.environment.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables)
+    program.environment.push_back(fmt::format("{}={}", name, value));
   return program;
 }
 
