@@ -46,8 +46,9 @@ at::Device parse_device(std::string_view name) {
   }
   const DeviceBackend* backend = find_backend(kind);
   if (!backend)
-    throw UsageError("device \"{}\" cannot be used: {}. Use --device cpu{}", name, why_no_backend(kind),
-                     kind == "cuda" ? ", or install CUDA's libraries with make setup-cuda and build with make cuda" : "");
+    throw UsageError(
+        "device \"{}\" cannot be used: {}. Use --device cpu{}", name, why_no_backend(kind),
+        kind == "cuda" ? ", or install CUDA's libraries with make setup-cuda and build with make cuda" : "");
   if (index >= backend->device_count())
     throw UsageError("device \"{}\": there are {} {} devices, numbered from 0", name, backend->device_count(),
                      kind);

@@ -78,7 +78,8 @@ class PartReader::File {
     const uintptr_t first = address / kPage * kPage;
     const uint64_t size = address + mapped.size() - first;
     std::vector<unsigned char> pages((size + kPage - 1) / kPage);
-    if (::mincore(reinterpret_cast<void*>(first), size, pages.data()) != 0) return false;
+    void* begin = const_cast<std::byte*>(mapped.data()) - (address - first);
+    if (::mincore(begin, size, pages.data()) != 0) return false;
     return std::all_of(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; });
   }
 
