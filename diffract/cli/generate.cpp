@@ -19,8 +19,11 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-// The first Ctrl-C ends the job after the step that runs; the second ends the process at once.
+// From the first call on, the first Ctrl-C ends the job after the step that runs; the second ends the process
+// at once.
 void install_interrupt_handler() {
+  static bool installed = false;
+  if (std::exchange(installed, true)) return;
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = 1; };
   action.sa_flags = SA_RESETHAND;
@@ -126,6 +129,8 @@ class Generation {
   }
 
   Json run_batch(const pipelines::JobBatch& batch) {
+    // Only now: a process that waits for the others of its job to come is ended by a signal at once.
+    install_interrupt_handler();
     const auto observe = [&](const pipelines::StepReport& step) {
       log::debug("step {} of {}", step.index + 1, step.count);
       output_.record_step(step);
@@ -151,7 +156,6 @@ class Generation {
 void generate(const GenerateOptions& options) {
   if (options.threads < 0 || options.threads > 4096)
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
-  install_interrupt_handler();
   const JobPlace place = join_job([&](int world_size) { check_output_options(options, world_size); });
   set_threads(options, place);
   Generation(options, *place.board).run();

@@ -20,7 +20,11 @@ namespace fs = std::filesystem;
 
 std::string read_all(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
+  try {
+    return {std::istreambuf_iterator<char>(in), {}};
+  } catch (const std::ios_base::failure&) {  // of a process in /proc that has ended meanwhile
+    return {};
+  }
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
