@@ -66,14 +66,19 @@ FluxPipeline::Settings FluxPipeline::settle(const Request& request) const {
   check_texts(request);
   refuse_what_flux_has_not(request);
   const double true_cfg_scale = checked_number("true_cfg_scale", request.true_cfg_scale, 1.0, 0, 1000);
+  const bool has_negative = !request.negative_prompt.empty() || request.negative_prompt_embeds.defined();
+  warn_of_no_effect(true_cfg_scale <= 1 && has_text(request.negative_prompt), "negative_prompt",
+                    "true_cfg_scale is not above 1");
+  warn_of_no_effect(true_cfg_scale > 1 && !has_negative, "true_cfg_scale",
+                    "there is no negative_prompt (it may be empty)");
   return {.size = checked_size(request, defaults_.size, 2 * vae_scale_factor_),
           .num_inference_steps = checked_steps(request, defaults_),
           .max_sequence_length = checked_sequence_length(request.max_sequence_length.value_or(kMostT5Tokens)),
           .guidance_scale =
               checked_number("guidance_scale", request.guidance_scale, defaults_.guidance_scale, 0, 1000),
+          .guidance_is_given = request.guidance_scale.has_value(),
           .true_cfg_scale = true_cfg_scale,
-          .do_true_cfg = true_cfg_scale > 1 &&
-                         (!request.negative_prompt.empty() || request.negative_prompt_embeds.defined()),
+          .do_true_cfg = true_cfg_scale > 1 && has_negative,
           .seeds = image_seeds(request)};
 }
 
@@ -162,6 +167,8 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
       .guidance = config.guidance_embeds
                       ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale).to(device_)
                       : Tensor()};
+  warn_of_no_effect(settings.guidance_is_given && !config.guidance_embeds, "guidance_scale",
+                    "this model was made without guidance");
   const auto schedule = make_schedule(settings.num_inference_steps, rows * columns);
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
