@@ -2,17 +2,36 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <map>
+#include <mutex>
+
 #include "diffract/kernels/cuda/bindings.h"
 
 namespace diffract::kernels::cuda {
 namespace {
 
+// The stream that all recordings of a device are made on, one at a time: cuBLAS keeps a workspace of up to
+// 32 MiB for each stream that it has ever worked on.
+c10::cuda::CUDAStream recording_stream(c10::DeviceIndex device) {
+  static auto* const streams = new std::map<c10::DeviceIndex, c10::cuda::CUDAStream>;
+  const auto known = streams->find(device);
+  if (known != streams->end()) return known->second;
+  return streams->emplace(device, c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device))
+      .first->second;
+}
+
+std::mutex& recording() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 class Graph final : public RecordedGraph {
  public:
   Graph(c10::Device device, const std::function<void()>& work) : device_(device) {
+    const std::lock_guard alone(recording());
     const c10::cuda::CUDAGuard on_device(device_);
     const auto caller = c10::cuda::getCurrentCUDAStream();
-    const auto side = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index());
+    const auto side = recording_stream(device_.index());
     caller.synchronize();  // once a shape: what the recording reads must be there
     {
       const c10::cuda::CUDAStreamGuard on_side(side);
