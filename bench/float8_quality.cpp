@@ -97,7 +97,8 @@ void trained(const std::string& model) {
 
 // FLUX.1-dev's transformer with the same random weights each time.
 std::shared_ptr<const FluxTransformer2DModel> random_transformer(bool float8) {
-  at::globalContext().defaultGenerator(kGpu).set_current_seed(3);
+  at::Generator generator = at::globalContext().defaultGenerator(kGpu);
+  generator.set_current_seed(3);
   const auto make = [](const std::string& name, at::IntArrayRef shape) {
     Tensor values = at::randn(shape, at::TensorOptions(kGpu).dtype(at::kBFloat16)).mul_(0.02);
     if (shape.size() == 1 && name.ends_with("weight")) values.add_(1);  // of a norm

@@ -53,23 +53,29 @@ def kind_of_kernel(name):
 
 
 def gpu_events(chrome_events):
-    """A profiler's events as this program draws them; neighbours of a kind that touch are one box."""
-    found = []
-    for event in sorted((e for e in chrome_events if "dur" in e), key=lambda e: e["ts"]):
+    """A profiler's events as this program draws them: the host's calls in a lane, each kind of kernel in one. Neighbours
+    in a lane that half a pixel parts are one box, with the name of what took longest in it."""
+    timed = sorted((e for e in chrome_events if "dur" in e), key=lambda e: e["ts"])
+    calls = [e for e in timed if e.get("cat") in ("cuda_runtime", "cuda_driver", "kernel", "gpu_memcpy", "gpu_memset")]
+    gap = (max(e["ts"] + e["dur"] for e in calls) - calls[0]["ts"]) / WIDTH / 2
+    found, last_of = [], {}
+    for event in calls:
         name, kind = event["name"], event.get("cat")
         if kind in ("cuda_runtime", "cuda_driver"):
             waits = name.endswith(HOST_WAITS)
             new = {"cat": "host wait" if waits else "launch", "gpu lane": (0, "host")}
-        elif kind in ("kernel", "gpu_memcpy", "gpu_memset"):
-            new = {"cat": kind_of_kernel(name) if kind == "kernel" else "other kernel", "gpu lane": (1, "GPU")}
         else:
-            continue
-        new |= {"name": name[:60], "ts": event["ts"], "dur": event["dur"]}
-        last = next((e for e in reversed(found) if e["gpu lane"] == new["gpu lane"]), None)
-        if last and last["cat"] == new["cat"] and new["ts"] - (last["ts"] + last["dur"]) < 5:
+            kernel = kind_of_kernel(name) if kind == "kernel" else "other kernel"
+            new = {"cat": kernel, "gpu lane": (1 + list(KINDS).index(kernel), WORDS[kernel])}
+        new |= {"name": name[:60], "ts": event["ts"], "dur": event["dur"], "longest": event["dur"]}
+        last = last_of.get(new["gpu lane"])
+        if last and last["cat"] == new["cat"] and new["ts"] - (last["ts"] + last["dur"]) < gap:
             last["dur"] = max(last["dur"], new["ts"] + new["dur"] - last["ts"])
+            if new["longest"] > last["longest"]:
+                last |= {"longest": new["longest"], "name": new["name"]}
         else:
             found.append(new)
+            last_of[new["gpu lane"]] = new
     first = min(e["ts"] for e in found)
     return [e | {"ts": e["ts"] - first} for e in found]
 

@@ -21,7 +21,7 @@ namespace diffract::kernels {
 ///   2r  norm_rotary, linear
 ///   4r  group_norm, residual_norm
 ///   1e-6  guide, step_along (float32 only)
-///   2e-2  linear_float8, beside a plain form that rounds to float8 alike
+///   3e-2  linear_float8, beside a plain form that rounds to float8 alike
 /// A graph gives the bits that its work gives; copy_into copies.
 struct CudaKernels {
   Tensor (*group_norm)(const Tensor&, const GroupNorm&, const Tensor& addend);

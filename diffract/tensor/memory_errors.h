@@ -31,7 +31,8 @@ auto with_memory_errors(Call&& call) {
     if (says("can't allocate memory"))
       throw MemoryError("out of host memory: {}. {}", first_line(error), kAdvice);
     // A library of CUDA's that takes memory past libtorch's allocator: for kernels, graphs, handles.
-    if (says("out of memory") || says("_ALLOC_FAILED"))
+    // cuDNN's tries end with "unable to find an engine" when none of them got its workspace.
+    if (says("out of memory") || says("_ALLOC_FAILED") || says("unable to find an engine"))
       throw MemoryError("out of device memory: {}. {}", first_line(error), kAdvice);
     throw;
   }

@@ -21,11 +21,12 @@ class Nccl : public test::Gpu {
  protected:
   int gpus() const { return backend_ ? backend_->device_count() : 0; }
 
-  static std::vector<RunningProcess> start_all(std::vector<std::string> arguments, int size,
+  static std::vector<RunningProcess> start_all(const std::vector<std::string>& arguments, int size,
                                                const std::map<std::string, std::string>& more = {
                                                    {"DIFFRACT_TEST_BACKEND", "nccl"}}) {
-    arguments.insert(arguments.begin(), DIFFRACT_WORKER);
-    return test::start_ranks(arguments, size, free_port(), ".", more);
+    std::vector<std::string> command = {DIFFRACT_WORKER};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    return test::start_ranks(command, size, free_port(), ".", more);
   }
   // Ranks on all GPUs that have met; the last one does not come to the second collective.
   std::vector<RunningProcess> start_with_one_absent(const char* timeout_ms) const {

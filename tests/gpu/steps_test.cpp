@@ -31,7 +31,8 @@ Trace read_trace(const std::filesystem::path& file) {
     std::string name;
   };
   std::vector<Call> calls;
-  for (const Json& event : load_json(file)["traceEvents"]) {
+  const Json trace_file = load_json(file);
+  for (const Json& event : trace_file["traceEvents"]) {
     const std::string kind = event.value("cat", "");
     if (kind == "cuda_runtime" || kind == "cuda_driver")
       calls.push_back({event["ts"].get<double>(), event["name"].get<std::string>()});

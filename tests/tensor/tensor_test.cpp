@@ -53,6 +53,9 @@ TEST(MemoryErrors, AreWhatLibtorchAndCudaSayInTheirWays) {
   EXPECT_TRUE(error([] { TORCH_CHECK(false, "CUDA error: out of memory"); }).starts_with(device));
   EXPECT_TRUE(
       error([] { TORCH_CHECK(false, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"); }).starts_with(device));
+  EXPECT_TRUE(error([] {
+                TORCH_CHECK(false, "FIND was unable to find an engine to execute this");
+              }).starts_with(device));
   EXPECT_THROW(with_memory_errors([] { TORCH_CHECK(false, "another"); }), c10::Error);
 }
 
