@@ -36,35 +36,46 @@ class Graph final : public RecordedGraph {
     {
       const c10::cuda::CUDAStreamGuard on_side(side);
       // Other threads may use the GPU meanwhile.
-      graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+      begin();
       try {
         work();
       } catch (...) {
         end_quietly();
         throw;
       }
-      graph_.capture_end();
+      graph_->capture_end();
     }
     side.synchronize();
   }
 
   void replay() override {
     const c10::cuda::CUDAGuard on_device(device_);
-    graph_.replay();
+    graph_->replay();
   }
 
  private:
+  // A graph whose beginning failed, because memory ran out, throws in its destructor and so ends the process
+  // (libtorch 2.11: "The graph should be registered to the state"). It is left where it is.
+  void begin() {
+    try {
+      graph_->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+    } catch (...) {
+      static_cast<void>(graph_.release());
+      throw;
+    }
+  }
+
   // The error of the work is the one to report, not that the recording was broken off.
   void end_quietly() {
     try {
-      graph_.capture_end();
+      graph_->capture_end();
     } catch (const std::exception&) {
       cudaGetLastError();
     }
   }
 
   c10::Device device_;
-  at::cuda::CUDAGraph graph_;
+  std::unique_ptr<at::cuda::CUDAGraph> graph_ = std::make_unique<at::cuda::CUDAGraph>();
 };
 
 }  // namespace
