@@ -41,8 +41,9 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, bool shows_progress) {
-  auto load = load_options(options);
+pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, int local_rank,
+                                           bool shows_progress) {
+  auto load = load_options(options, local_rank);
   if (shows_progress)
     load.on_load = [progress = std::make_shared<LoadProgress>()](const auto& report) { (*progress)(report); };
   Json overrides = Json::object();
@@ -78,12 +79,13 @@ void set_threads(const GenerateOptions& options, const JobPlace& place) {
 // One run of `generate` in one process: the pictures that the job's board deals to it.
 class Generation {
  public:
-  Generation(const GenerateOptions& options, pipelines::JobBoard& board)
+  Generation(const GenerateOptions& options, const JobPlace& place)
       : options_(options),
-        board_(board),
+        board_(*place.board),
+        local_rank_(place.local_rank),
         batches_(pipelines::plan_job(job_entries(options), options.seed, options.batch_size)),
-        output_(options, batches_, board),  // checks the names and folders before anything is computed
-        progress_(board, count_images(batches_)) {}
+        output_(options, batches_, board_),  // checks the names and folders before anything is computed
+        progress_(board_, count_images(batches_)) {}
 
   void run() {
     const Stopwatch watch;
@@ -116,7 +118,7 @@ class Generation {
   const pipelines::DiffusionPipeline& pipeline() {
     if (!pipeline_) {
       const Stopwatch watch;
-      pipeline_ = load_pipeline(options_, board_.is_main());
+      pipeline_ = load_pipeline(options_, local_rank_, board_.is_main());
       load_seconds_ = watch.seconds();
       output_.describe_model(*pipeline_);
     }
@@ -146,6 +148,7 @@ class Generation {
 
   const GenerateOptions& options_;
   pipelines::JobBoard& board_;
+  int local_rank_;
   std::vector<pipelines::JobBatch> batches_;
   GenerateOutput output_;
   JobProgress progress_;
@@ -158,7 +161,7 @@ void generate(const GenerateOptions& options) {
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
   const JobPlace place = join_job([&](int world_size) { check_output_options(options, world_size); });
   set_threads(options, place);
-  Generation(options, *place.board).run();
+  Generation(options, place).run();
 }
 
 }  // namespace

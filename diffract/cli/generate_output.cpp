@@ -125,6 +125,7 @@ void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline
   if (!options_.scheduler_config.empty())
     model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
   if (!options_.dtype.empty()) model_["dtype"] = options_.dtype;
+  if (options_.float8) model_["float8"] = true;
   if (!options_.compute_dtype.empty()) model_["compute_dtype"] = options_.compute_dtype;
   if (!options_.variant.empty()) model_["variant"] = options_.variant;
 }

@@ -14,7 +14,15 @@
 
 namespace diffract::kernels {
 
-/// The kernels that libdiffract_cuda has, one entry an op of this folder.
+/// The kernels that libdiffract_cuda has, one entry an op of this folder. Each is within a bound of its plain
+/// form in float64 on the same numbers, relative to the largest value (tests/gpu/kernels_test.cpp). With r =
+/// 2e-6 in float32, 1e-3 in float16 and 8e-3 in bfloat16 (two roundings of the type) that is
+///   r   gated_residual, gated_gelu, bias_residual
+///   2r  norm_rotary, linear
+///   4r  group_norm, residual_norm
+///   1e-6  guide, step_along (float32 only)
+///   3e-2  linear_float8, beside a plain form that rounds to float8 alike
+/// A graph gives the bits that its work gives; copy_into copies.
 struct CudaKernels {
   Tensor (*group_norm)(const Tensor&, const GroupNorm&, const Tensor& addend);
   ResidualNormResult (*residual_norm)(const Tensor&, const Tensor&, const Tensor&, const ResidualNorm&);

@@ -22,10 +22,9 @@ Float8Matrix to_float8(const Tensor& matrix) {
   return {.values = (wide / scales).clamp(-kLargest, kLargest).to(at::kFloat8_e4m3fn), .scales = scales};
 }
 
-bool can_multiply_float8(const Tensor& weight) {
-  constexpr int64_t kSmallest = 1024;  // below it, rounding costs more than the product saves
+bool can_multiply_float8(const Tensor& weight, int64_t smallest) {
   return cuda_kernels(weight) && weight.dim() == 2 && weight.scalar_type() == at::kBFloat16 &&
-         weight.size(0) >= kSmallest && weight.size(1) >= kSmallest && weight.size(0) % 16 == 0 &&
+         weight.size(0) >= smallest && weight.size(1) >= smallest && weight.size(0) % 16 == 0 &&
          weight.size(1) % 16 == 0;
 }
 

@@ -12,8 +12,9 @@ struct Float8Matrix {
   Tensor scales;  // [out, 1], float32
 };
 Float8Matrix to_float8(const Tensor& matrix);
-/// True when the device of `weight` multiplies in float8 and the sizes fit.
-bool can_multiply_float8(const Tensor& weight);
+/// True when the device of `weight` multiplies in float8, and neither side is below `smallest` (or not a
+/// multiple of 16).
+bool can_multiply_float8(const Tensor& weight, int64_t smallest);
 
 /// As linear(), with `x` rounded to float8 row by row; half the bytes and twice the rate of bfloat16, and
 /// errors of some percent a value. From column `gelu_from` of x on, a tanh gelu comes first (-1: nowhere).

@@ -1,6 +1,7 @@
 #include "diffract/kernels/step_graph.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "diffract/kernels/cuda_kernels.h"
 
@@ -15,7 +16,11 @@ bool same_shapes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   });
 }
 
+std::atomic<uint64_t> replay_count{0};
+
 }  // namespace
+
+uint64_t StepGraphs::replays() { return replay_count.load(std::memory_order_relaxed); }
 
 Tensor StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
   const auto* cuda = inputs.empty() ? nullptr : cuda_kernels(inputs.front());
@@ -38,6 +43,7 @@ Tensor StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
   if (!recorded.graph)
     recorded.graph = cuda->record(inputs.front(), [&] { recorded.output = step(recorded.inputs); });
   recorded.graph->replay();
+  replay_count.fetch_add(1, std::memory_order_relaxed);
   return recorded.output.clone();
 }
 

@@ -31,6 +31,8 @@ class StepGraphs {
   /// the others call the step.
   Tensor run(const std::vector<Tensor>& inputs, const Step& step);
   size_t size() const { return graphs_.size(); }
+  /// How many recorded steps this process has started so far.
+  static uint64_t replays();
 
  private:
   struct Recorded {

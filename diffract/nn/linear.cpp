@@ -6,7 +6,7 @@ namespace diffract::nn {
 
 Linear::Linear(const WeightScope& w, int64_t in, int64_t out, Bias bias)
     : weight_(w.weight("weight", {out, in})), bias_(bias == Bias::yes ? w.tensor("bias", {out}) : Tensor()) {
-  if (!w.float8() || !kernels::can_multiply_float8(weight_.stored())) return;
+  if (!w.float8() || !kernels::can_multiply_float8(weight_.stored(), w.smallest_float8())) return;
   const auto narrow = kernels::to_float8(weight_.stored());
   weight_ = Weight(narrow.values, at::kFloat8_e4m3fn);
   scales_ = narrow.scales;

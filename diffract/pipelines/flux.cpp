@@ -8,6 +8,7 @@
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/device_copy.h"
 #include "diffract/tensor/memory_errors.h"
 #include "diffract/tensor/noise.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr int64_t kMostT5Tokens = 512;
 constexpr size_t kMostGraphs = 1;
-constexpr double kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
+constexpr float kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
 
 int64_t checked_sequence_length(int64_t length) {
   if (length < 1 || length > kMostT5Tokens)
@@ -173,16 +174,17 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
-  const auto draw = [&] { return pack_latents(noise.draw()).to(device_); };
+  const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw()), device_); };
   Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
   FiniteCheck finite;
   kernels::StepGraphs graphs(records_steps_ ? kMostGraphs : 0);  // of this transformer, which goes at the end
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
-    const Tensor sigma = at::full({input.size(0)}, timesteps[i], at::kFloat) / kTimestepsASigma;
+    const float sigma = static_cast<float>(timesteps[i]) / kTimestepsASigma;
     Tensor velocity = graphs.run(
-        {input, sigma.to(device_), cond.prompt_embeds, cond.pooled_prompt_embeds, cond.rope, cond.guidance},
+        {input, at::full({input.size(0)}, sigma, input.options().dtype(at::kFloat)), cond.prompt_embeds,
+         cond.pooled_prompt_embeds, cond.rope, cond.guidance},
         [&](const std::vector<Tensor>& in) {
           return (*transformer)(
               in[0], in[1],

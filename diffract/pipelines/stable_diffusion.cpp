@@ -7,6 +7,7 @@
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/device_copy.h"
 #include "diffract/tensor/noise.h"
 
 namespace diffract::pipelines {
@@ -122,7 +123,7 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
   const Tensor text = guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive;
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
-  const auto draw = [&] { return noise.draw().to(components_.device); };
+  const auto draw = [&] { return tensor::send_to(noise.draw(), components_.device); };
   Tensor latents = draw() * schedule->init_noise_sigma();  // [B, C, h, w]
   const auto& timesteps = schedule->timesteps();
   FiniteCheck finite;

@@ -205,6 +205,7 @@ TEST_F(Program, RefusesOptionsOutOfRange) {
                                              {"--prompt", "a", "--compute-dtype", "half"},
                                              {"--prompt", "a", "--device", "cuda"},
                                              {"--prompt", "a", "--device", "gpu"},
+                                             {"--prompt", "a", "--float8"},
                                              {"--prompt", "a", "--output-type", "jpeg"},
                                              {"--prompt", "a", "--scheduler-config", "{"},
                                              {"--prompt", "a", "--scheduler-config", "[1]"},

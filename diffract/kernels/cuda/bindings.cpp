@@ -23,6 +23,10 @@ bool has_kernels_for(const Tensor& x) {
 }
 
 void check_launch(cudaError_t result, const char* kernel) {
+  if (result == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw MemoryError("out of device memory: CUDA kernel {} found no room for its code", kernel);
+  }
   if (result != cudaSuccess) throw InternalError("CUDA kernel {}: {}", kernel, cudaGetErrorString(result));
 }
 

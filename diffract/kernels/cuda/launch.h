@@ -102,7 +102,4 @@ struct QuantizeLaunch {
 };
 cudaError_t quantize_rows(const QuantizeLaunch& launch, cudaStream_t stream);
 
-/// Whether the current device can run what is compiled here.
-cudaError_t probe();
-
 }  // namespace diffract::kernels::cuda
