@@ -1,4 +1,5 @@
 // Every kernel beside its plain twin, in float64 on the same numbers, over even and odd shapes.
+#include "diffract/kernels/attention.h"
 #include "diffract/kernels/bias_residual.h"
 #include "diffract/kernels/gated_gelu.h"
 #include "diffract/kernels/group_norm.h"
@@ -43,7 +44,8 @@ TEST_F(Kernels, GroupNorm) {
   for (const auto type : kTypes)
     for (const Shape& s :
          {Shape{2, 320, 64, 64, 32}, Shape{1, 128, 256, 256, 32}, Shape{2, 2560, 8, 8, 32},
-          Shape{1, 6, 5, 7, 3}, Shape{3, 36, 1, 1, 4}, Shape{1, 513, 9, 3, 27}, Shape{2, 64, 33, 31, 32}})
+          Shape{1, 6, 5, 7, 3}, Shape{3, 36, 1, 1, 4}, Shape{1, 513, 9, 3, 27}, Shape{2, 64, 33, 31, 32},
+          Shape{2, 960, 64, 64, 32}, Shape{1, 1280, 16, 16, 32}, Shape{5, 96, 3, 1, 32}})
       for (const bool silu : {false, true})
         for (const bool with_addend : {false, true}) {
           const Tensor x = (random({s.batch, s.channels, s.height, s.width}, type) + 3)
@@ -77,14 +79,15 @@ TEST_F(Kernels, ResidualNorm) {
                                      .bias = wide(n.bias),
                                      .scale = wide(n.scale),
                                      .shift = wide(n.shift)};
-            const Tensor alone = residual_norm(x, {}, {}, n).norm;
-            EXPECT_LT(error(alone, plain::residual_norm(wide(x), {}, {}, exact).norm), 4 * bound(type))
+            const Tensor alone = residual_norm(x, {}, {}, n).norm.values;
+            EXPECT_LT(error(alone, plain::residual_norm(wide(x), {}, {}, exact).norm.values), 4 * bound(type))
                 << width;
             const auto found = residual_norm(x, y, vectors[2], n);
             const auto sum = plain::gated_residual(wide(x), wide(y), wide(vectors[2]));
             EXPECT_LT(error(found.sum, sum), bound(type)) << width;
-            EXPECT_LT(error(found.norm, plain::residual_norm(wide(found.sum), {}, {}, exact).norm),
-                      4 * bound(type))
+            EXPECT_LT(
+                error(found.norm.values, plain::residual_norm(wide(found.sum), {}, {}, exact).norm.values),
+                4 * bound(type))
                 << width;
           }
           EXPECT_LT(error(gated_residual(x, y, {}), wide(x) + wide(y)), bound(type));
@@ -167,22 +170,88 @@ TEST_F(Kernels, Linear) {
       }
 }
 
+// Half a step of e4m3 below its largest value, over that value; and the roundings before.
+constexpr double kFloat8Bound = 0.037;
+
+Tensor wide(const Rows& rows) { return rows.values.to(at::kDouble) * rows.scales.to(at::kDouble); }
+
+TEST_F(Kernels, RoundRows) {
+  for (const auto type : kTypes)
+    for (const int64_t width : {3072, 1024, 72, 7, 24000})
+      for (const int64_t batch : {1, 2}) {
+        const Tensor all = random({batch, 37, 3 * width}, type) * 5, x = all.narrow(2, width, width);
+        EXPECT_LT(error(wide(round_rows(x)), wide(x)), kFloat8Bound) << type << " " << width;
+        const Tensor hidden = random({batch, 37, 2 * width}, type) * 5,
+                     active = at::gelu(wide(hidden), "tanh");
+        EXPECT_LT(error(wide(round_beside_gelu({}, hidden)), active), kFloat8Bound) << type << " " << width;
+        EXPECT_LT(error(wide(round_beside_gelu(x, hidden)), at::cat({wide(x), active}, 2)), kFloat8Bound)
+            << type << " " << width;
+        // Every row has a scale of its own: its largest value stays what it is.
+        const Tensor largest = wide(x).abs().amax(2);
+        EXPECT_LT(error(wide(round_rows(x)).abs().amax(2), largest), 1e-5) << type << " " << width;
+      }
+}
+
+TEST_F(Kernels, NormInFloat8) {
+  for (const auto type : kTypes)
+    for (const int64_t width : {3072, 320, 100, 7, 4096}) {
+      const Tensor x = random({2, 37, width}, type), y = random({2, 37, width}, type);
+      const auto vectors = random({2, 3 * width}, type).unsqueeze(1).chunk(3, 2);
+      const ResidualNorm narrow{.scale = vectors[0], .shift = vectors[1], .to_float8 = true};
+      const ResidualNorm exact{.scale = wide(vectors[0]), .shift = wide(vectors[1])};
+      const auto found = residual_norm(x, y, vectors[2], narrow);
+      EXPECT_LT(error(found.sum, plain::gated_residual(wide(x), wide(y), wide(vectors[2]))), bound(type));
+      EXPECT_LT(error(wide(found.norm), plain::residual_norm(wide(found.sum), {}, {}, exact).norm.values),
+                kFloat8Bound)
+          << type << " " << width;
+    }
+}
+
 TEST_F(Kernels, LinearFloat8) {
-  for (const int64_t gelu_from : {-1, 0, 1024}) {
-    const Tensor x = random({2, 77, 2048}, at::kBFloat16), weight = random({1024, 2048}, at::kBFloat16);
-    const Tensor bias = random({1024}, at::kBFloat16);
-    ASSERT_TRUE(can_multiply_float8(weight));
-    const auto narrow = to_float8(weight);
-    const Tensor found = linear_float8(x, narrow, bias, {}, gelu_from);
-    // The same roundings on another way, but for the sums' order in the matrix units' narrower accumulator.
-    EXPECT_LT(
-        error(found, plain::linear_float8(x.to(at::kFloat), narrow, bias.to(at::kFloat), {}, gelu_from)),
-        2e-2);
-    const Tensor room = at::full({2, 77, 3072}, 7.0, on_gpu(at::kBFloat16));
-    linear_float8(x, narrow, bias, {.out = room.narrow(2, 1024, 1024)}, gelu_from);
-    EXPECT_TRUE(room.narrow(2, 1024, 1024).equal(found));
-    EXPECT_TRUE(room.narrow(2, 2048, 1024).eq(7.0).all().item<bool>());
-  }
+  for (const bool with_bias : {false, true})
+    for (const int64_t rows : {77, 1, 128}) {
+      const Tensor weight = random({1024, 2048}, at::kBFloat16);
+      const Tensor bias = with_bias ? random({1024}, at::kBFloat16) : Tensor();
+      const Tensor residual = random({2, rows, 1024}, at::kBFloat16);
+      ASSERT_TRUE(can_multiply_float8(weight));
+      const auto narrow = to_float8(weight);
+      const Rows x = round_rows(random({2, rows, 2048}, at::kBFloat16));
+      const auto exact = [&](const LinearEnd& end) {
+        return plain::linear(wide(x), wide({narrow.values, narrow.scales}), wide(bias), end);
+      };
+      // The sums' order, and the matrix units' narrower accumulator.
+      constexpr double kBound = 2e-2;
+      const Tensor found = linear_float8(x, narrow, bias);
+      EXPECT_LT(error(found, exact({})), kBound);
+      EXPECT_LT(error(linear_float8(x, narrow, bias, {.gelu = true}), exact({.gelu = true})), kBound);
+      EXPECT_LT(
+          error(linear_float8(x, narrow, bias, {.residual = residual}), exact({.residual = wide(residual)})),
+          kBound);
+      const Tensor room = at::full({2, rows, 3072}, 7.0, on_gpu(at::kBFloat16));
+      linear_float8(x, narrow, bias, {.out = room.narrow(2, 1024, 1024)});
+      EXPECT_LT(error(room.narrow(2, 1024, 1024), exact({})), kBound);
+      EXPECT_TRUE(room.narrow(2, 0, 1024).eq(7.0).all().item<bool>());
+      EXPECT_TRUE(room.narrow(2, 2048, 1024).eq(7.0).all().item<bool>());
+    }
+}
+
+TEST_F(Kernels, Attention) {
+  struct Shape {
+    int64_t batch, heads, queries, keys, width;
+  };
+  for (const auto type : kTypes)
+    for (const Shape& s : {Shape{2, 8, 1024, 1024, 40}, Shape{2, 8, 256, 77, 160}, Shape{1, 3, 65, 65, 64},
+                           Shape{1, 1, 1, 9, 24}, Shape{2, 3, 31, 33, 12}})
+      for (const bool causal : {false, true}) {
+        const auto make = [&](int64_t tokens) {  // parts of one tensor, as projections give them
+          return random({s.batch, tokens, 3, s.heads, s.width}, type).select(2, 1).transpose(1, 2);
+        };
+        const Tensor q = make(s.queries), k = make(s.keys), v = make(s.keys);
+        const Scores scores{.causal = causal, .scale = 0.3};
+        const Tensor wanted = plain::attention(wide(q), wide(k), wide(v), scores);
+        // The weights are rounded before they are multiplied, too.
+        EXPECT_LT(error(attention(q, k, v, scores), wanted), 4 * bound(type)) << type << " " << s.queries;
+      }
 }
 
 TEST_F(Kernels, StepMath) {
