@@ -31,6 +31,8 @@ struct CudaKernels {
   Tensor (*guide)(const Tensor&, double scale);
   void (*copy_into)(const Tensor& to, const Tensor& from);
   Tensor (*step_along)(const Tensor&, const Tensor&, double factor);
+  /// Runs `work`, choosing the fastest algorithm for each product that was not measured before.
+  void (*measure)(const std::function<void()>& work);
   std::unique_ptr<RecordedGraph> (*record)(const Tensor& on_its_device, const std::function<void()>& work);
 };
 

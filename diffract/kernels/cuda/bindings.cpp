@@ -117,7 +117,7 @@ Tensor step_along(const Tensor& x, const Tensor& y, double factor) {
 }
 
 std::unique_ptr<RecordedGraph> record_step(const Tensor& on_its_device, const std::function<void()>& work) {
-  save_choices();  // all its products have been met
+  if (has_unmeasured()) measure_products(work);  // while recording nothing can be measured
   return record(on_its_device, work);
 }
 
@@ -138,6 +138,7 @@ const CudaKernels& table() {
                                    .guide = guide,
                                    .copy_into = copy_into,
                                    .step_along = step_along,
+                                   .measure = measure_products,
                                    .record = record_step};
   return kernels;
 }

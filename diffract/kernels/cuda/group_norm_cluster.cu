@@ -12,7 +12,7 @@ namespace {
 
 namespace cg = cooperative_groups;
 
-constexpr int kThreads = 512;
+constexpr int kMostThreads = 768;
 constexpr int kMostBlocks = 8;   // of a cluster, on every GPU that has them
 constexpr int kMostGroups = 32;  // of a cluster
 constexpr int64_t kEnoughBlocks = 128;
@@ -37,16 +37,18 @@ Slice slice_of(const GroupNormLaunch& l) {
   Slice s{};
   for (int64_t groups = 1; groups <= std::min<int64_t>(l.groups, kMostGroups); ++groups) {
     const int64_t width = groups * group_channels;
-    if (l.groups % groups != 0 || width % N != 0 || width / N > kThreads) continue;
+    if (l.groups % groups != 0 || width % N != 0 || width / N > kMostThreads) continue;
     s.groups = static_cast<int>(groups);
     s.width = static_cast<int>(width);
     if (width * static_cast<int64_t>(sizeof(T)) >= kEnoughBytes) break;
   }
   if (s.groups == 0) return s;
-  s.lanes = kThreads / (s.width / N);
   const auto set_blocks = [&](int blocks) {
     s.blocks = blocks;
     s.pixels = ceil_div(l.pixels, blocks);
+    // A power of two, so that it mostly divides the pixels and no round is left for a few.
+    s.lanes = 1;
+    while (2 * s.lanes * (s.width / N) <= kMostThreads && s.lanes < s.pixels) s.lanes *= 2;
     s.kept_bytes = ceil_div(s.pixels * s.width * static_cast<int64_t>(sizeof(T)), 16) * 16;
     s.shared_bytes = s.kept_bytes + 2 * s.lanes * s.width * static_cast<int64_t>(sizeof(float));
   };
@@ -62,7 +64,7 @@ Slice slice_of(const GroupNormLaunch& l) {
 }
 
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads) cluster_kernel(GroupNormLaunch l, Slice s) {
+__global__ void __launch_bounds__(kMostThreads) cluster_kernel(GroupNormLaunch l, Slice s) {
 #if __CUDA_ARCH__ >= 900
   extern __shared__ __align__(16) unsigned char memory[];
   __shared__ float partial[2 * kMostGroups];  // mean, squares of the deviations from it: of this block
@@ -109,8 +111,9 @@ __global__ void __launch_bounds__(kThreads) cluster_kernel(GroupNormLaunch l, Sl
   __syncthreads();
 
   // All threads add up what they can in parallel, each its own part of the lanes of a channel.
-  const int parts = min(max(kThreads / (2 * s.width), 1), s.lanes);
-  for (int i = static_cast<int>(threadIdx.x); i < 2 * s.width * parts; i += kThreads) {
+  const int threads = static_cast<int>(blockDim.x);
+  const int parts = min(max(threads / (2 * s.width), 1), s.lanes);
+  for (int i = static_cast<int>(threadIdx.x); i < 2 * s.width * parts; i += threads) {
     const int part = i / (2 * s.width), c = i % (2 * s.width);
     float* of_channel = c < s.width ? sums + c : squares + c - s.width;
     float total = 0;
@@ -121,7 +124,7 @@ __global__ void __launch_bounds__(kThreads) cluster_kernel(GroupNormLaunch l, Sl
   __syncthreads();
 
   const int warp_lane = static_cast<int>(threadIdx.x) % 32;
-  for (int group = static_cast<int>(threadIdx.x) / 32; group < s.groups; group += kThreads / 32) {
+  for (int group = static_cast<int>(threadIdx.x) / 32; group < s.groups; group += threads / 32) {
     float sum = 0, square = 0;
     for (int i = warp_lane; i < parts * group_channels; i += 32) {
       const int at = i / group_channels * s.width + group * group_channels + i % group_channels;
@@ -136,7 +139,13 @@ __global__ void __launch_bounds__(kThreads) cluster_kernel(GroupNormLaunch l, Sl
       partial[2 * group + 1] = fmaxf(square - sum * mean, 0.0f);
     }
   }
-  cluster.sync();
+  const auto synchronize = [&] {
+    if (s.blocks > 1)
+      cluster.sync();
+    else
+      __syncthreads();
+  };
+  synchronize();
 
   if (threadIdx.x < s.groups) {
     const int group = static_cast<int>(threadIdx.x);
@@ -156,7 +165,7 @@ __global__ void __launch_bounds__(kThreads) cluster_kernel(GroupNormLaunch l, Sl
     whole[2 * group + 1] =
         rsqrtf(all / (static_cast<float>(l.pixels) * static_cast<float>(group_channels)) + l.eps);
   }
-  cluster.sync();  // nobody leaves while others read its moments
+  synchronize();  // nobody leaves while others read its moments
 
   if (!takes_part) return;
   float scale[N], shift[N];
@@ -193,7 +202,7 @@ cudaError_t run(const GroupNormLaunch& l, const Slice& s, cudaStream_t stream) {
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(s.blocks), static_cast<unsigned>(l.groups / s.groups),
                         static_cast<unsigned>(l.batch));
-  config.blockDim = dim3(kThreads);
+  config.blockDim = dim3(static_cast<unsigned>(ceil_div(s.lanes * (s.width / N), 32) * 32));
   config.dynamicSmemBytes = static_cast<size_t>(s.shared_bytes);
   config.stream = stream;
   config.attrs = &cluster;

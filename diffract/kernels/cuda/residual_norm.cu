@@ -140,13 +140,15 @@ __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_k
   }
 }
 
+constexpr int64_t kManyRows = 4096;  // that keep all multiprocessors busy with a warp each
+
 template <typename T, int N, bool Narrow>
 cudaError_t run(const ResidualNormLaunch& l, cudaStream_t stream) {
   const int64_t packs = l.width / N;
   const auto rows = static_cast<unsigned>(l.rows);
   if (packs <= 64)
     residual_norm_kernel<T, N, 1, 2, Narrow><<<(rows + 3) / 4, 128, 0, stream>>>(l);
-  else if (packs <= 160)
+  else if (packs <= 160 && l.rows >= kManyRows)
     residual_norm_kernel<T, N, 1, 5, Narrow><<<(rows + 3) / 4, 128, 0, stream>>>(l);
   else if (packs <= 512)
     residual_norm_kernel<T, N, 4, 4, Narrow><<<rows, 128, 0, stream>>>(l);

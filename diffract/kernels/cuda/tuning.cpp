@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <map>
@@ -112,29 +111,28 @@ int measure(const std::vector<cublasLtMatmulAlgo_t>& offers, Product& product, c
     by_aten();
     candidates.push_back({.place = Choices::kByAten, .run = by_aten});
   }
-  if (candidates.empty()) return 0;
+  if (candidates.empty()) return Choices::kByAten;
   Stopwatch watch(stream);
   for (int round = 0; round < kRounds; ++round)
     for (Candidate& c : candidates) c.milliseconds = std::min(c.milliseconds, watch.time(kRuns, c.run));
   const float least = fastest_of(candidates).milliseconds;
-  const bool verbose = std::getenv("DIFFRACT_TUNE_LOG");
-  if (verbose)
-    for (auto& c : candidates) fprintf(stderr, "  %d: %.4f\n", c.place, c.milliseconds);
   if (least < kLongMilliseconds) return fastest_of(candidates).place;
   std::erase_if(candidates, [&](const Candidate& c) { return c.milliseconds > least * kNear; });
   const int count = static_cast<int>(kLoadedMilliseconds / least);
   watch.time(count, candidates.front().run);  // until the GPU is at its limit
-  for (Candidate& c : candidates) {
-    c.milliseconds = watch.time(count, c.run);
-    if (verbose) fprintf(stderr, "  loaded %d: %.4f\n", c.place, c.milliseconds);
-  }
+  for (Candidate& c : candidates) c.milliseconds = watch.time(count, c.run);
   return fastest_of(candidates).place;
 }
 
+struct Choice {
+  std::optional<cublasLtMatmulAlgo_t>
+      algorithm;                // none: cublasLt has none for this shape, or ATen's is faster
+  bool is_provisional = false;  // cublasLt's first, until it is measured
+};
+
 struct Known {
   std::mutex mutex;
-  // No algorithm: cublasLt has none for this shape, or ATen's is faster.
-  std::map<Shape, std::optional<cublasLtMatmulAlgo_t>> algorithms;
+  std::map<Shape, Choice> algorithms;
   std::map<int, Choices> choices;  // of a device
   ~Known() { save(); }
   void save() {
@@ -146,8 +144,12 @@ Known& known() {
   return all;
 }
 
-int place_of(const Shape& shape, const std::vector<cublasLtMatmulAlgo_t>& offers, Product& product,
-             const Call& call, void* workspace, cudaStream_t stream, const std::function<void()>& by_aten) {
+thread_local bool measures_now = false;
+
+// Nothing: neither known nor to be measured now.
+std::optional<int> place_of(const Shape& shape, const std::vector<cublasLtMatmulAlgo_t>& offers,
+                            Product& product, const Call& call, void* workspace, cudaStream_t stream,
+                            const std::function<void()>& by_aten) {
   auto& all = known().choices;
   auto choices = all.find(shape.device);
   if (choices == all.end())
@@ -155,7 +157,7 @@ int place_of(const Shape& shape, const std::vector<cublasLtMatmulAlgo_t>& offers
   const std::string name = name_of(shape);
   if (const auto place = choices->second.find(name))
     if (*place == Choices::kByAten ? bool(by_aten) : *place < static_cast<int>(offers.size())) return *place;
-  if (std::getenv("DIFFRACT_TUNE_LOG")) fprintf(stderr, "%s\n", name.c_str());
+  if (!measures_now) return std::nullopt;
   const int place = measure(offers, product, call, workspace, stream, by_aten);
   choices->second.keep(name, place);
   return place;
@@ -168,23 +170,44 @@ std::optional<cublasLtMatmulAlgo_t> algorithm_for(const Shape& shape, Product& p
                                                   const std::function<void()>& by_aten) {
   const std::lock_guard lock(known().mutex);
   const auto found = known().algorithms.find(shape);
-  if (found != known().algorithms.end()) return found->second;
+  const bool records = is_recording(stream);
+  if (found != known().algorithms.end() && (records || !measures_now || !found->second.is_provisional))
+    return found->second.algorithm;
   const auto offers = product.offers(call);
-  if (is_recording(stream))  // not to be measured now, nor to be kept
-    return offers.empty() ? std::nullopt : std::optional(offers.front());
-  std::optional<cublasLtMatmulAlgo_t> chosen;
-  if (!offers.empty()) {
-    const bool choose = measures() && offers.size() > 1 && call.residual != call.out;
-    const int place = choose ? place_of(shape, offers, product, call, workspace, stream, by_aten) : 0;
-    if (place != Choices::kByAten) chosen = offers[static_cast<size_t>(place)];
+  Choice choice;
+  if (!offers.empty()) choice.algorithm = offers.front();
+  if (records) return choice.algorithm;  // cannot be measured now
+  if (measures() && offers.size() > 1 && call.residual != call.out) {
+    const auto place = place_of(shape, offers, product, call, workspace, stream, by_aten);
+    choice.is_provisional = !place;
+    if (place == Choices::kByAten)
+      choice.algorithm.reset();
+    else if (place)
+      choice.algorithm = offers[static_cast<size_t>(*place)];
   }
-  known().algorithms.emplace(shape, chosen);
-  return chosen;
+  known().algorithms[shape] = choice;
+  return choice.algorithm;
 }
 
-void save_choices() {
+bool has_unmeasured() {
+  const std::lock_guard lock(known().mutex);
+  return std::any_of(known().algorithms.begin(), known().algorithms.end(),
+                     [](const auto& entry) { return entry.second.is_provisional; });
+}
+
+void measure_products(const std::function<void()>& work) {
+  measures_now = true;
+  try {
+    work();
+  } catch (...) {
+    measures_now = false;
+    throw;
+  }
+  measures_now = false;
   const std::lock_guard lock(known().mutex);
   known().save();
+  // What is left belongs to work that is seldom done.
+  for (auto& [shape, choice] : known().algorithms) choice.is_provisional = false;
 }
 
 }  // namespace diffract::kernels::cuda

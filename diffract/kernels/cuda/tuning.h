@@ -6,13 +6,15 @@
 
 namespace diffract::kernels::cuda {
 
-/// The algorithm for a product: that which was the fastest when the shape was met for the first time, by this
-/// process or, as the cache has it, by one before; nothing when cublasLt has none or `by_aten` (may be empty)
-/// was faster. With DIFFRACT_CUDA_TUNE=0 cublasLt's first offer, measured and kept by nobody.
+/// The algorithm for a product: the fastest, if this process has measured it or one before, as the cache has
+/// it; until then cublasLt's first offer. Nothing when cublasLt has none or `by_aten` (may be empty) was
+/// faster. With DIFFRACT_CUDA_TUNE=0 always the first offer.
 std::optional<cublasLtMatmulAlgo_t> algorithm_for(const Shape& shape, Product& product, const Call& call,
                                                   void* workspace, cudaStream_t stream,
                                                   const std::function<void()>& by_aten);
-/// Writes what was measured to the cache.
-void save_choices();
+/// True when products have been met that measure_products() would measure.
+bool has_unmeasured();
+/// Runs `work`, measuring its products, and writes what was found to the cache.
+void measure_products(const std::function<void()>& work);
 
 }  // namespace diffract::kernels::cuda
