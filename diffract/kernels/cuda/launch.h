@@ -81,6 +81,18 @@ struct BiasResidualLaunch {
 };
 cudaError_t bias_residual(const BiasResidualLaunch& launch, cudaStream_t stream);
 
+/// y [rows, out] = x W^T + bias for 1 to kMostFewRows rows; `in` and x's stride are multiples of 16 bytes.
+struct FewRowsLaunch {
+  ElementType type;
+  const void *x, *weight;  // [rows, in], [out, in]
+  const void* bias;        // [out], null: none
+  void* y;
+  int64_t rows, in, out;
+  int64_t x_stride;  // elements between rows
+};
+constexpr int64_t kMostFewRows = 4;
+cudaError_t few_rows(const FewRowsLaunch& launch, cudaStream_t stream);
+
 /// Rows of `bytes` (a multiple of 16) from one stride (in bytes) to another.
 cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes,
                       int64_t rows, cudaStream_t stream);

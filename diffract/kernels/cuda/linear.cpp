@@ -58,7 +58,6 @@ Tensor multiply(const Operands& in, const LinearEnd& end, const std::function<vo
                     .gelu = end.gelu,
                     .residual = in.residual.defined(),
                     .by_aten_too = bool(by_aten)};
-  const auto data = [](const Tensor& x) { return x.defined() ? x.const_data_ptr() : nullptr; };
   Product product(shape);
   const Call call{.x = data(in.x),
                   .weight = data(in.weight),
@@ -74,6 +73,30 @@ Tensor multiply(const Operands& in, const LinearEnd& end, const std::function<vo
   if (!algorithm) return {};
   check(product.run(call, *algorithm, workspace.data_ptr(), stream), "matmul");
   return out;
+}
+
+// One or a few rows, of which nothing but a bias is wanted; undefined where the kernel does not fit.
+Tensor multiply_few(const Operands& in, const LinearEnd& end) {
+  const int64_t rows = in.x.numel() / in.x.size(-1), width = in.x.size(-1), stride = *row_stride(in.x);
+  const int64_t wide = 16 / in.x.element_size();
+  if (rows > kMostFewRows || end.gelu || in.residual.defined() || end.out.defined() || width % wide != 0 ||
+      stride % wide != 0 || !is_aligned(in.x) || !is_aligned(in.weight))
+    return {};
+  auto sizes = in.x.sizes().vec();
+  sizes.back() = in.weight.size(0);
+  const Tensor y = at::empty(sizes, in.x.options());
+  check_launch(few_rows({.type = element_type(in.x),
+                         .x = data(in.x),
+                         .weight = data(in.weight),
+                         .bias = data(in.bias),
+                         .y = y.data_ptr(),
+                         .rows = rows,
+                         .in = width,
+                         .out = in.weight.size(0),
+                         .x_stride = stride},
+                        stream_of(in.x)),
+               "few_rows");
+  return y;
 }
 
 }  // namespace
@@ -92,6 +115,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const L
                     .residual = end.residual.defined() ? even_rows(end.residual) : Tensor(),
                     .x_scales = {},
                     .weight_scales = {}};
+  if (const Tensor y = multiply_few(in, end); y.defined()) return y;
   // ATen's own choice takes part where it could do the same in one launch.
   const bool free_of_ends = !end.gelu && !end.residual.defined() && !end.out.defined();
   std::function<void()> by_aten;
