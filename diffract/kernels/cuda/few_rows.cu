@@ -1,8 +1,8 @@
 #include "diffract/kernels/cuda/launch.h"
 #include "diffract/kernels/cuda/types.cuh"
 
-// Products of one or a few rows, such as the modulation of a block: all that counts is how fast the weight is
-// read, which matrix units do not help with.
+// Products of one or a few rows, such as a time embedding's: all that counts is how soon the weight is read,
+// which matrix units do not help with.
 namespace diffract::kernels::cuda {
 namespace {
 

@@ -12,9 +12,9 @@ namespace {
 
 namespace cg = cooperative_groups;
 
-constexpr int kMostThreads = 768;
-constexpr int kMostBlocks = 8;   // of a cluster, on every GPU that has them
-constexpr int kMostGroups = 32;  // of a cluster
+constexpr int kMostThreads = 384;  // so that several blocks share a multiprocessor
+constexpr int kMostBlocks = 8;     // of a cluster, on every GPU that has them
+constexpr int kMostGroups = 32;    // of a cluster
 constexpr int64_t kEnoughBlocks = 128;
 constexpr int64_t kEnoughBytes = 64;         // of a pixel's neighbours that a block reads
 constexpr int64_t kComfortable = 100 << 10;  // of shared memory: two blocks a multiprocessor
@@ -61,6 +61,13 @@ Slice slice_of(const GroupNormLaunch& l) {
   }
   if (s.shared_bytes > kMostShared || l.batch > 65535 || l.groups / s.groups > 65535) s.groups = 0;
   return s;
+}
+
+// The sum over the threads that stand for a cluster's blocks.
+__device__ float over_blocks(float x) {
+#pragma unroll
+  for (int offset = kMostBlocks / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
 }
 
 template <typename T, int N>
@@ -147,23 +154,25 @@ __global__ void __launch_bounds__(kMostThreads) cluster_kernel(GroupNormLaunch l
   };
   synchronize();
 
-  if (threadIdx.x < s.groups) {
-    const int group = static_cast<int>(threadIdx.x);
-    const auto pixels_of = [&](int block) {
-      return static_cast<float>(min(s.pixels, l.pixels - block * s.pixels));
-    };
-    float mean = 0, all = 0;
-    for (int block = 0; block < s.blocks; ++block)
-      mean += cluster.map_shared_rank(partial, block)[2 * group] *
-              (pixels_of(block) / static_cast<float>(l.pixels));
-    for (int block = 0; block < s.blocks; ++block) {
-      const float* other = cluster.map_shared_rank(partial, block);
-      const float off = other[2 * group] - mean;
-      all += other[2 * group + 1] + off * off * pixels_of(block) * static_cast<float>(group_channels);
+  // Eight threads a group, one for each block, so that other blocks' memory is waited for once.
+  const int of_block = static_cast<int>(threadIdx.x) % kMostBlocks;
+  for (int first = 0; first < s.groups; first += threads / kMostBlocks) {
+    const int group = first + static_cast<int>(threadIdx.x) / kMostBlocks;
+    float mean = 0, all = 0, pixels = 0;
+    if (group < s.groups && of_block < s.blocks) {
+      const float* other = s.blocks > 1 ? cluster.map_shared_rank(partial, of_block) : partial;
+      mean = other[2 * group];
+      all = other[2 * group + 1];
+      pixels = static_cast<float>(min(s.pixels, l.pixels - of_block * s.pixels));
     }
-    whole[2 * group] = mean;
-    whole[2 * group + 1] =
-        rsqrtf(all / (static_cast<float>(l.pixels) * static_cast<float>(group_channels)) + l.eps);
+    const float whole_mean = over_blocks(mean * (pixels / static_cast<float>(l.pixels)));
+    const float off = mean - whole_mean;
+    all = over_blocks(all + off * off * pixels * static_cast<float>(group_channels));
+    if (group < s.groups && of_block == 0) {
+      whole[2 * group] = whole_mean;
+      whole[2 * group + 1] =
+          rsqrtf(all / (static_cast<float>(l.pixels) * static_cast<float>(group_channels)) + l.eps);
+    }
   }
   synchronize();  // nobody leaves while others read its moments
 

@@ -75,12 +75,16 @@ Tensor multiply(const Operands& in, const LinearEnd& end, const std::function<vo
   return out;
 }
 
+// Weights beyond this come from the GPU's memory, at whose rate cublasLt's kernel reads them too.
+constexpr int64_t kMostFewRowsWeight = int64_t{8} << 20;  // elements
+
 // One or a few rows, of which nothing but a bias is wanted; undefined where the kernel does not fit.
 Tensor multiply_few(const Operands& in, const LinearEnd& end) {
   const int64_t rows = in.x.numel() / in.x.size(-1), width = in.x.size(-1), stride = *row_stride(in.x);
   const int64_t wide = 16 / in.x.element_size();
-  if (rows > kMostFewRows || end.gelu || in.residual.defined() || end.out.defined() || width % wide != 0 ||
-      stride % wide != 0 || !is_aligned(in.x) || !is_aligned(in.weight))
+  if (rows > kMostFewRows || in.weight.numel() > kMostFewRowsWeight || end.gelu || in.residual.defined() ||
+      end.out.defined() || width % wide != 0 || stride % wide != 0 || !is_aligned(in.x) ||
+      !is_aligned(in.weight))
     return {};
   auto sizes = in.x.sizes().vec();
   sizes.back() = in.weight.size(0);

@@ -65,9 +65,8 @@ std::vector<cublasLtMatmulAlgo_t> Product::offers(const Call& call) {
   set_pointers(call);
   cublasLtMatmulPreference_t preference = nullptr;
   check(cublasLtMatmulPreferenceCreate(&preference), "preference");
-  size_t ws = kWorkspaceBytes; if (getenv("DIFFRACT_WS")) ws = atol(getenv("DIFFRACT_WS"));
-  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &ws,
-                                       sizeof(ws));
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
+                                       sizeof(kWorkspaceBytes));
   // Parts of a split product are added in float32, as they are in one piece.
   const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,

@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_k
   }
 }
 
-constexpr int64_t kManyRows = 4096;  // that keep all multiprocessors busy with a warp each
+constexpr int64_t kManyRows = 1024;  // that keep all multiprocessors busy with a warp each
 
 template <typename T, int N, bool Narrow>
 cudaError_t run(const ResidualNormLaunch& l, cudaStream_t stream) {
