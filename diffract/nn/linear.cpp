@@ -12,18 +12,11 @@ Linear::Linear(const WeightScope& w, int64_t in, int64_t out, Bias bias)
   scales_ = narrow.scales;
 }
 
-Tensor Linear::operator()(const Tensor& x, const kernels::LinearEnd& end) const {
-  if (!is_float8()) {
-    const Tensor weight = weight_.get();
-    expect_work(x, 2.0 * static_cast<double>(x.numel()) * static_cast<double>(weight.size(0)),
-                weight.nbytes());
-    return kernels::linear(x, weight, bias_, end);
-  }
-  return kernels::linear_float8(x, {weight_.stored(), scales_}, bias_, end);
-}
-
-Tensor Linear::behind_gelu(const Tensor& x, int64_t gelu_from, const kernels::LinearEnd& end) const {
-  return kernels::linear_float8(x, {weight_.stored(), scales_}, bias_, end, gelu_from);
+Tensor Linear::operator()(const kernels::Rows& rows, const kernels::LinearEnd& end) const {
+  if (is_float8()) return kernels::linear_float8(rows, {weight_.stored(), scales_}, bias_, end);
+  const Tensor &x = rows.values, weight = weight_.get();
+  expect_work(x, 2.0 * static_cast<double>(x.numel()) * static_cast<double>(weight.size(0)), weight.nbytes());
+  return kernels::linear(x, weight, bias_, end);
 }
 
 }  // namespace diffract::nn

@@ -143,13 +143,14 @@ tensor::BackendEntry entry() {
   int devices = 0;
   why = why_unusable(devices);
   if (!why.empty()) return {tensor::kBackendInterface, nullptr, why.c_str()};
-  // float32 means float32; convolutions choose their algorithm by measurement, once a shape.
-  const char* tune = std::getenv("DIFFRACT_CUDA_TUNE");
+  // float32 means float32. cuDNN's own first choice of a convolution's algorithm is as fast as what its
+  // measurements find, which take seconds.
   at::globalContext().setAllowTF32CuBLAS(false);
   at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setBenchmarkCuDNN(!tune || tune[0] != '0');
+  at::globalContext().setBenchmarkCuDNN(false);
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   static CudaBackend backend(devices);
+  prepare_libraries();
   return {tensor::kBackendInterface, &backend, nullptr};
 }
 
