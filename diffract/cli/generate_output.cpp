@@ -145,7 +145,7 @@ void GenerateOutput::record_step(const pipelines::StepReport& step) {
 }
 
 Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
-  if (options_.latent() || !options_.save_steps.empty()) latents_.push_back(result.latents);
+  if (options_.latent() || !options_.save_steps.empty()) latents_[batch.images.front().index] = result.latents;
   Json images = Json::array();
   for (size_t i = 0; i < batch.images.size(); ++i) {
     const auto& image = batch.images[i];
@@ -173,12 +173,14 @@ void GenerateOutput::record_failure(const pipelines::JobBatch& batch, const pipe
 
 void GenerateOutput::finish_share() {
   if (latents_.empty()) return;
-  if (options_.latent()) weights::save_tensors(file({}), {{"latents", at::cat(latents_)}});
+  std::vector<at::Tensor> latents;
+  for (const auto& [first, batch] : latents_) latents.push_back(batch);
+  if (options_.latent()) weights::save_tensors(file({}), {{"latents", at::cat(latents)}});
   if (options_.save_steps.empty()) return;
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& [index, parts] : steps_)
     tensors.emplace_back(fmt::format("latents_{:03}", index), at::cat(parts));
-  tensors.emplace_back("latents", at::cat(latents_));
+  tensors.emplace_back("latents", at::cat(latents));
   weights::save_tensors(options_.save_steps, tensors);
 }
 

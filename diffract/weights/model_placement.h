@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "diffract/distributed/rank_tensor.h"
 #include "diffract/placement/device_map.h"
 
 namespace diffract::weights {
@@ -31,11 +32,12 @@ struct ModelPlacement {
   std::string offload_folder = {};
 
   at::Device device_of(placement::Place place) const {
+    if (place.is_rank()) return distributed::rank_device(place.index());
     if (!place.is_accelerator()) return device;
     return {accelerator, static_cast<c10::DeviceIndex>(place.index())};
   }
   Residence residence(placement::Place place) const {
-    if (place.is_accelerator()) return {device_of(place), Source::device};
+    if (place.is_accelerator() || place.is_rank()) return {device_of(place), Source::device};
     if (place.is_disk()) return {device, Source::disk};
     return {device, device.is_cpu() ? Source::device : Source::host};
   }

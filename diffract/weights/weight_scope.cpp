@@ -46,6 +46,8 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   std::string full_name = placement::join_name(tensors_, name);
   if (loaded_) return loaded_->at(full_name);
   StoredTensor stored = root_->checkpoint->stored(full_name, shape);
+  if (device_ && device_->is_meta())
+    return at::empty(shape, at::TensorOptions(root_->policy.arithmetic).device(at::kMeta));
   const auto& storage = root_->policy.storage;  // rounds small tensors in the same way as large ones
   const at::ScalarType kept = storage.value_or(stored.view.scalar_type());
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;

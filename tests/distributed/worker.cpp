@@ -17,6 +17,7 @@
 #include "diffract/distributed/process_group.h"
 #include "diffract/distributed/spawn.h"
 #include "tests/distributed/collectives.h"
+#include "tests/distributed/rank_tensors.h"
 
 namespace diffract::distributed {
 namespace {
@@ -47,6 +48,25 @@ void collectives(const Arguments& arguments) {
   init_process_group();  // the world may be made anew
   barrier();
   say("collectives hold");
+}
+
+void rank_tensors(const Arguments& arguments) {
+  init_process_group("gloo", timeout_of(arguments));
+  const c10::InferenceMode no_autograd;
+  test::check_rank_tensors();
+  say("rank tensors hold");
+}
+
+void lanes(const Arguments& arguments) {
+  init_process_group("gloo", timeout_of(arguments));
+  test::check_lanes(std::stoi(arguments.at(1)), std::stoi(arguments.at(2)));
+  test::check_lanes(3, 2);  // a second time, in the same world
+  say("lanes hold");
+}
+
+void failing_lane(const Arguments& arguments) {
+  init_process_group("gloo", timeout_of(arguments));
+  test::fail_in_a_lane(std::stoi(arguments.at(1)));
 }
 
 // Meets the others, and then the rank `arguments[1]` does not come to the second barrier: it waits to be
@@ -221,6 +241,9 @@ int run(const std::string& what, const Arguments& arguments) {
   const std::map<std::string, std::function<void(const Arguments&)>> known = {
       {"collectives", collectives},
       {"absent", absent},
+      {"rank_tensors", rank_tensors},
+      {"lanes", lanes},
+      {"failing_lane", failing_lane},
       {"mismatch", mismatch},
       {"silent_peer", silent_peer},
       {"meet", meet},
