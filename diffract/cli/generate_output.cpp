@@ -12,6 +12,7 @@
 #include "diffract/core/log.h"
 #include "diffract/io/png.h"
 #include "diffract/pipelines/device_budgets.h"
+#include "diffract/placement/rank_map.h"
 #include "diffract/weights/save_tensors.h"
 
 namespace diffract::cli {
@@ -100,7 +101,8 @@ bool GenerateOutput::looks_for_finished() const {
 void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline) {
   defaults_ = pipeline.defaults();
   device_map_ = pipeline.hf_device_map();
-  if (!device_map_.empty()) log::info("device map: {}", device_map_.to_text());
+  if (!device_map_.empty() && (board_.is_main() || !placement::is_over_ranks(device_map_)))
+    log::info("device map: {}", device_map_.to_text());
   model_ = {{"model", options_.model}, {"scheduler", pipeline.scheduler().class_name}};
   if (!options_.scheduler_config.empty())
     model_["scheduler_config"] = parse_json(options_.scheduler_config, "");

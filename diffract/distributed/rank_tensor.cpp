@@ -30,7 +30,10 @@ struct RankTensorImpl final : c10::TensorImpl {
   std::map<at::DeviceIndex, Tensor> copies;  // that moved() has made, by rank
 };
 
-RankTensorImpl& impl_of(const Tensor& x) { return static_cast<RankTensorImpl&>(*x.unsafeGetTensorImpl()); }
+RankTensorImpl& impl_of(const Tensor& x) {
+  if (auto* impl = dynamic_cast<RankTensorImpl*>(x.unsafeGetTensorImpl())) return *impl;
+  throw InternalError("libtorch made a tensor of {} that has no value", device_name(x.device()));
+}
 
 bool is_rank_tensor(const Tensor& x) { return x.defined() && is_rank_device(x.device()); }
 
@@ -155,9 +158,11 @@ void register_operations() {
     auto aten = std::make_unique<torch::Library>(torch::Library::IMPL, "aten", c10::DispatchKey::MAIA,
                                                  __FILE__, __LINE__);
     aten->impl("_to_copy", &to_copy);
-    // Made of other operations elsewhere: whole, they give the bits that one process gets.
-    for (const char* name : {"scaled_dot_product_attention", "linear", "conv2d", "matmul", "layer_norm",
-                             "group_norm", "rms_norm", "clone", "copy_"})
+    // Made of other operations elsewhere: whole, they give the bits that one process gets. The last ones
+    // reach for a tensor's memory.
+    for (const char* name :
+         {"scaled_dot_product_attention", "linear", "conv2d", "matmul", "layer_norm", "group_norm",
+          "rms_norm", "clone", "copy_", "reshape", "alias", "detach", "_unsafe_view"})
       aten->impl(name, torch::CppFunction::makeFromBoxedFunction<&on_values>());
     return std::pair(std::move(all), std::move(aten));
   }();

@@ -10,8 +10,8 @@ namespace diffract::distributed {
 // the others follow with shapes alone. So a program that runs over several devices of one process, moving
 // tensors where it needs them, runs over several processes, and each of them knows what is sent next.
 //
-// An ordinary tensor is one that every rank has. All ranks must make the same calls; each call that moves a
-// value is a message.
+// An ordinary tensor is one that every rank has; before it meets a rank's it is moved there, as between any
+// two devices. All ranks must make the same calls; each call that moves a value is a message.
 
 /// The device that stands for a rank of the world; to libtorch it is a "maia", a type of device that
 /// libtorch knows the name of and has no code for. Throws UsageError for a rank that a world cannot have.

@@ -120,6 +120,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
     const PipelineLayout layout = lay_out(!request.device.is_cpu());
     placed.map_ = map_over_ranks(request, layout);
     placed.over_ranks_ = true;
+    placed.has_budgets_ = !request.max_memory.empty();
     check_map(placed.map_, layout, nullptr);
     return placed;
   }
@@ -150,6 +151,7 @@ weights::ModelPlacement ModelPlacements::of(const std::string& component) const 
   weights::ModelPlacement placement{.device = device_, .accelerator = accelerator_};
   if (map_.empty()) return placement;
   placement.map = map_.below(component);
+  placement.may_widen = over_ranks_ && !has_budgets_;
   if (device_.is_cpu()) placement.stream_bytes = host_bytes_;
   placement.offload_folder = offload_folder_;
   return placement;

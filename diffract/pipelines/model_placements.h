@@ -62,6 +62,7 @@ class ModelPlacements {
   std::string offload_folder_;
   std::shared_ptr<const DeviceBudgets> budgets_;
   bool over_ranks_ = false;
+  bool has_budgets_ = false;
 };
 
 }  // namespace diffract::pipelines

@@ -130,7 +130,7 @@ DeviceMap divide_over_ranks(const std::vector<PlannedComponent>& components,
     while (i >= ends[rank]) ++rank;
     const Place place = memory.entries()[rank].first;
     if (row[i].component != component) map.set(components[component = row[i].component].name, place);
-    map.set(row[i].name, place);
+    if (map.find(row[i].name) != place) map.set(row[i].name, place);
   }
   return map;
 }

@@ -25,6 +25,8 @@ struct ModelPlacement {
   placement::DeviceMap map = {};  // empty: everything on `device`
   at::Device device = at::kCPU;   // computes what the map keeps in CPU memory or on disk
   c10::DeviceType accelerator = c10::DeviceType::CUDA;  // of the map's numbers
+  /// Small models may be kept in the arithmetic's dtype, wider than their files': no budget is to be kept.
+  bool may_widen = false;
   /// What those may take of `device` while they are brought there; unset: from what is free.
   std::optional<uint64_t> stream_bytes = {};
   /// Weights that stay on disk and are used in another dtype than their files have are written here in that

@@ -23,7 +23,8 @@ WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const ten
 WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
                          ModelPlacement placement, std::shared_ptr<WeightStream> stream) {
   // A map's budgets are for the weights as they are stored.
-  const bool widen = checkpoint->total_elements() < kWidenBelowElements && placement.map.empty();
+  const bool widen =
+      checkpoint->total_elements() < kWidenBelowElements && (placement.map.empty() || placement.may_widen);
   root_ = std::make_shared<const Root>(Root{.checkpoint = std::move(checkpoint),
                                             .policy = policy,
                                             .placement = std::move(placement),
