@@ -1,5 +1,6 @@
 // One model divided over the processes of a job, with two pictures of each process on their way at once.
-//   diffract launch --nproc-per-node 2 split_over_ranks        (or torchrun --no-python, mpirun -n 2, srun -n 2)
+//   diffract launch --nproc-per-node 2 split_over_ranks        (or torchrun --no-python, mpirun -n 2, srun -n
+//   2)
 // Usage: split_over_ranks [MODEL [STEPS]]
 #include <fmt/format.h>
 

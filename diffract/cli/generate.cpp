@@ -13,6 +13,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/distributed/cores.h"
+#include "diffract/distributed/devices.h"
 #include "diffract/distributed/process_group.h"
 
 namespace diffract::cli {
@@ -90,21 +91,21 @@ class Generation {
   void run() {
     const Stopwatch watch;
     if (is_together_) pipeline();  // all processes at once
-    const auto outcome = pipelines::run_job(
-        batches_, schedule(), board_,
-        {.find_finished = [&] { return find_finished(); },
-         .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
-         .record_failure =
-             [&](const auto& batch, const auto& failure) {
-               if (writes()) output_.record_failure(batch, failure);
-             },
-         .finish_share = [&] { output_.finish_share(); },
-         .progress =
-             [&](size_t found) {
-               stop_if_interrupted();
-               progress_.finished(found);
-             },
-         .in_flight = in_flight()});
+    const auto outcome =
+        pipelines::run_job(batches_, schedule(), board_,
+                           {.find_finished = [&] { return find_finished(); },
+                            .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
+                            .record_failure =
+                                [&](const auto& batch, const auto& failure) {
+                                  if (writes()) output_.record_failure(batch, failure);
+                                },
+                            .finish_share = [&] { output_.finish_share(); },
+                            .progress =
+                                [&](size_t found) {
+                                  stop_if_interrupted();
+                                  progress_.finished(found);
+                                },
+                            .in_flight = in_flight()});
     if (!board_.is_main()) return;
     output_.print_summary(outcome,
                           {.load_seconds = load_seconds_, .run_seconds = watch.seconds() - load_seconds_});
@@ -179,6 +180,12 @@ void check_rank_options(const GenerateOptions& options) {
                      options.peer_timeout);
 }
 
+// Processes that share a model on a host's GPUs have one each, unless one is named.
+std::string own_device(const GenerateOptions& options, const JobPlace& place) {
+  const at::Device own = distributed::local_device(place.local_rank);
+  return options.device == "cuda" && own.is_cuda() ? own.str() : options.device;
+}
+
 // Before processes compute together they connect to each other.
 void meet(const GenerateOptions& options, const JobPlace& place) {
   if (place.board->world_size() == 1) return;  // which the loading refuses
@@ -186,14 +193,17 @@ void meet(const GenerateOptions& options, const JobPlace& place) {
   distributed::init_process_group("gloo", timeout.count() > 0 ? timeout : distributed::kDefaultTimeout);
 }
 
-void generate(const GenerateOptions& options) {
+void generate(GenerateOptions options) {
   if (options.threads < 0 || options.threads > 4096)
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
   check_rank_options(options);
   const bool together = is_over_ranks(options);
   const JobPlace place =
       join_job([&](int world_size) { check_output_options(options, together ? 1 : world_size); });
-  if (together) meet(options, place);
+  if (together) {
+    meet(options, place);
+    options.device = own_device(options, place);
+  }
   set_threads(options, place);
   Generation(options, *place.board).run();
 }

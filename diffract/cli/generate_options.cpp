@@ -71,7 +71,8 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_flag("--json", o.json, "One JSON object on stdout");
   app.footer(
       "Example:\n  diffract generate --prompt \"a dog\" --prompt \"a cat\" --steps 25 --seed 7 --output "
-      "\"{prompt}.png\"\nTwo processes with half of the models each:\n  diffract launch --num_processes=2 generate "
+      "\"{prompt}.png\"\nTwo processes with half of the models each:\n  diffract launch --num_processes=2 "
+      "generate "
       "--device_map=ranks --prompt \"a dog\" --prompt \"a cat\"");
 }
 
@@ -101,8 +102,9 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
 }
 
 bool is_over_ranks(const GenerateOptions& o) {
-  return pipelines::asks_for_ranks(
-      o.device_map, o.max_memory.empty() ? placement::MaxMemory() : placement::MaxMemory::parse(o.max_memory));
+  return pipelines::asks_for_ranks(o.device_map, o.max_memory.empty()
+                                                     ? placement::MaxMemory()
+                                                     : placement::MaxMemory::parse(o.max_memory));
 }
 
 pipelines::LoadOptions load_options(const GenerateOptions& o) {

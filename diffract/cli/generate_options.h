@@ -27,8 +27,8 @@ struct GenerateOptions {
   std::string output;  // pattern; empty: the default of the output type
   std::string save_steps;
   std::string schedule = "dynamic";
-  int64_t threads = 0;  // 0: libtorch's choice
-  int64_t in_flight = 0;  // pictures over ranks; 0: twice the processes
+  int64_t threads = 0;      // 0: libtorch's choice
+  int64_t in_flight = 0;    // pictures over ranks; 0: twice the processes
   double peer_timeout = 0;  // seconds; 0: the process group's default
   bool resume = false, json = false;
 

@@ -147,7 +147,8 @@ void GenerateOutput::record_step(const pipelines::StepReport& step) {
 }
 
 Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
-  if (options_.latent() || !options_.save_steps.empty()) latents_[batch.images.front().index] = result.latents;
+  if (options_.latent() || !options_.save_steps.empty())
+    latents_[batch.images.front().index] = result.latents;
   Json images = Json::array();
   for (size_t i = 0; i < batch.images.size(); ++i) {
     const auto& image = batch.images[i];

@@ -57,7 +57,7 @@ class GenerateOutput {
   pipelines::Defaults defaults_{};
   placement::DeviceMap device_map_;
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch
-  std::map<size_t, at::Tensor> latents_;  // of each batch, by its first picture
+  std::map<size_t, at::Tensor> latents_;             // of each batch, by its first picture
 };
 
 /// The parameters of a picture as stable-diffusion-webui writes them under the key "parameters", which other

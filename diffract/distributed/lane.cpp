@@ -58,11 +58,11 @@ void Lane::while_others_compute(Wait&& wait) {
 
 void Lane::send(const at::Tensor& tensor, int destination) {
   if (sending_.size() >= kMostOnTheirWay) finish_oldest();
-  sending_.push_back(group_.isend(tensor.to(at::kCPU), destination, tag_));
+  sending_.push_back(group_.isend(tensor, destination, tag_));
 }
 
-at::Tensor Lane::receive(at::IntArrayRef sizes, at::ScalarType dtype, int source) {
-  at::Tensor tensor = at::empty(sizes, dtype);
+at::Tensor Lane::receive(int64_t bytes, int source) {
+  at::Tensor tensor = at::empty({bytes}, at::kByte);
   const trace::Span span("wait", "receive");
   while_others_compute([&] { group_.recv(tensor, source, tag_); });
   return tensor;

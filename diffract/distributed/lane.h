@@ -27,11 +27,12 @@ class Lane {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  /// Begins to send; returns at once unless many tensors are on their way. Throws PeerError.
+  /// Begins to send a tensor of the CPU, which is not to change any more; returns at once unless many are on
+  /// their way. Throws PeerError.
   void send(const at::Tensor& tensor, int destination);
-  /// A tensor of this shape and dtype, in CPU memory, from `source`. Throws PeerError naming the rank when it
-  /// dies, or does not send before the group's timeout; Cancelled when another lane has failed.
-  at::Tensor receive(at::IntArrayRef sizes, at::ScalarType dtype, int source);
+  /// So many bytes from `source`, a tensor of the CPU. Throws PeerError naming the rank when it dies, or does
+  /// not send before the group's timeout; Cancelled when another lane has failed.
+  at::Tensor receive(int64_t bytes, int source);
   /// Returns when all that was sent has arrived. Throws PeerError.
   void finish();
 

@@ -5,6 +5,7 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <cstring>
 #include <map>
 
 #include "diffract/core/error.h"
@@ -25,7 +26,12 @@ struct RankTensorImpl final : c10::TensorImpl {
   RankTensorImpl(at::Device device, Tensor of)
       : TensorImpl(c10::DispatchKeySet(c10::DispatchKey::MAIA), of.dtype(), device), value(std::move(of)) {
     set_sizes_and_strides(value.sizes(), value.strides());
+    set_custom_sizes_strides(SizesStridesPolicy::CustomStrides);
   }
+  // Ranks do not know each other's strides. What they do must not depend on them: x.contiguous() is a tensor
+  // of its own on all of them.
+  c10::SymBool sym_is_contiguous_custom(at::MemoryFormat) const override { return false; }
+
   Tensor value;
   std::map<at::DeviceIndex, Tensor> copies;  // that moved() has made, by rank
 };
@@ -142,8 +148,7 @@ void on_values(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 // x.to(...), which libtorch would make of operations that know memory.
 Tensor to_copy(const Tensor& x, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
-               std::optional<at::Device> device, std::optional<bool>, bool,
-               std::optional<at::MemoryFormat>) {
+               std::optional<at::Device> device, std::optional<bool>, bool, std::optional<at::MemoryFormat>) {
   const Tensor there = device && *device != x.device() ? moved(x, *device) : x;
   const auto to = dtype.value_or(x.scalar_type());
   if (!is_rank_tensor(there)) return there.to(to);
@@ -162,10 +167,41 @@ void register_operations() {
     // reach for a tensor's memory.
     for (const char* name :
          {"scaled_dot_product_attention", "linear", "conv2d", "matmul", "layer_norm", "group_norm",
-          "rms_norm", "clone", "copy_", "reshape", "alias", "detach", "_unsafe_view"})
+          "rms_norm", "clone", "copy_", "contiguous", "reshape", "alias", "detach", "_unsafe_view"})
       aten->impl(name, torch::CppFunction::makeFromBoxedFunction<&on_values>());
     return std::pair(std::move(all), std::move(aten));
   }();
+}
+
+// A message: the strides, which the receiver cannot know and a layer's last bits may depend on, and the
+// values as they lie in memory. It is a copy: the sender may go on and write into its tensor.
+constexpr int64_t kHeaderBytes = 64;  // keeps the values aligned
+constexpr size_t kMostDimensions = kHeaderBytes / sizeof(int64_t);
+
+int64_t message_bytes(const Tensor& x) {
+  return kHeaderBytes + x.numel() * static_cast<int64_t>(c10::elementSize(x.scalar_type()));
+}
+
+Tensor message_of(const Tensor& value) {
+  Tensor host = value.to(at::kCPU);
+  if (!host.is_non_overlapping_and_dense()) host = host.contiguous();
+  if (host.sizes().size() > kMostDimensions)
+    throw InternalError("a tensor of {} dimensions is to be sent; {} are the most", host.dim(),
+                        kMostDimensions);
+  Tensor message = at::empty({message_bytes(host)}, at::kByte);
+  auto* bytes = message.mutable_data_ptr<uint8_t>();
+  std::copy(host.strides().begin(), host.strides().end(), reinterpret_cast<int64_t*>(bytes));
+  if (host.nbytes() > 0) std::memcpy(bytes + kHeaderBytes, host.const_data_ptr(), host.nbytes());
+  return message;
+}
+
+// The values of a tensor of this shape and dtype.
+Tensor value_in(const Tensor& message, const Tensor& like) {
+  const auto* strides = reinterpret_cast<const int64_t*>(message.const_data_ptr<uint8_t>());
+  return message.slice(0, kHeaderBytes)
+      .view(like.scalar_type())
+      .as_strided(like.sizes(), at::IntArrayRef(strides, static_cast<size_t>(like.dim())),
+                  kHeaderBytes / static_cast<int64_t>(c10::elementSize(like.scalar_type())));
 }
 
 Lane& lane_of(std::optional<Lane>& own) {
@@ -181,14 +217,12 @@ Tensor sent(const Tensor& x, at::Device device) {
   std::optional<Lane> own;
   Lane& lane = lane_of(own);
   if (is_this_rank(x.device())) {
-    lane.send(value, device.index());
+    lane.send(message_of(value), device.index());
     value = to_meta(value);
   } else if (is_this_rank(device)) {
-    value = lane.receive(x.sizes(), x.scalar_type(), x.device().index());
+    value = value_in(lane.receive(message_bytes(x), x.device().index()), x);
   }
   if (own) own->finish();
-  // What arrives is dense; all ranks must see the same strides.
-  if (!value.is_contiguous()) value = at::empty(value.sizes(), value.options());
   return impl_of(x).copies.emplace(device.index(), rank_tensor(device, value)).first->second;
 }
 
@@ -199,11 +233,11 @@ Tensor spread(const Tensor& x, at::Device device) {
   const int from = x.device().index();
   Tensor value = impl_of(x).value;
   if (lane.rank() != from) {
-    value = lane.receive(x.sizes(), x.scalar_type(), from);
+    value = value_in(lane.receive(message_bytes(x), from), x);
   } else {
-    value = value.contiguous();
+    const Tensor message = message_of(value);
     for (int rank = 0; rank < lane.size(); ++rank)
-      if (rank != from) lane.send(value, rank);
+      if (rank != from) lane.send(message, rank);
   }
   if (own) own->finish();
   return value.to(device);

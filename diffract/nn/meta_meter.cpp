@@ -173,8 +173,7 @@ Cost measure_on_meta(const std::function<void()>& compute) {
     throw;
   }
   meter.is_on = false;
-  return {
-      .peak_bytes = meter.peak_bytes, .flops = meter.flops, .parts = std::exchange(meter.parts, {})};
+  return {.peak_bytes = meter.peak_bytes, .flops = meter.flops, .parts = std::exchange(meter.parts, {})};
 }
 
 }  // namespace diffract::nn

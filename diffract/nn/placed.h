@@ -69,8 +69,8 @@ class Placed {
   std::string device_name() const { return trace::is_on() ? device_.str() : std::string(); }
 
   at::Device device_;
-  std::string name_;        // in a trace; empty below another Placed
-  std::optional<T> layer_;  // none: its weights are kept elsewhere
+  std::string name_;                       // in a trace; empty below another Placed
+  std::optional<T> layer_;                 // none: its weights are kept elsewhere
   std::shared_ptr<RankLayer<T>> on_rank_;  // where a process of the job computes it
   std::shared_ptr<weights::WeightStream> stream_;
   size_t part_ = 0;

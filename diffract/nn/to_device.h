@@ -9,8 +9,8 @@ namespace diffract::nn {
 
 using at::Tensor;
 
-/// The argument of a layer, or its result, with map(tensor) in place of its tensors; numbers stay. A struct of
-/// tensors has its own overload beside its definition.
+/// The argument of a layer, or its result, with map(tensor) in place of its tensors; numbers stay. A struct
+/// of tensors has its own overload beside its definition.
 template <typename Map>
 Tensor map_tensors(const Tensor& x, Map&& map) {
   return x.defined() ? map(x) : x;

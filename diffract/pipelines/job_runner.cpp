@@ -89,7 +89,8 @@ class Runner {
   }
 
   void run_batch(size_t b) {
-    if (!is_together() && board_.reported(b)) return;  // by this process before it was killed and came back, for one
+    if (!is_together() && board_.reported(b))
+      return;  // by this process before it was killed and came back, for one
     const JobBatch& batch = batches_[b];
     log::debug("batch {} begins", b);
     Json result;

@@ -92,8 +92,8 @@ MaxMemory free_memory(const tensor::DeviceBackend* backend) {
 
 bool asks_for_ranks(const DeviceMapArgument& device_map, const MaxMemory& max_memory) {
   if (device_map.text() == kOverAllRanks) return true;
-  const bool is_map = !device_map.map().empty() || is_file(device_map.text()) ||
-                      device_map.text().starts_with("rank:");
+  const bool is_map =
+      !device_map.map().empty() || is_file(device_map.text()) || device_map.text().starts_with("rank:");
   return is_map ? placement::is_over_ranks(given_map(device_map)) : placement::is_over_ranks(max_memory);
 }
 

@@ -14,7 +14,8 @@ namespace diffract::pipelines {
 void require_world() {
   if (distributed::is_initialized() && distributed::get_world_size() > 1) return;
   throw UsageError(
-      "device_map: divides the model over processes, but this one is alone. Start several with diffract launch "
+      "device_map: divides the model over processes, but this one is alone. Start several with diffract "
+      "launch "
       "--nproc-per-node 2, and make PartialState (or call init_process_group) before from_pretrained");
 }
 

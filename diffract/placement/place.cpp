@@ -14,7 +14,8 @@ int parse_index(std::string_view digits, std::string_view whole) {
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
   if (code != std::errc() || end != digits.data() + digits.size() || index < 0 || index >= kMostAccelerators)
     throw UsageError(
-        "device \"{}\" is not known; expected an accelerator's index such as 0, a process such as \"rank:1\", "
+        "device \"{}\" is not known; expected an accelerator's index such as 0, a process such as "
+        "\"rank:1\", "
         "\"cpu\" or \"disk\"",
         whole);
   return index;
@@ -54,8 +55,8 @@ Place Place::from_json(const Json& value, const std::string& where) {
       throw UsageError("{}: {}", where, error.what());
     }
   }
-  throw UsageError("{}: is {}; expected an accelerator's index such as 0, \"rank:0\", \"cpu\" or \"disk\"", where,
-                   excerpt(value));
+  throw UsageError("{}: is {}; expected an accelerator's index such as 0, \"rank:0\", \"cpu\" or \"disk\"",
+                   where, excerpt(value));
 }
 
 std::string Place::name() const {

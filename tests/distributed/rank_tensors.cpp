@@ -43,7 +43,8 @@ void check_rank_tensors() {
   const Tensor a = at::arange(24).to(at::kFloat).view({2, 3, 4}), b = a * 0.5 + 1;
   const Tensor x = held_by(last, a), y = held_by(0, b);
   expect(at::silu(x) + 2, last, at::silu(a) + 2, "operations");
-  expect(x.slice(1, 1).transpose(1, 2).reshape({-1}), last, a.slice(1, 1).transpose(1, 2).reshape({-1}), "views");
+  expect(x.slice(1, 1).transpose(1, 2).reshape({-1}), last, a.slice(1, 1).transpose(1, 2).reshape({-1}),
+         "views");
   expect(x + moved(b, x.device()), last, a + b, "with a tensor that all have");
   expect(x + at::scalar_tensor(2), last, a + 2, "with a number that all have");
   expect(x.to(at::kDouble), last, a.to(at::kDouble), "another dtype");
@@ -82,8 +83,8 @@ void check_lanes(int count, int in_flight) {
     for (int hop = 0; hop < 2 * get_world_size(); ++hop)
       x = moved(x, rank_device(hop % get_world_size())) + hop;
     const int hops = 2 * get_world_size();
-    expect_everywhere(moved(x, at::kCPU),
-                      at::full({1000}, static_cast<double>(i) + hops * (hops - 1) / 2), "after the ring");
+    expect_everywhere(moved(x, at::kCPU), at::full({1000}, static_cast<double>(i) + hops * (hops - 1) / 2),
+                      "after the ring");
     done[i] = true;
   });
   require(std::all_of(done.begin(), done.end(), [](bool one) { return one; }), "all were computed");

@@ -45,7 +45,8 @@ DeviceMap divide(const std::vector<LayerForTest>& layers, const MaxMemory& memor
 }
 
 TEST(RankMap, DividesByWorkAndNotByBytes) {
-  const auto map = divide({{900, 1}, {10, 1}, {10, 1}, {10, 1}, {10, 2}, {10, 2}}, budgets({kNoLimit, kNoLimit}));
+  const auto map =
+      divide({{900, 1}, {10, 1}, {10, 1}, {10, 1}, {10, 2}, {10, 2}}, budgets({kNoLimit, kNoLimit}));
   const DeviceMap expected = {{"m", Place::rank(0)}, {"m.4", Place::rank(1)}, {"m.5", Place::rank(1)}};
   EXPECT_EQ(map, expected) << map;
 }
@@ -64,8 +65,7 @@ TEST(RankMap, KeepsBudgetsWithWhatComputingTakes) {
   auto one = component("m", layers, 1);
   one.working_bytes = 50;
   const auto map = divide_over_ranks({one}, {ranked(layers)}, budgets({350, 2000}));
-  for (int i = 0; i < 10; ++i)
-    EXPECT_EQ(map.at("m." + std::to_string(i)), Place::rank(i < 3 ? 0 : 1)) << i;
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(map.at("m." + std::to_string(i)), Place::rank(i < 3 ? 0 : 1)) << i;
   EXPECT_NO_THROW(check_budgets({one}, map, budgets({350, 2000}), Residency::all));
   EXPECT_THROW(divide_over_ranks({one}, {ranked(layers)}, budgets({350, 749})), MemoryError);
 }
@@ -86,11 +86,11 @@ TEST(RankMap, IsNeverWorseThanAnyOtherCut) {
   };
   double least = 1e9;
   for (size_t first = 0; first <= layers.size(); ++first)
-    for (size_t second = first; second <= layers.size(); ++second) least = std::min(least, most(first, second));
+    for (size_t second = first; second <= layers.size(); ++second)
+      least = std::min(least, most(first, second));
   const auto map = divide(layers, budgets({kNoLimit, kNoLimit, kNoLimit}));
   size_t ends[3] = {};
-  for (size_t i = 0; i < layers.size(); ++i)
-    ends[map.at("m." + std::to_string(i)).index()] = i + 1;
+  for (size_t i = 0; i < layers.size(); ++i) ends[map.at("m." + std::to_string(i)).index()] = i + 1;
   EXPECT_EQ(most(ends[0], std::max(ends[0], ends[1])), least) << map;
 }
 
