@@ -5,12 +5,12 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
-#include <cstring>
 #include <map>
 
 #include "diffract/core/error.h"
 #include "diffract/distributed/lane.h"
 #include "diffract/distributed/process_group.h"
+#include "diffract/distributed/tensor_message.h"
 
 namespace diffract::distributed {
 namespace {
@@ -171,37 +171,6 @@ void register_operations() {
       aten->impl(name, torch::CppFunction::makeFromBoxedFunction<&on_values>());
     return std::pair(std::move(all), std::move(aten));
   }();
-}
-
-// A message: the strides, which the receiver cannot know and a layer's last bits may depend on, and the
-// values as they lie in memory. It is a copy: the sender may go on and write into its tensor.
-constexpr int64_t kHeaderBytes = 64;  // keeps the values aligned
-constexpr size_t kMostDimensions = kHeaderBytes / sizeof(int64_t);
-
-int64_t message_bytes(const Tensor& x) {
-  return kHeaderBytes + x.numel() * static_cast<int64_t>(c10::elementSize(x.scalar_type()));
-}
-
-Tensor message_of(const Tensor& value) {
-  Tensor host = value.to(at::kCPU);
-  if (!host.is_non_overlapping_and_dense()) host = host.contiguous();
-  if (host.sizes().size() > kMostDimensions)
-    throw InternalError("a tensor of {} dimensions is to be sent; {} are the most", host.dim(),
-                        kMostDimensions);
-  Tensor message = at::empty({message_bytes(host)}, at::kByte);
-  auto* bytes = message.mutable_data_ptr<uint8_t>();
-  std::copy(host.strides().begin(), host.strides().end(), reinterpret_cast<int64_t*>(bytes));
-  if (host.nbytes() > 0) std::memcpy(bytes + kHeaderBytes, host.const_data_ptr(), host.nbytes());
-  return message;
-}
-
-// The values of a tensor of this shape and dtype.
-Tensor value_in(const Tensor& message, const Tensor& like) {
-  const auto* strides = reinterpret_cast<const int64_t*>(message.const_data_ptr<uint8_t>());
-  return message.slice(0, kHeaderBytes)
-      .view(like.scalar_type())
-      .as_strided(like.sizes(), at::IntArrayRef(strides, static_cast<size_t>(like.dim())),
-                  kHeaderBytes / static_cast<int64_t>(c10::elementSize(like.scalar_type())));
 }
 
 Lane& lane_of(std::optional<Lane>& own) {
