@@ -3,6 +3,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/distributed/devices.h"
+#include "diffract/distributed/lane.h"
 #include "diffract/distributed/partial_state.h"
 #include "diffract/distributed/process_group.h"
 #include "diffract/distributed/spawn.h"
@@ -33,6 +34,7 @@ using distributed::new_group;
 using distributed::PartialState;
 using distributed::recv;
 using distributed::ReduceOp;
+using distributed::run_in_flight;
 using distributed::send;
 using distributed::spawn;
 using io::Image;

@@ -4,6 +4,7 @@
     python3 -m venv ref && ref/bin/pip install torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 safetensors
     ref/bin/python tools/make_random_checkpoint.py --dtype float32 /tmp/sd15-float32
     ref/bin/python tools/make_random_checkpoint.py --model flux-dev --dtype bfloat16 /tmp/flux-dev    # 34 GB
+    ref/bin/python tools/make_random_checkpoint.py --model flux-small /tmp/flux-small                 # 0.3 GB, of FLUX's form
 
 The configs are those of stable-diffusion-v1-5 and FLUX.1-dev; CLIP's tokenizer is its own, from tests/data, T5's that of
 models/emoji-flux. FLUX is written tensor by tensor: it need not fit in memory.
@@ -106,10 +107,22 @@ def flux_dev(folder, weights):
     shutil.copy(ROOT / "models/emoji-flux/model_index.json", folder)
 
 
+def flux_small(folder, weights):
+    """The built-in FLUX model with a transformer of 12 blocks that take some tens of milliseconds each on a core."""
+    shutil.copytree(ROOT / "models/emoji-flux", folder, dirs_exist_ok=True)
+    shutil.rmtree(folder / "transformer")
+    (folder / "transformer").mkdir()
+    config = json.loads((ROOT / "models/emoji-flux/transformer/config.json").read_text())
+    small = {key: config[key] for key in ("in_channels", "joint_attention_dim", "pooled_projection_dim", "guidance_embeds")}
+    write_model(folder / "transformer", lambda: diffusers.FluxTransformer2DModel(
+        **small, num_layers=4, num_single_layers=8, num_attention_heads=8, attention_head_dim=64, axes_dims_rope=(8, 28, 28)),
+        "diffusion_pytorch_model", weights)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="sd15", choices=["sd15", "flux-dev"])
+    parser.add_argument("--model", default="sd15", choices=["sd15", "flux-dev", "flux-small"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -117,6 +130,8 @@ def main():
     dtype = getattr(torch, arguments.dtype)
     if arguments.model == "flux-dev":
         flux_dev(arguments.folder, RandomWeights(dtype))
+    elif arguments.model == "flux-small":
+        flux_small(arguments.folder, RandomWeights(dtype))
     else:
         stable_diffusion_15().to(dtype=dtype).save_pretrained(arguments.folder)
 

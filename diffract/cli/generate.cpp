@@ -13,6 +13,8 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/distributed/cores.h"
+#include "diffract/distributed/devices.h"
+#include "diffract/distributed/process_group.h"
 
 namespace diffract::cli {
 namespace {
@@ -83,24 +85,29 @@ class Generation {
       : options_(options),
         board_(*place.board),
         local_rank_(place.local_rank),
+        is_together_(is_over_ranks(options)),
         batches_(pipelines::plan_job(job_entries(options), options.seed, options.batch_size)),
         output_(options, batches_, board_),  // checks the names and folders before anything is computed
         progress_(board_, count_images(batches_)) {}
 
   void run() {
     const Stopwatch watch;
-    const auto outcome = pipelines::run_job(
-        batches_, schedule(), board_,
-        {.find_finished = [&] { return find_finished(); },
-         .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
-         .record_failure = [&](const auto& batch,
-                               const auto& failure) { output_.record_failure(batch, failure); },
-         .finish_share = [&] { output_.finish_share(); },
-         .progress =
-             [&](size_t found) {
-               stop_if_interrupted();
-               progress_.finished(found);
-             }});
+    if (is_together_) pipeline();  // all processes at once
+    const auto outcome =
+        pipelines::run_job(batches_, schedule(), board_,
+                           {.find_finished = [&] { return find_finished(); },
+                            .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
+                            .record_failure =
+                                [&](const auto& batch, const auto& failure) {
+                                  if (writes()) output_.record_failure(batch, failure);
+                                },
+                            .finish_share = [&] { output_.finish_share(); },
+                            .progress =
+                                [&](size_t found) {
+                                  stop_if_interrupted();
+                                  progress_.finished(found);
+                                },
+                            .in_flight = in_flight()});
     if (!board_.is_main()) return;
     output_.print_summary(outcome,
                           {.load_seconds = load_seconds_, .run_seconds = watch.seconds() - load_seconds_});
@@ -110,8 +117,14 @@ class Generation {
  private:
   // Which latents are in which process' file must not depend on who is faster.
   pipelines::JobSchedule schedule() const {
+    if (is_together_) return pipelines::JobSchedule::together;
     return options_.schedule == "static" || options_.latent() ? pipelines::JobSchedule::fixed
                                                               : pipelines::JobSchedule::dynamic;
+  }
+
+  int in_flight() const {
+    if (!options_.save_steps.empty()) return 1;  // they are saved in their order
+    return static_cast<int>(options_.in_flight > 0 ? options_.in_flight : 2 * board_.world_size());
   }
 
   // Loaded when first needed: a process without a share does not load it.
@@ -135,12 +148,17 @@ class Generation {
     install_interrupt_handler();
     const auto observe = [&](const pipelines::StepReport& step) {
       log::debug("step {} of {}", step.index + 1, step.count);
-      output_.record_step(step);
-      progress_.step(step, batch.images.size());
+      if (writes()) output_.record_step(step);
+      progress_.step(step, batch);
       stop_if_interrupted();
     };
-    return output_.finish_batch(batch, pipeline()(batch.request, observe));
+    const auto result = pipeline()(batch.request, observe);
+    progress_.finish(batch);
+    return writes() ? output_.finish_batch(batch, result) : Json::array();
   }
+
+  // Where processes compute a picture together, all of them have it.
+  bool writes() const { return !is_together_ || board_.is_main(); }
 
   static void stop_if_interrupted() {
     if (interrupted) throw Cancelled("stopped by a signal; --resume goes on with the job");
@@ -149,6 +167,7 @@ class Generation {
   const GenerateOptions& options_;
   pipelines::JobBoard& board_;
   int local_rank_;
+  bool is_together_;
   std::vector<pipelines::JobBatch> batches_;
   GenerateOutput output_;
   JobProgress progress_;
@@ -156,10 +175,29 @@ class Generation {
   double load_seconds_ = 0;
 };
 
+void check_rank_options(const GenerateOptions& options) {
+  if (options.in_flight < 0 || options.in_flight > 1024)
+    throw UsageError("--in-flight {}: expected 1 to 1024", options.in_flight);
+  if (!(options.peer_timeout >= 0 && options.peer_timeout <= 1e6))
+    throw UsageError("--peer-timeout {}: expected seconds, more than 0 and up to 1,000,000",
+                     options.peer_timeout);
+}
+
+// Before processes compute together they connect to each other.
+void meet(const GenerateOptions& options, const JobPlace& place) {
+  if (place.board->world_size() == 1) return;  // which the loading refuses
+  const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(options.peer_timeout * 1000));
+  distributed::init_process_group("gloo", timeout.count() > 0 ? timeout : distributed::kDefaultTimeout);
+}
+
 void generate(const GenerateOptions& options) {
   if (options.threads < 0 || options.threads > 4096)
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
-  const JobPlace place = join_job([&](int world_size) { check_output_options(options, world_size); });
+  check_rank_options(options);
+  const bool together = is_over_ranks(options);
+  const JobPlace place =
+      join_job([&](int world_size) { check_output_options(options, together ? 1 : world_size); });
+  if (together) meet(options, place);
   set_threads(options, place);
   Generation(options, place).run();
 }

@@ -4,6 +4,7 @@
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/prompts_file.h"
 #include "diffract/core/error.h"
+#include "diffract/pipelines/model_placements.h"
 
 namespace diffract::cli {
 void declare_generate_options(CLI::App& app, GenerateOptions& o) {
@@ -47,8 +48,14 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option(
       "--device-map", o.device_map,
       "Spread the models over devices, CPU memory and disk: auto, balanced, balanced_low_0, sequential, "
-      "or FILE.json with a map");
-  app.add_option("--max-memory", o.max_memory, "Budgets, never exceeded, e.g. 0=16GB,1=16GB,cpu=30GB");
+      "or FILE.json with a map; over the processes of a job: ranks, or a map that names rank:0, rank:1, ...");
+  app.add_option("--max-memory", o.max_memory,
+                 "Budgets, never exceeded, e.g. 0=16GB,1=16GB,cpu=30GB, or of processes: "
+                 "rank:0=16GB,rank:1=8GB");
+  app.add_option("--in-flight", o.in_flight,
+                 "Batches on their way at once where processes share the models; default: two a process");
+  app.add_option("--peer-timeout", o.peer_timeout,
+                 "Seconds to wait for another process that shares the models; default: 300");
   app.add_option("--offload-folder", o.offload_folder,
                  "For weights that stay on disk and are used in another dtype than their files have");
   app.add_option("--threads", o.threads, "Threads of a CPU; default: all cores");
@@ -67,7 +74,9 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_flag("--json", o.json, "One JSON object on stdout");
   app.footer(
       "Example:\n  diffract generate --prompt \"a dog\" --prompt \"a cat\" --steps 25 --seed 7 --output "
-      "\"{prompt}.png\"");
+      "\"{prompt}.png\"\nTwo processes with half of the models each:\n  diffract launch --num_processes=2 "
+      "generate "
+      "--device_map=ranks --prompt \"a dog\" --prompt \"a cat\"");
 }
 
 std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
@@ -93,6 +102,12 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
   for (auto& entry : entries)
     entry.request.output_type = o.latent() ? pipelines::OutputType::latent : pipelines::OutputType::image;
   return entries;
+}
+
+bool is_over_ranks(const GenerateOptions& o) {
+  return pipelines::asks_for_ranks(o.device_map, o.max_memory.empty()
+                                                     ? placement::MaxMemory()
+                                                     : placement::MaxMemory::parse(o.max_memory));
 }
 
 pipelines::LoadOptions load_options(const GenerateOptions& o, int local_rank) {

@@ -27,7 +27,9 @@ struct GenerateOptions {
   std::string output;  // pattern; empty: the default of the output type
   std::string save_steps;
   std::string schedule = "dynamic";
-  int64_t threads = 0;  // 0: libtorch's choice
+  int64_t threads = 0;      // 0: libtorch's choice
+  int64_t in_flight = 0;    // pictures over ranks; 0: twice the processes
+  double peer_timeout = 0;  // seconds; 0: the process group's default
   bool float8 = false, resume = false, json = false;
 
   bool latent() const { return output_type == "latent"; }
@@ -39,6 +41,8 @@ void declare_generate_options(CLI::App& app, GenerateOptions& options);
 /// or the line of the file and its key.
 std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& options);
 
+/// Whether the processes of the job divide the model among them.
+bool is_over_ranks(const GenerateOptions& options);
 /// How the model is to be loaded; the processes of a host share its devices out by their rank there.
 pipelines::LoadOptions load_options(const GenerateOptions& options, int local_rank);
 

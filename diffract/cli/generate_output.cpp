@@ -12,6 +12,7 @@
 #include "diffract/core/log.h"
 #include "diffract/io/png.h"
 #include "diffract/pipelines/device_budgets.h"
+#include "diffract/placement/rank_map.h"
 #include "diffract/weights/save_tensors.h"
 
 namespace diffract::cli {
@@ -120,7 +121,8 @@ bool GenerateOutput::looks_for_finished() const {
 void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline) {
   defaults_ = pipeline.defaults();
   device_map_ = pipeline.hf_device_map();
-  if (!device_map_.empty()) log::info("device map: {}", device_map_.to_text());
+  if (!device_map_.empty() && (board_.is_main() || !placement::is_over_ranks(device_map_)))
+    log::info("device map: {}", device_map_.to_text());
   model_ = {{"model", options_.model}, {"scheduler", pipeline.scheduler().class_name}};
   if (!options_.scheduler_config.empty())
     model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
@@ -166,10 +168,8 @@ void GenerateOutput::record_step(const pipelines::StepReport& step) {
 }
 
 Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
-  if (options_.latent() || !options_.save_steps.empty()) {
-    latents_.push_back(result.latents);
-    for (const auto& image : batch.images) indices_.push_back(static_cast<int64_t>(image.index));
-  }
+  if (options_.latent() || !options_.save_steps.empty())
+    latents_[batch.images.front().index] = {result.latents, batch.images.size()};
   for (const auto& [index, latents] : batch_steps_) steps_[index].push_back(latents);
   batch_steps_.clear();
   Json images = Json::array();
@@ -200,14 +200,20 @@ void GenerateOutput::record_failure(const pipelines::JobBatch& batch, const pipe
 
 void GenerateOutput::finish_share() {
   if (latents_.empty()) return;
-  const at::Tensor indices = at::tensor(indices_, at::kLong);  // a picture that failed has no row
+  std::vector<at::Tensor> latents;
+  std::vector<int64_t> of_pictures;  // one that failed has no row
+  for (const auto& [first, batch] : latents_) {
+    latents.push_back(batch.first);
+    for (size_t i = 0; i < batch.second; ++i) of_pictures.push_back(static_cast<int64_t>(first + i));
+  }
+  const at::Tensor indices = at::tensor(of_pictures, at::kLong);
   if (options_.latent())
-    weights::save_tensors(file({}), {{"latents", at::cat(latents_)}, {"indices", indices}});
+    weights::save_tensors(file({}), {{"latents", at::cat(latents)}, {"indices", indices}});
   if (options_.save_steps.empty()) return;
   std::vector<std::pair<std::string, at::Tensor>> tensors = {{"indices", indices}};
   for (const auto& [index, parts] : steps_)
     tensors.emplace_back(fmt::format("latents_{:03}", index), at::cat(parts));
-  tensors.emplace_back("latents", at::cat(latents_));
+  tensors.emplace_back("latents", at::cat(latents));
   weights::save_tensors(options_.save_steps, tensors);
 }
 

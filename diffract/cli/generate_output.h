@@ -59,8 +59,8 @@ class GenerateOutput {
   placement::DeviceMap device_map_;
   std::map<size_t, at::Tensor> batch_steps_;         // of the batch that runs
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch
-  std::vector<at::Tensor> latents_;
-  std::vector<int64_t> indices_;  // of the pictures that have a row there
+  // Of each batch, by its first picture, and how many pictures it has.
+  std::map<size_t, std::pair<at::Tensor, size_t>> latents_;
 };
 
 /// The parameters of a picture as stable-diffusion-webui writes them under the key "parameters", which other

@@ -1,8 +1,10 @@
 #pragma once
 #include <chrono>
+#include <map>
 #include <memory>
 
 #include "diffract/cli/progress.h"
+#include "diffract/pipelines/job.h"
 #include "diffract/pipelines/job_board.h"
 #include "diffract/pipelines/request.h"
 
@@ -16,7 +18,9 @@ class JobProgress {
   JobProgress(pipelines::JobBoard& board, size_t total_images) : board_(board), total_(total_images) {}
 
   /// After a denoising step of a batch of this process.
-  void step(const pipelines::StepReport& step, size_t batch_images);
+  void step(const pipelines::StepReport& step, const pipelines::JobBatch& batch);
+  /// After its last.
+  void finish(const pipelines::JobBatch& batch) { own_.erase(batch.images.front().index); }
   /// Whenever the number of finished pictures may have changed; `found` were finished before the job began.
   void finished(size_t found);
 
@@ -26,7 +30,7 @@ class JobProgress {
 
   pipelines::JobBoard& board_;
   size_t total_, found_ = 0, reported_ = 0;
-  double own_ = 0;  // pictures' worth of steps in the batch at work
+  std::map<size_t, double> own_;  // pictures' worth of steps in the batches at work, by their first picture
   Clock::time_point asked_{};
   std::unique_ptr<Progress> bar_;
 };

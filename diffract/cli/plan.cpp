@@ -11,6 +11,7 @@
 #include "diffract/core/size_text.h"
 #include "diffract/pipelines/model_placements.h"
 #include "diffract/pipelines/pipeline.h"
+#include "diffract/placement/rank_map.h"
 #include "diffract/tensor/measured_speed.h"
 
 namespace diffract::cli {
@@ -67,11 +68,13 @@ DeviceMap load_map(const std::string& file, const PipelineLayout& layout,
 // A model's own map is accelerate's, a pipeline's is ours.
 DeviceMap make_map(const PlanArguments& arguments, const PipelineLayout& layout, const MaxMemory& budgets,
                    std::vector<std::string>& warnings) {
+  if (arguments.device_map == pipelines::kOverAllRanks)
+    throw UsageError(
+        "--device-map ranks: how many there are is known when a job runs; here name them: --device-map auto "
+        "--max-memory rank:0=16GB,rank:1=16GB");
   const auto strategy = placement::parse_strategy(arguments.device_map);
   if (!strategy) return load_map(arguments.device_map, layout, warnings);
-  const auto& first = layout.components.front();
-  if (first.name.empty()) return plan_device_map(first.tree, *strategy, budgets, first.options);
-  return plan_pipeline_map(layout.components, *strategy, budgets, layout.residency);
+  return pipelines::plan_map(layout, *strategy, budgets);
 }
 
 void warn_of_budgets(const Plan& plan, std::vector<std::string>& warnings) {
@@ -135,6 +138,7 @@ void plan(PlanArguments& arguments) {
       !result.budgets.empty() && result.budgets.begin()->first.is_accelerator();
   result.layout = lay_out(folder, arguments);
   result.map = make_map(arguments, result.layout, result.budgets, result.warnings);
+  if (placement::is_over_ranks(result.map)) result.layout.residency = placement::Residency::all;
   warn_of_budgets(result, result.warnings);
   for (const std::string& name : result.layout.left_out)
     result.warnings.push_back(fmt::format("{}: diffract does not run it; it is not planned", name));

@@ -91,6 +91,11 @@ struct Group::State {
   }
 
   [[noreturn]] void fail(const char* name, const std::string& reason);
+  [[noreturn]] void fail_to_reach(const char* doing, int peer, const std::string& reason, const char* hint) {
+    const bool ended = has_ended(members.peers[static_cast<size_t>(peer)]);
+    throw PeerError("{}: {} {} failed: {}. {}", store.who(), doing, member(peer), reason,
+                    ended ? "It is no longer running; see its own output" : hint);
+  }
   std::string who_is_missing(const char* name);
 };
 
@@ -143,6 +148,7 @@ Group::State& Group::state() const {
 
 int Group::rank() const { return state().members.rank; }
 int Group::size() const { return state().size(); }
+at::Device Group::device() const { return state().device; }
 const std::vector<int>& Group::world_ranks() const { return state().members.world_ranks; }
 
 const std::vector<Peer>& Group::peers() const { return state().members.peers; }
@@ -212,17 +218,41 @@ void Group::all_to_all(std::vector<at::Tensor>& outputs, const std::vector<at::T
   for (size_t rank = 0; rank < size; ++rank) outputs[rank].copy_(parts[rank].view_as(outputs[rank]));
 }
 
-void Group::send(const at::Tensor& tensor, int destination, int tag) const {
+struct Group::Sending::Begun {
+  std::shared_ptr<State> group;
+  int destination;
+  std::vector<at::Tensor> tensors;  // kept until they are there
+  Work work = {};
+
+  // Begins, or waits for the end.
+  template <typename Step>
+  void attempt(Step&& step) {
+    try {
+      step();
+    } catch (const std::exception& error) {
+      group->fail_to_reach("send to", destination, first_line(error), "Does it call recv?");
+    }
+  }
+};
+
+Group::Sending Group::isend(const at::Tensor& tensor, int destination, int tag) const {
   State& group = state();
   group.check_rank("send", destination);
   group.check_tensor("send", tensor);
-  std::vector<at::Tensor> dense = {tensor.contiguous()};
-  try {
-    group.finish(group.backend->send(dense, destination, tag), group.timeout);
-  } catch (const std::exception& error) {
-    throw PeerError("{}: send to {} failed: {}. Does it call recv?", group.store.who(),
-                    group.member(destination), first_line(error));
-  }
+  Sending sending;
+  sending.begun_ = std::make_shared<Sending::Begun>(
+      Sending::Begun{.group = state_, .destination = destination, .tensors = {tensor.contiguous()}});
+  Sending::Begun& begun = *sending.begun_;
+  begun.attempt([&] { begun.work = group.backend->send(begun.tensors, destination, tag); });
+  return sending;
+}
+
+void Group::Sending::wait() {
+  begun_->attempt([&] { begun_->group->finish(begun_->work, begun_->group->timeout); });
+}
+
+void Group::send(const at::Tensor& tensor, int destination, int tag) const {
+  isend(tensor, destination, tag).wait();
 }
 
 void Group::recv(at::Tensor& tensor, int source, int tag) const {
@@ -233,8 +263,7 @@ void Group::recv(at::Tensor& tensor, int source, int tag) const {
   try {
     group.finish(group.backend->recv(dense, source, tag), group.timeout);
   } catch (const std::exception& error) {
-    throw PeerError("{}: recv from {} failed: {}. Does it call send?", group.store.who(),
-                    group.member(source), first_line(error));
+    group.fail_to_reach("recv from", source, first_line(error), "Does it call send?");
   }
   if (!dense[0].is_same(tensor)) tensor.copy_(dense[0]);
 }

@@ -28,6 +28,8 @@ enum class ReduceOp { sum, product, min, max };
 /// call waits at most the group's timeout and then throws PeerError naming the ranks that did not come, and
 /// what they were at; a rank that is lost is named at once. After an error the group is of no more use.
 class Group {
+  struct State;
+
  public:
   struct Members {
     int rank = 0;
@@ -43,6 +45,7 @@ class Group {
   explicit operator bool() const { return state_ != nullptr; }
   int rank() const;
   int size() const;
+  at::Device device() const;  // of its tensors
   const std::vector<int>& world_ranks() const;
   const std::vector<Peer>& peers() const;  // by group rank
 
@@ -58,10 +61,21 @@ class Group {
   /// agree; all have one dtype.
   void all_to_all(std::vector<at::Tensor>& outputs, const std::vector<at::Tensor>& inputs) const;
   void send(const at::Tensor& tensor, int destination, int tag = 0) const;
+  /// Begins to send and returns; the group keeps the tensor, which must not change until wait() returns.
+  class Sending {
+   public:
+    /// Returns when the destination has it. Throws PeerError as send() does.
+    void wait();
+
+   private:
+    friend class Group;
+    struct Begun;
+    std::shared_ptr<Begun> begun_;
+  };
+  Sending isend(const at::Tensor& tensor, int destination, int tag = 0) const;
   void recv(at::Tensor& tensor, int source, int tag = 0) const;
 
  private:
-  struct State;
   std::shared_ptr<State> state_;
   State& state() const;
 };

@@ -26,6 +26,7 @@ struct World {
   Engine engine;
   BackendArguments arguments;  // for groups to come
   Group group;
+  Group cpu_group = {};  // beside one of another backend, once it is asked for
   int groups_made = 0;
 };
 
@@ -112,6 +113,19 @@ void destroy_process_group() {
 }
 
 const Group& world() { return existing_world().group; }
+
+const Group& cpu_world() {
+  World& all = existing_world();
+  if (all.group.device().is_cpu()) return all.group;
+  if (!all.cpu_group) {
+    World over_gloo = all;
+    over_gloo.make = &make_gloo;
+    over_gloo.arguments.device = at::kCPU;
+    all.cpu_group = make_group(over_gloo, "cpu_group", all.group.world_ranks(), all.group.rank());
+  }
+  return all.cpu_group;
+}
+
 Store world_store() { return existing_world().store.with_prefix("user"); }
 std::string get_backend() { return existing_world().engine.name; }
 int get_rank() { return world().rank(); }

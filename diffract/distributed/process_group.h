@@ -33,6 +33,9 @@ int get_rank();
 int get_world_size();
 /// The world's group; for code that takes a Group.
 const Group& world();
+/// The world's ranks as a group for tensors in CPU memory: the world's group where that is Gloo's, else one
+/// beside it, for whose making all ranks make this call.
+const Group& cpu_world();
 /// The world's store, behind a prefix of its own.
 Store world_store();
 /// A group of some ranks of the world, numbered in the order given. All ranks of the world call it, in the

@@ -12,11 +12,12 @@ struct LinearEnd {
   Tensor out;         // [..., out], where the result goes; undefined: new memory
 };
 
-/// The same for a product on `device`.
-inline LinearEnd to_device(const LinearEnd& end, at::Device device) {
-  LinearEnd moved = end;
-  if (end.residual.defined() && !end.residual.is_meta()) moved.residual = end.residual.to(device);
-  return moved;
+/// The same with `map` of its input.
+template <typename Map>
+LinearEnd map_tensors(const LinearEnd& end, Map&& map) {
+  LinearEnd mapped = end;
+  if (end.residual.defined()) mapped.residual = map(end.residual);
+  return mapped;
 }
 
 /// x W^T + bias over the last dimension, [..., in] -> [..., out]; `weight` [out, in], `bias` [out] or

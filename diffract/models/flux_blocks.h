@@ -85,8 +85,9 @@ struct FluxStreams {
   Tensor image;  // [B, I, D]
 };
 
-inline FluxStreams to_device(const FluxStreams& streams, at::Device device) {
-  return {.text = nn::to_device(streams.text, device), .image = nn::to_device(streams.image, device)};
+template <typename Map>
+FluxStreams map_tensors(const FluxStreams& streams, Map&& map) {
+  return {.text = map(streams.text), .image = map(streams.image)};
 }
 
 /// Text and image with weights of their own, joined in the attention.

@@ -92,7 +92,7 @@ Cost forward_cost(const ConfigReader& config, const ForwardShape& shape, const t
                       {.storage = policy.arithmetic, .arithmetic = policy.arithmetic});
   for (const Known& known : kKnown) {
     if (class_name != known.class_name) continue;
-    Cost cost = measure_on_meta(known.build(config, w, shape));
+    Cost cost = nn::measure_on_meta(known.build(config, w, shape));
     // A weight that is stored in another type is widened into a buffer of the largest one's size.
     if (policy.storage.value_or(at::kFloat) != policy.arithmetic)
       cost.peak_bytes += largest_weight * static_cast<int64_t>(c10::elementSize(policy.arithmetic));

@@ -1,9 +1,11 @@
 #pragma once
 #include "diffract/core/json.h"
-#include "diffract/models/meta_meter.h"
+#include "diffract/nn/meta_meter.h"
 #include "diffract/tensor/dtype.h"
 
 namespace diffract::models {
+
+using nn::Cost;
 
 /// What a model is run on, as far as memory and time depend on it.
 struct ForwardShape {

@@ -1,35 +1,22 @@
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
-#include <type_traits>
 
 #include "diffract/core/trace.h"
+#include "diffract/nn/meta_meter.h"
+#include "diffract/nn/rank_layer.h"
+#include "diffract/nn/to_device.h"
 #include "diffract/weights/weight_scope.h"
 
 namespace diffract::nn {
-
-using at::Tensor;
-
-/// The argument of a layer on the layer's device: tensors move, numbers stay. A struct of tensors has its own
-/// overload beside its definition.
-inline Tensor to_device(const Tensor& x, at::Device device) {
-  const bool moves = x.defined() && x.device() != device && !x.is_meta();  // meta: only shapes are asked for
-  return moves ? x.to(device) : x;
-}
-template <typename Number>
-requires std::is_arithmetic_v<Number> || std::is_enum_v<Number> Number to_device(Number number, at::Device) {
-  return number;
-}
-inline at::OptionalIntArrayRef to_device(at::OptionalIntArrayRef sizes, at::Device) { return sizes; }
-
-/// `x` where `other` is, for sums of what different layers gave.
-inline Tensor beside(const Tensor& other, const Tensor& x) { return to_device(x, other.device()); }
 
 enum class Unit { module, block };
 
 /// A layer or block that computes as a whole, on the device that the model's device map gives it: it moves
 /// its arguments there. Where its weights are kept elsewhere (CPU memory, disk), a call builds it from the
-/// weights that the WeightStream has brought, and drops it after.
+/// weights that the WeightStream has brought, and drops it after. Where another process of the job computes
+/// it, a call gives a value of that process (RankLayer).
 template <typename T>
 class Placed {
  public:
@@ -47,6 +34,11 @@ class Placed {
     static_cast<void>(T(w.recording(part), args...));
     const weights::Residence residence = w.residence(part, unit == Unit::block);
     device_ = residence.device;
+    if (distributed::is_rank_device(device_)) {
+      on_rank_ = std::make_shared<RankLayer<T>>(w.module_name(), device_, w.device());
+      layer_.emplace(on_rank_->is_here() ? w.on(w.device()) : w.shapes(), args...);
+      return;
+    }
     if (residence.source == weights::Source::device) {
       layer_.emplace(w.on(device_), args...);
       return;
@@ -60,6 +52,8 @@ class Placed {
   template <typename... In>
   auto operator()(const In&... in) const {
     if (layer_) {
+      const MeteredPart metered(name_);
+      if (on_rank_) return (*on_rank_)(*layer_, in...);
       const trace::Span span("compute", name_, device_name());
       return (*layer_)(to_device(in, device_)...);
     }
@@ -75,8 +69,9 @@ class Placed {
   std::string device_name() const { return trace::is_on() ? device_.str() : std::string(); }
 
   at::Device device_;
-  std::string name_;        // in a trace; empty below another Placed
-  std::optional<T> layer_;  // none: its weights are kept elsewhere
+  std::string name_;                       // in a trace; empty below another Placed
+  std::optional<T> layer_;                 // none: its weights are kept elsewhere
+  std::shared_ptr<RankLayer<T>> on_rank_;  // where a process of the job computes it
   std::shared_ptr<weights::WeightStream> stream_;
   size_t part_ = 0;
   std::function<T(const weights::LoadedTensors&)> build_;

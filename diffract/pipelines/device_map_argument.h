@@ -6,8 +6,9 @@
 
 namespace diffract::pipelines {
 
-/// device_map as from_pretrained takes it: a strategy ("auto", "balanced", "balanced_low_0", "sequential"), a
-/// device for everything ("cuda:1", "cpu"), a JSON file with a map, or a map.
+/// device_map as from_pretrained takes it: a strategy ("auto", "balanced", "balanced_low_0", "sequential"),
+/// "ranks" (over the processes of the job), a device for everything ("cuda:1", "cpu"), a JSON file with a
+/// map, or a map.
 class DeviceMapArgument {
  public:
   DeviceMapArgument() = default;  // none

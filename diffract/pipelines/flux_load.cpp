@@ -21,11 +21,12 @@ Component<text::Tokenizer> tokenizer(const Part<text::Tokenizer>& part, const Co
   return {std::make_shared<const Tokenizer>(Tokenizer::load(load.folder().component_folder(name))), name};
 }
 
-// A model is looked over now and loaded when its stage begins.
+// A model is looked over now and loaded when its stage begins; loaded now where several processes share it.
 template <typename Model, typename Config>
 Component<Model> model(const Part<Model>& part, const ComponentLoader& load, const char* name,
                        const char* class_name) {
   if (!part.from_checkpoint()) return {part.model(), name};
+  if (load.over_ranks()) return {load.model<Model, Config>(name, class_name), name};
   load.check<Model, Config>(name, class_name);
   return {[=] { return load.model<Model, Config>(name, class_name); }, name};
 }

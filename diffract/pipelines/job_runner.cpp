@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "diffract/core/log.h"
+#include "diffract/distributed/lane.h"
 #include "diffract/distributed/split.h"
 #include "diffract/io/sha256.h"
 
@@ -46,7 +47,9 @@ class Runner {
 
   JobOutcome run() {
     find_todo();
-    if (schedule_ == JobSchedule::fixed)
+    if (is_together())
+      distributed::run_in_flight(todo_.size(), work_.in_flight, [&](size_t t) { run_batch(todo_[t]); });
+    else if (schedule_ == JobSchedule::fixed)
       for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b);
     else
       for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
@@ -56,13 +59,16 @@ class Runner {
     }
     board_.wait_for_others([&] { work_.progress(outcome_.images_found); });
     work_.progress(outcome_.images_found);
-    for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
+    if (!is_together())
+      for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
     work_.finish_share();
     collect();
     return outcome_;
   }
 
  private:
+  bool is_together() const { return schedule_ == JobSchedule::together; }
+
   void find_todo() {
     found_.resize(batches_.size());
     if (board_.is_local_main()) found_ = work_.find_finished();
@@ -83,7 +89,8 @@ class Runner {
   }
 
   void run_batch(size_t b) {
-    if (board_.reported(b)) return;  // by this process before it was killed and came back, for one
+    if (!is_together() && board_.reported(b))
+      return;  // by this process before it was killed and came back, for one
     const JobBatch& batch = batches_[b];
     log::debug("batch {} begins", b);
     Json result;
@@ -95,6 +102,7 @@ class Runner {
     }
     log::debug("batch {} is finished", b);
     outcome_.images_run += batch.images.size();
+    if (is_together() && !board_.is_main()) return;
     board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace), batch.images.size());
     work_.progress(outcome_.images_found);
   }
@@ -105,12 +113,13 @@ class Runner {
       return {};
     } catch (const Error& error) {
       if (befalls_every_picture(error.kind()) || batches_.size() == 1) throw;
+      if (is_together() && error.kind() != ErrorKind::usage) throw;  // the others do not know of it
       return Failure{error.kind(), error.what()};
     } catch (const std::bad_alloc&) {
-      if (batches_.size() == 1) throw;
+      if (batches_.size() == 1 || is_together()) throw;
       return Failure{ErrorKind::memory, "out of memory"};
     } catch (const c10::Error& error) {
-      if (batches_.size() == 1) throw;
+      if (batches_.size() == 1 || is_together()) throw;
       return Failure{ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
     }
   }

@@ -9,8 +9,9 @@
 
 namespace diffract::pipelines {
 
-/// How batches go to processes: contiguous shares, or one by one to who is free.
-enum class JobSchedule { fixed, dynamic };
+/// How batches go to processes: contiguous shares, one by one to who is free, or each to all of them, which
+/// compute it together.
+enum class JobSchedule { fixed, dynamic, together };
 
 /// What a process does for a job; the runner says when.
 struct JobWork {
@@ -26,6 +27,7 @@ struct JobWork {
   /// Called whenever pictures got finished, and several times a second while the main process waits, with the
   /// number of those that were finished before.
   std::function<void(size_t images_found)> progress;
+  int in_flight = 1;  // batches on their way at once; JobSchedule::together
 };
 
 struct FailedImage {
@@ -44,7 +46,8 @@ struct JobOutcome {
 /// Runs this process' part of a job and, in the main process, waits for the others and computes what those
 /// that were killed left undone. A picture that fails (out of memory, an option that does not fit) is
 /// recorded and the job goes on; what would befall every picture (a lost peer, a full disk, a damaged
-/// checkpoint) ends it, as does the failure of a job's only batch.
+/// checkpoint) ends it, as does the failure of a job's only batch, and, where processes compute together, a
+/// failure that the others do not have as well.
 JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
                    const JobWork& work);
 

@@ -85,9 +85,12 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
                      .torch_dtype = options.torch_dtype,
                      .arithmetic = options.arithmetic,
                      .on_accelerator = on_accelerator});
-        std::erase_if(layout.components, [&](const placement::PlannedComponent& component) {
-          return std::find(without.begin(), without.end(), component.name) != without.end();
-        });
+        for (size_t c = layout.components.size(); c-- > 0;) {
+          const auto& name = layout.components[c].name;
+          if (std::find(without.begin(), without.end(), name) == without.end()) continue;
+          layout.components.erase(layout.components.begin() + static_cast<ptrdiff_t>(c));
+          layout.costs.erase(layout.costs.begin() + static_cast<ptrdiff_t>(c));
+        }
         return layout;
       });
 }

@@ -80,6 +80,8 @@ class ComponentLoader {
   const io::ModelFolder& folder() const { return folder_; }
   /// True when a step of the component is the same work over the same memory each time, all on one GPU.
   bool may_record(const std::string& component) const;
+  /// True where processes of the job share the models, which then stay: each has only its part in memory.
+  bool over_ranks() const { return placements_.over_ranks(); }
   /// Computes what belongs to no model: latents and the schedule.
   at::Device device() const { return placements_.device(); }
   const placement::DeviceMap& hf_device_map() const { return placements_.hf_device_map(); }

@@ -4,6 +4,9 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/distributed/process_group.h"
+#include "diffract/pipelines/rank_agreement.h"
+#include "diffract/placement/rank_map.h"
 #include "diffract/tensor/dtype.h"
 #include "diffract/weights/host_budget.h"
 
@@ -23,10 +26,38 @@ DeviceMap given_map(const DeviceMapArgument& argument) {
     return {{"", Place::parse(argument.text())}};
   } catch (const UsageError&) {
     throw UsageError(
-        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, a device, or a file that "
-        "ends in .json",
+        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, ranks, a device, or a file "
+        "that ends in .json",
         argument.text());
   }
+}
+
+// What the ranks of the world may take: without limits unless there are some.
+MaxMemory rank_budgets(const MaxMemory& given) {
+  if (!given.empty()) return given;
+  MaxMemory memory;
+  for (int rank = 0; rank < distributed::get_world_size(); ++rank)
+    memory.set(Place::rank(rank), std::numeric_limits<int64_t>::max());
+  return memory;
+}
+
+DeviceMap map_over_ranks(const PlacementRequest& request, const PipelineLayout& layout) {
+  require_world();
+  const std::string& text = request.device_map.text();
+  const bool budgets_name_ranks = placement::is_over_ranks(request.max_memory);
+  if (!request.max_memory.empty() && !budgets_name_ranks)
+    throw UsageError("max_memory: names {}; over processes it names them: rank:0=8GB,rank:1=8GB",
+                     request.max_memory.begin()->first.name());
+  const auto strategy = placement::parse_strategy(text);
+  DeviceMap map;
+  if (!request.device_map.is_given() || text == kOverAllRanks)
+    map = plan_map(layout, placement::Strategy::automatic, rank_budgets(request.max_memory));
+  else
+    map = strategy ? plan_map(layout, *strategy, request.max_memory) : given_map(request.device_map);
+  if (budgets_name_ranks)
+    check_budgets(layout.components, map, request.max_memory, placement::Residency::all);
+  require_agreement(map);
+  return map;
 }
 
 void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor::DeviceBackend* backend) {
@@ -59,10 +90,40 @@ MaxMemory free_memory(const tensor::DeviceBackend* backend) {
   return memory;
 }
 
+bool asks_for_ranks(const DeviceMapArgument& device_map, const MaxMemory& max_memory) {
+  if (device_map.text() == kOverAllRanks) return true;
+  const bool is_map =
+      !device_map.map().empty() || is_file(device_map.text()) || device_map.text().starts_with("rank:");
+  return is_map ? placement::is_over_ranks(given_map(device_map)) : placement::is_over_ranks(max_memory);
+}
+
+DeviceMap plan_map(const PipelineLayout& layout, placement::Strategy strategy, const MaxMemory& memory) {
+  if (placement::is_over_ranks(memory)) {
+    std::vector<std::vector<placement::RankedLayer>> layers;
+    for (const auto& cost : layout.costs) {
+      layers.emplace_back();
+      for (const auto& [name, flops] : cost.parts) layers.back().push_back({.name = name, .flops = flops});
+    }
+    return plan_rank_map(layout.components, layers, strategy, memory);
+  }
+  const auto& first = layout.components.front();
+  if (layout.components.size() == 1 && first.name.empty())
+    return plan_device_map(first.tree, strategy, memory, first.options);
+  return plan_pipeline_map(layout.components, strategy, memory, layout.residency);
+}
+
 ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
                                       const std::function<PipelineLayout(bool)>& lay_out) {
   ModelPlacements placed(request.device);
   if (!request.device_map.is_given() && request.max_memory.empty()) return placed;
+  if (asks_for_ranks(request.device_map, request.max_memory)) {
+    const PipelineLayout layout = lay_out(!request.device.is_cpu());
+    placed.map_ = map_over_ranks(request, layout);
+    placed.over_ranks_ = true;
+    placed.has_budgets_ = !request.max_memory.empty();
+    check_map(placed.map_, layout, nullptr);
+    return placed;
+  }
   tensor::DeviceBackend* backend = accelerator_backend(request.device, request.device_map.text());
   if (backend) placed.accelerator_ = backend->type();
   const PipelineLayout layout = lay_out(backend != nullptr);
@@ -74,11 +135,8 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
   const auto strategy = placement::parse_strategy(strategy_name);
   if (!strategy || !request.device_map.map().empty()) {
     placed.map_ = given_map(request.device_map);
-  } else if (layout.components.size() == 1 && layout.components.front().name.empty()) {
-    const auto& model = layout.components.front();
-    placed.map_ = plan_device_map(model.tree, *strategy, memory, model.options);
   } else {
-    placed.map_ = plan_pipeline_map(layout.components, *strategy, memory, layout.residency);
+    placed.map_ = plan_map(layout, *strategy, memory);
   }
   check_map(placed.map_, layout, backend);
   const Place main = placed.map_.main_place();
@@ -93,6 +151,7 @@ weights::ModelPlacement ModelPlacements::of(const std::string& component) const 
   weights::ModelPlacement placement{.device = device_, .accelerator = accelerator_};
   if (map_.empty()) return placement;
   placement.map = map_.below(component);
+  placement.may_widen = over_ranks_ && !has_budgets_;
   if (device_.is_cpu()) placement.stream_bytes = host_bytes_;
   placement.offload_folder = offload_folder_;
   return placement;

@@ -20,6 +20,14 @@ struct PlacementRequest {
 /// The accelerators that a map's numbers mean: those of the device that was asked for, or that `map` names,
 /// else CUDA's; null without any. Sim devices are for tests, which say how much memory they have.
 tensor::DeviceBackend* accelerator_backend(at::Device device, const std::string& map = "");
+/// device_map's text for all processes of the job.
+inline constexpr const char* kOverAllRanks = "ranks";
+/// Whether a device map, or budgets, ask for the models to be divided over processes. Throws UsageError for a
+/// file that is no map, and for a mixture of processes and other places.
+bool asks_for_ranks(const DeviceMapArgument& device_map, const placement::MaxMemory& max_memory);
+/// The map of a strategy: of a single model, of a pipeline, or over the ranks that `memory` names.
+placement::DeviceMap plan_map(const PipelineLayout& layout, placement::Strategy strategy,
+                              const placement::MaxMemory& memory);
 /// What is free on each device of `backend` (null: there is none) and on the CPU.
 placement::MaxMemory free_memory(const tensor::DeviceBackend* backend);
 
@@ -41,6 +49,8 @@ class ModelPlacements {
   at::Device device() const { return device_; }
   /// As accelerate prints it: modules, or whole components, and their places. Empty without a plan.
   const placement::DeviceMap& hf_device_map() const { return map_; }
+  /// True where processes of the job share the models.
+  bool over_ranks() const { return over_ranks_; }
   /// The limits that hold while this lives; null without any.
   const std::shared_ptr<const DeviceBudgets>& budgets() const { return budgets_; }
 
@@ -51,6 +61,8 @@ class ModelPlacements {
   std::optional<uint64_t> host_bytes_;  // budget of the CPU
   std::string offload_folder_;
   std::shared_ptr<const DeviceBudgets> budgets_;
+  bool over_ranks_ = false;
+  bool has_budgets_ = false;
 };
 
 }  // namespace diffract::pipelines

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "diffract/distributed/rank_tensor.h"
 #include "diffract/placement/device_map.h"
 
 namespace diffract::weights {
@@ -24,6 +25,8 @@ struct ModelPlacement {
   placement::DeviceMap map = {};  // empty: everything on `device`
   at::Device device = at::kCPU;   // computes what the map keeps in CPU memory or on disk
   c10::DeviceType accelerator = c10::DeviceType::CUDA;  // of the map's numbers
+  /// Small models may be kept in the arithmetic's dtype, wider than their files': no budget is to be kept.
+  bool may_widen = false;
   /// What those may take of `device` while they are brought there; unset: from what is free.
   std::optional<uint64_t> stream_bytes = {};
   /// Weights that stay on disk and are used in another dtype than their files have are written here in that
@@ -31,11 +34,12 @@ struct ModelPlacement {
   std::string offload_folder = {};
 
   at::Device device_of(placement::Place place) const {
+    if (place.is_rank()) return distributed::rank_device(place.index());
     if (!place.is_accelerator()) return device;
     return {accelerator, static_cast<c10::DeviceIndex>(place.index())};
   }
   Residence residence(placement::Place place) const {
-    if (place.is_accelerator()) return {device_of(place), Source::device};
+    if (place.is_accelerator() || place.is_rank()) return {device_of(place), Source::device};
     if (place.is_disk()) return {device, Source::disk};
     return {device, device.is_cpu() ? Source::device : Source::host};
   }

@@ -23,7 +23,8 @@ WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const ten
 WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
                          ModelPlacement placement, std::shared_ptr<WeightStream> stream) {
   // A map's budgets are for the weights as they are stored.
-  const bool widen = checkpoint->total_elements() < kWidenBelowElements && placement.map.empty();
+  const bool widen =
+      checkpoint->total_elements() < kWidenBelowElements && (placement.map.empty() || placement.may_widen);
   root_ = std::make_shared<const Root>(Root{.checkpoint = std::move(checkpoint),
                                             .policy = policy,
                                             .placement = std::move(placement),
@@ -46,6 +47,8 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   std::string full_name = placement::join_name(tensors_, name);
   if (loaded_) return loaded_->at(full_name);
   StoredTensor stored = root_->checkpoint->stored(full_name, shape);
+  if (device_ && device_->is_meta())
+    return at::empty(shape, at::TensorOptions(root_->policy.arithmetic).device(at::kMeta));
   const auto& storage = root_->policy.storage;  // rounds small tensors in the same way as large ones
   const at::ScalarType kept = storage.value_or(stored.view.scalar_type());
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;

@@ -62,6 +62,9 @@ class WeightScope {
   bool is_on_one_device() const { return root_->placement.map.empty() && !root_->stream; }
   /// The same module with all its weights on the device.
   WeightScope on(at::Device device) const;
+  /// The same module for a process that does not compute it: tensors on the meta device, checked as if they
+  /// were read.
+  WeightScope shapes() const { return on(at::kMeta); }
   /// The same module, whose tensors come from the stream.
   WeightScope from(const LoadedTensors& loaded) const;
   /// The same module; what it fetches is checked and written down in `part`, not brought anywhere.

@@ -16,6 +16,19 @@
 
 namespace diffract::test {
 
+/// The processes of this user that run `generate` with an argument.
+inline std::vector<pid_t> workers_with(const std::string& argument) {
+  std::vector<pid_t> found;
+  for (const auto& item : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream in(item.path() / "cmdline", std::ios::binary);
+    const std::string line{std::istreambuf_iterator<char>(in), {}};
+    if (line.find(std::string("\0generate\0", 10)) == line.find('\0') &&
+        line.find(argument) != std::string::npos)
+      found.push_back(std::stoi(item.path().filename().string()));
+  }
+  return found;
+}
+
 /// Jobs of the tiny checkpoint: two steps of 64x64, one thread a process.
 class JobTest : public ::testing::Test {
  protected:

@@ -206,19 +206,6 @@ TEST_F(JobTest, EndsCleanlyOnAFullDiskAndGoesOnWhenThereIsRoom) {
   expect_whole_manifest("disk", 16);
 }
 
-// The processes of this user that run `generate` with an argument.
-std::vector<pid_t> workers_with(const std::string& argument) {
-  std::vector<pid_t> found;
-  for (const auto& item : fs::directory_iterator("/proc")) {
-    std::ifstream in(item.path() / "cmdline", std::ios::binary);
-    const std::string line{std::istreambuf_iterator<char>(in), {}};
-    if (line.find(std::string("\0generate\0", 10)) == line.find('\0') &&
-        line.find(argument) != std::string::npos)
-      found.push_back(std::stoi(item.path().filename().string()));
-  }
-  return found;
-}
-
 TEST_F(JobTest, GoesOnUnderTheLauncherWhenAWorkerIsKilled) {
   const auto options = prompts(32);
   ASSERT_EQ(alone(options, "one/{index}.png").exit_code, 0);

@@ -18,6 +18,7 @@
 #include "diffract/distributed/process_group.h"
 #include "diffract/distributed/spawn.h"
 #include "tests/distributed/collectives.h"
+#include "tests/distributed/rank_tensors.h"
 
 namespace diffract::distributed {
 namespace {
@@ -58,6 +59,25 @@ void collectives(const Arguments& arguments) {
   if (get_backend() != backend()) throw InternalError("the device chose {}", get_backend());
   barrier();
   say("collectives hold");
+}
+
+void rank_tensors(const Arguments& arguments) {
+  init_process_group("gloo", timeout_of(arguments));
+  const c10::InferenceMode no_autograd;
+  test::check_rank_tensors();
+  say("rank tensors hold");
+}
+
+void lanes(const Arguments& arguments) {
+  init_process_group("gloo", timeout_of(arguments));
+  test::check_lanes(std::stoi(arguments.at(1)), std::stoi(arguments.at(2)));
+  test::check_lanes(3, 2);  // a second time, in the same world
+  say("lanes hold");
+}
+
+void failing_lane(const Arguments& arguments) {
+  init_process_group("gloo", timeout_of(arguments));
+  test::fail_in_a_lane(std::stoi(arguments.at(1)));
 }
 
 // Meets the others, and then the rank `arguments[1]` does not come to the second barrier: it waits to be
@@ -232,6 +252,9 @@ int run(const std::string& what, const Arguments& arguments) {
   const std::map<std::string, std::function<void(const Arguments&)>> known = {
       {"collectives", collectives},
       {"absent", absent},
+      {"rank_tensors", rank_tensors},
+      {"lanes", lanes},
+      {"failing_lane", failing_lane},
       {"mismatch", mismatch},
       {"silent_peer", silent_peer},
       {"meet", meet},

@@ -1,4 +1,4 @@
-#include "diffract/models/meta_meter.h"
+#include "diffract/nn/meta_meter.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/Allocator.h>
@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <memory>
 
-namespace diffract::models {
+namespace diffract::nn {
 namespace {
 
 using at::Tensor;
@@ -18,7 +18,16 @@ struct Meter {
   bool is_on = false;
   int64_t live_bytes = 0, peak_bytes = 0;
   double flops = 0;
+  std::vector<std::pair<std::string, double>> parts = {};
 
+  void add_part(const std::string& name, double part_flops) {
+    for (auto& [known, sum] : parts)
+      if (known == name) {
+        sum += part_flops;
+        return;
+      }
+    parts.emplace_back(name, part_flops);
+  }
   void take(int64_t bytes) {
     live_bytes += bytes;
     peak_bytes = std::max(peak_bytes, live_bytes);
@@ -125,8 +134,9 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t, bool, boo
   return at::empty(shape, weight.options());
 }
 
-// Kernels that libtorch has for the meta device in Python only.
-void register_kernels() {
+}  // namespace
+
+void register_meta_kernels() {
   static const auto library = [] {
     torch::Library kernels(torch::Library::IMPL, "aten", c10::DispatchKey::Meta, __FILE__, __LINE__);
     kernels.impl("convolution", convolution);
@@ -142,10 +152,18 @@ void register_kernels() {
   }();
 }
 
-}  // namespace
+MeteredPart::MeteredPart(const std::string& name) {
+  if (!meter.is_on || name.empty()) return;
+  name_ = &name;
+  before_ = meter.flops;
+}
+
+MeteredPart::~MeteredPart() {
+  if (name_) meter.add_part(*name_, meter.flops - before_);
+}
 
 Cost measure_on_meta(const std::function<void()>& compute) {
-  register_kernels();
+  register_meta_kernels();
   const c10::InferenceMode no_autograd;
   meter = {.is_on = true};
   try {
@@ -155,7 +173,7 @@ Cost measure_on_meta(const std::function<void()>& compute) {
     throw;
   }
   meter.is_on = false;
-  return {.peak_bytes = meter.peak_bytes, .flops = meter.flops};
+  return {.peak_bytes = meter.peak_bytes, .flops = meter.flops, .parts = std::exchange(meter.parts, {})};
 }
 
-}  // namespace diffract::models
+}  // namespace diffract::nn
