@@ -78,9 +78,9 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
   }
   if (!o.prompts_file.empty()) {
     if (o.prompts_2.size() > 1 || o.negative_prompts.size() > 1)
-      if (o.prompts.empty())
-        throw UsageError(
-            "--prompts-file: give --negative-prompt and --prompt-2 at most once, or in the file's lines");
+      throw UsageError(
+          "--prompts-file: give --negative-prompt and --prompt-2 at most once, or in the file's lines; "
+          "several, one for each --prompt, leave none for the file's prompts");
     pipelines::Request shared = o.settings;
     if (o.prompts_2.size() == 1) shared.prompt_2 = o.prompts_2;
     if (o.negative_prompts.size() == 1) shared.negative_prompt = o.negative_prompts;
