@@ -44,7 +44,7 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option(
       "--device-map", o.device_map,
       "Spread the models over devices, CPU memory and disk: auto, balanced, balanced_low_0, sequential, "
-      "or FILE.json with a map");
+      "a device, or FILE.json with a map");
   app.add_option("--max-memory", o.max_memory, "Budgets, never exceeded, e.g. 0=16GB,1=16GB,cpu=30GB");
   app.add_option("--offload-folder", o.offload_folder,
                  "For weights that stay on disk and are used in another dtype than their files have");
