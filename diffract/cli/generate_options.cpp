@@ -48,7 +48,7 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option(
       "--device-map", o.device_map,
       "Spread the models over devices, CPU memory and disk: auto, balanced, balanced_low_0, sequential, "
-      "or FILE.json with a map; over the processes of a job: ranks, or a map that names rank:0, rank:1, ...");
+      "a device, or FILE.json with a map; over the processes of a job: ranks, or a map that names rank:0, rank:1, ...");
   app.add_option("--max-memory", o.max_memory,
                  "Budgets, never exceeded, e.g. 0=16GB,1=16GB,cpu=30GB, or of processes: "
                  "rank:0=16GB,rank:1=8GB");
@@ -90,9 +90,9 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
   }
   if (!o.prompts_file.empty()) {
     if (o.prompts_2.size() > 1 || o.negative_prompts.size() > 1)
-      if (o.prompts.empty())
-        throw UsageError(
-            "--prompts-file: give --negative-prompt and --prompt-2 at most once, or in the file's lines");
+      throw UsageError(
+          "--prompts-file: give --negative-prompt and --prompt-2 at most once, or in the file's lines; "
+          "several, one for each --prompt, leave none for the file's prompts");
     pipelines::Request shared = o.settings;
     if (o.prompts_2.size() == 1) shared.prompt_2 = o.prompts_2;
     if (o.negative_prompts.size() == 1) shared.negative_prompt = o.negative_prompts;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <cstdio>
+#include <functional>
 #include <map>
 
 #include "diffract/cli/arguments.h"
@@ -10,6 +11,7 @@
 #include "diffract/io/model_folder.h"
 #include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
+#include "diffract/models/model_class.h"
 #include "diffract/pipelines/pipeline.h"
 
 namespace diffract::cli {
@@ -53,7 +55,7 @@ void print_png(const Json& info) {
     fmt::print("{}:\n{}\n", key, value.get<std::string>());
 }
 
-// Parameters, bytes and types of a component's weights; null for a part without weights, such as a scheduler.
+// Parameters, bytes and types of a model's weights.
 Json describe_weights(const io::WeightFiles& files) {
   uint64_t parameters = 0, bytes = 0;
   std::map<std::string, uint64_t> by_dtype;
@@ -70,6 +72,44 @@ Json describe_weights(const io::WeightFiles& files) {
   return {{"parameters", parameters}, {"bytes", bytes}, {"files", files.files.size()}, {"dtypes", by_dtype}};
 }
 
+// What keeps one part from being described keeps none of the others from it.
+void add_weights(Json& part, const std::function<io::WeightFiles()>& find) {
+  try {
+    part.update(describe_weights(find()));
+  } catch (const Error& error) {
+    part["problem"] = error.what();
+  }
+}
+
+bool is_single_model(const fs::path& folder) {
+  std::error_code ignored;
+  return !fs::exists(folder / "model_index.json", ignored) && fs::exists(folder / "config.json", ignored);
+}
+
+Json describe_model(const fs::path& path, const std::string& variant) {
+  const fs::path file = path / "config.json";
+  Json model = {{"folder", path.string()},
+                {"class", models::class_name_of(ConfigReader(load_json(file), file.string()))}};
+  add_weights(model, [&] { return io::find_weight_files(path, variant); });
+  return model;
+}
+
+void print_weights(const Json& part) {
+  if (part.contains("bytes")) {
+    std::string dtypes;
+    for (const auto& [dtype, count] : part["dtypes"].items()) dtypes += " " + dtype;
+    fmt::print(" {:>10.2f} M parameters {:>10} {} files:{}", part["parameters"].get<double>() / 1e6,
+               size_text(part["bytes"].get<int64_t>()), part["files"].get<int>(), dtypes);
+  }
+  if (part.contains("problem")) fmt::print(" {}", part["problem"].get<std::string>());
+  fmt::print("\n");
+}
+
+void print_model(const Json& info) {
+  fmt::print("{}\n{:<30}", info["folder"].get<std::string>(), info["class"].get<std::string>());
+  print_weights(info);
+}
+
 Json describe_folder(const fs::path& path, const std::string& variant) {
   const auto folder = io::ModelFolder::open(path);
   Json components = Json::object();
@@ -77,7 +117,7 @@ Json describe_folder(const fs::path& path, const std::string& variant) {
     Json part = {{"class", folder.component_class(name)}};
     const bool has_weights = name.starts_with("text_encoder") || name == "unet" || name == "vae" ||
                              name == "transformer" || name == "safety_checker" || name == "image_encoder";
-    if (has_weights) part.update(describe_weights(folder.component_weights(name, variant)));
+    if (has_weights) add_weights(part, [&] { return folder.component_weights(name, variant); });
     components[name] = part;
   }
   return {{"folder", path.string()}, {"class", folder.class_name()}, {"components", components}};
@@ -87,13 +127,7 @@ void print_folder(const Json& info) {
   fmt::print("{}\n{}\n\n", info["folder"].get<std::string>(), info["class"].get<std::string>());
   for (const auto& [name, part] : info["components"].items()) {
     fmt::print("  {:<18} {:<30}", name, part["class"].get<std::string>());
-    if (part.contains("bytes")) {
-      std::string dtypes;
-      for (const auto& [dtype, count] : part["dtypes"].items()) dtypes += " " + dtype;
-      fmt::print(" {:>10.2f} M parameters {:>10} {} files:{}", part["parameters"].get<double>() / 1e6,
-                 size_text(part["bytes"].get<int64_t>()), part["files"].get<int>(), dtypes);
-    }
-    fmt::print("\n");
+    print_weights(part);
   }
 }
 
@@ -108,8 +142,10 @@ void info(const InfoOptions& options) {
     result = describe_safetensors(target);
     print = print_safetensors;
   } else {
-    result = describe_folder(pipelines::find_model(options.target), options.variant);
-    print = print_folder;
+    const fs::path folder = pipelines::find_model(options.target);
+    const bool single = is_single_model(folder);
+    result = single ? describe_model(folder, options.variant) : describe_folder(folder, options.variant);
+    print = single ? print_model : print_folder;
   }
   if (options.json)
     fmt::print("{}\n", result.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -120,17 +156,19 @@ void info(const InfoOptions& options) {
 }  // namespace
 
 Command info_command() {
-  return {.name = "info",
-          .summary = "describes a model folder, a safetensors file, or a picture that diffract made",
-          .declare = [](CLI::App& app) -> std::function<void()> {
-            auto options = std::make_shared<InfoOptions>();
-            app.add_option("target", options->target, "Folder, model name, FILE.safetensors or FILE.png")
-                ->required();
-            app.add_option("--variant", options->variant, "Weight files' variant, e.g. fp16");
-            app.add_flag("--json", options->json, "One JSON object on stdout");
-            app.footer("Example:\n  diffract info emoji-sd");
-            return [options] { info(*options); };
-          }};
+  return {
+      .name = "info",
+      .summary =
+          "describes a model's or a pipeline's folder, a safetensors file, or a picture that diffract made",
+      .declare = [](CLI::App& app) -> std::function<void()> {
+        auto options = std::make_shared<InfoOptions>();
+        app.add_option("target", options->target, "Folder, model name, FILE.safetensors or FILE.png")
+            ->required();
+        app.add_option("--variant", options->variant, "Weight files' variant, e.g. fp16");
+        app.add_flag("--json", options->json, "One JSON object on stdout");
+        app.footer("Example:\n  diffract info emoji-sd");
+        return [options] { info(*options); };
+      }};
 }
 
 }  // namespace diffract::cli

@@ -49,16 +49,9 @@ PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments) {
   return lay_out_pipeline(pipeline, arguments.request);
 }
 
-DeviceMap load_map(const std::string& file, const PipelineLayout& layout,
+DeviceMap load_map(const std::string& text, const PipelineLayout& layout,
                    std::vector<std::string>& warnings) {
-  std::error_code ignored;
-  if (!fs::is_regular_file(file, ignored))
-    throw UsageError(
-        "--device-map \"{}\" is neither a file nor a strategy; expected auto, balanced, balanced_low_0, "
-        "sequential "
-        "or FILE.json",
-        file);
-  const DeviceMap map = DeviceMap::from_json(load_json(file), file);
+  const DeviceMap map = pipelines::parse_device_map(text);
   for (const auto& component : layout.components)
     for (auto& warning : check_device_map(component.tree, map.below(component.name)))
       warnings.push_back(std::move(warning));
@@ -158,7 +151,8 @@ void declare(CLI::App& app, PlanArguments& a) {
       "--dtype", a.dtype,
       "What weights are kept in: float32, float16, bfloat16; default: as the weight files have them, or "
       "float32 without files");
-  app.add_option("--device-map", a.device_map, "auto, balanced, balanced_low_0, sequential, or FILE.json")
+  app.add_option("--device-map", a.device_map,
+                 "auto, balanced, balanced_low_0, sequential, a device, or FILE.json")
       ->capture_default_str();
   add_optional(app, "--max-memory", a.max_memory,
                "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");

@@ -8,9 +8,9 @@
 namespace diffract::cli {
 
 /// The prompts of a file: one a line, or, when its name ends in .jsonl, one JSON object a line with "prompt"
-/// and any of the per-picture options (negative_prompt, prompt_2, seed, num_inference_steps, guidance_scale,
-/// height, ...). `shared` holds what a line does not say. Empty lines are left out. Throws UsageError naming
-/// the line.
+/// and any of the per-picture options, named as on the command line (negative_prompt, prompt-2, seed, steps,
+/// guidance_scale, height, ...). A byte order mark is passed over. `shared` holds what a line does not say.
+/// Empty lines are left out. Throws UsageError naming the line.
 std::vector<pipelines::JobEntry> load_prompts(const std::filesystem::path& file,
                                               const pipelines::Request& shared);
 

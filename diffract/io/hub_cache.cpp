@@ -8,7 +8,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
-#include "diffract/io/model_folder.h"
+#include "diffract/io/missing_files.h"
 
 namespace diffract::io {
 namespace fs = std::filesystem;
@@ -57,10 +57,13 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
+std::string download_of(const HubName& name) {
+  return fmt::format("hf download {} --revision {}", name.repository(), name.revision);
+}
+
 fs::path find_snapshot(const HubName& name, const fs::path& cache) {
   const fs::path repository = cache / fmt::format("models--{}--{}", name.organisation, name.name);
-  const std::string advice = fmt::format("diffract does not download; run: hf download {} --revision {}",
-                                         name.repository(), name.revision);
+  const std::string advice = "diffract does not download; run: " + download_of(name);
   if (!is_folder(repository))
     throw CheckpointError("model {}: not in the Hugging Face cache {}. {}", name.repository(), cache.string(),
                           advice);
@@ -79,22 +82,15 @@ fs::path find_snapshot(const HubName& name, const fs::path& cache) {
                         name.repository(), cache.string(), name.revision, advice);
 }
 
-// What model_index.json implies and the snapshot lacks. A component of another library's class may have other
-// files, so only what every component has is asked for.
-std::vector<std::string> missing_files(const fs::path& snapshot) {
+// Only a snapshot without what every command needs is refused here, but then all that it lacks is named.
+std::vector<std::string> files_to_fetch(const fs::path& snapshot) {
   if (!fs::exists(snapshot / "model_index.json")) return {"model_index.json"};
-  std::vector<std::string> missing;
   const ModelFolder model = ModelFolder::open(snapshot);
-  for (const std::string& name : model.component_names()) {
-    const bool scheduler = name == "scheduler", tokenizer = name.starts_with("tokenizer");
-    const bool preprocessor = name == "feature_extractor" || name == "image_processor";
-    if (preprocessor || name == "safety_checker") continue;  // not run
-    const std::string file = name + (scheduler   ? "/scheduler_config.json"
-                                     : tokenizer ? "/tokenizer_config.json"
-                                                 : "/config.json");
-    if (!fs::exists(snapshot / file)) missing.push_back(file);
-  }
-  return missing;
+  auto files = missing_configs(model);
+  if (files.empty()) return {};
+  for (std::string& file : missing_files(model, ""))
+    if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(std::move(file));
+  return files;
 }
 
 }  // namespace
@@ -118,10 +114,19 @@ fs::path resolve_model(const std::string& model, const fs::path& cache) {
     throw CheckpointError("{}: no such folder", model);
   const HubName name = parse_name(model);
   const fs::path snapshot = find_snapshot(name, cache);
-  const auto missing = missing_files(snapshot);
+  const auto missing = files_to_fetch(snapshot);
   if (missing.empty()) return snapshot;
-  throw CheckpointError("model {}: its snapshot {} lacks {}. Was the download cut short? Run: hf download {}",
-                        name.repository(), snapshot.string(), fmt::join(missing, ", "), name.repository());
+  throw CheckpointError("model {}: its snapshot {} lacks {}. Was the download cut short? Run: {}",
+                        name.repository(), snapshot.string(), fmt::join(missing, ", "), download_of(name));
+}
+
+void require_all_files(const ModelFolder& folder, const std::string& variant, const std::string& model) {
+  const auto missing = missing_files(folder, variant);
+  if (missing.empty()) return;
+  const bool is_of_hub = !is_folder(model) && model.find('/') != std::string::npos;
+  throw CheckpointError("{}: lacks {}. Was the model downloaded whole?{}", folder.path().string(),
+                        fmt::join(missing, ", "),
+                        is_of_hub ? " Run: " + download_of(parse_name(model)) : std::string());
 }
 
 }  // namespace diffract::io

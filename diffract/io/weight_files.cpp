@@ -85,6 +85,27 @@ bool has_weight_variant(const fs::path& folder, const std::string& variant) {
   return false;
 }
 
+std::vector<std::string> missing_weight_files(const fs::path& folder, const std::string& variant) {
+  if (!variant.empty() && !has_weight_variant(folder, variant)) return missing_weight_files(folder, "");
+  for (const char* stem : kStems) {
+    if (is_there(single_file(folder, stem, variant))) return {};
+    const fs::path index = index_file(folder, stem, variant);
+    if (!is_there(index)) continue;
+    auto shards = parse_shard_index(load_json(index, kMaxIndexBytes), index.string());
+    std::erase_if(shards, [&](const std::string& shard) { return is_there(folder / shard); });
+    return shards;
+  }
+  if (has_pickle(folder)) return {};
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    for (const char* stem : kStems)  // "model-00001-of-00002.safetensors", but nothing that lists the shards
+      if (entry.path().filename().string().starts_with(fmt::format("{}-0", stem)))
+        return {index_file(folder, stem, variant).filename().string()};
+  // transformers' models are the text encoders.
+  const bool is_text_encoder = folder.filename().string().starts_with("text_encoder");
+  return {single_file(folder, kStems[is_text_encoder ? 1 : 0], variant).filename().string()};
+}
+
 WeightFiles find_weight_files(const fs::path& folder, const std::string& variant) {
   check_variant(variant);
   for (const char* stem : kStems) {

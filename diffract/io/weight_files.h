@@ -21,6 +21,12 @@ WeightFiles find_weight_files(const std::filesystem::path& folder, const std::st
 /// True when the folder has weight files of the variant.
 bool has_weight_variant(const std::filesystem::path& folder, const std::string& variant);
 
+/// What find_weight_files would not find, by file names: the shards that are not there, or the file that a
+/// folder without weights should have. Nothing where the folder has pickles only. A component without the
+/// variant is asked for its plain files.
+std::vector<std::string> missing_weight_files(const std::filesystem::path& folder,
+                                              const std::string& variant);
+
 /// The shards that an index names, sorted, each once. `source` names the index in messages. Throws
 /// CheckpointError for anything but plain file names ending in .safetensors.
 std::vector<std::string> parse_shard_index(const Json& index, const std::string& source);

@@ -29,6 +29,10 @@ void refuse_what_is_not_built(const ConfigReader& config) {
         "resnet_skip_time_act", "reverse_transformer_layers_per_block", "time_cond_proj_dim",
         "time_embedding_act_fn", "time_embedding_dim", "timestep_post_act"})
     config.unsupported_unless(key);
+  // To diffusers null is no normalisation at all, while to our reader it is a key left out.
+  if (config.json().contains("norm_num_groups") && !config.has("norm_num_groups"))
+    throw CheckpointError("{}: \"norm_num_groups\" is null, which is not built; expected a number of groups",
+                          config.source());
   config.unsupported_unless("attention_type", "default");
   config.unsupported_unless("mid_block_type", "UNetMidBlock2DCrossAttn");
   config.unsupported_unless("resnet_time_scale_shift", "default");
@@ -49,10 +53,18 @@ void check_divisible(const ConfigReader& config, const UNet2DConditionConfig& c)
 
 }  // namespace
 
+SampleSize sample_size_of(const ConfigReader& config) {
+  constexpr int64_t kDefault = 64;
+  const auto size = config.integers("sample_size", 1, 1 << 14, 2, std::vector<int64_t>{kDefault, kDefault});
+  return {.height = size[0], .width = size[1]};
+}
+
 UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& config) {
   refuse_what_is_not_built(config);
   UNet2DConditionConfig c;
-  c.sample_size = config.integer("sample_size", 1, 1 << 14, c.sample_size);
+  const SampleSize size = sample_size_of(config);
+  c.sample_size = size.height;
+  c.sample_width = size.width;
   c.in_channels = config.integer("in_channels", 1, kMaxChannels, c.in_channels);
   c.out_channels = config.integer("out_channels", 1, kMaxChannels, c.out_channels);
   c.block_out_channels =

@@ -11,7 +11,7 @@ namespace diffract::models {
 /// level here. What diffusers has beyond them (class embeddings, image conditioning and the like) is refused
 /// by name.
 struct UNet2DConditionConfig {
-  int64_t sample_size = 64;  // latent height and width that the checkpoint was trained for
+  int64_t sample_size = 64, sample_width = 64;  // latent height and width that the checkpoint was trained for
   int64_t in_channels = 4, out_channels = 4;
   std::vector<std::string> down_block_types,
       up_block_types;  // from the finest level, from the coarsest level
@@ -37,5 +37,12 @@ struct UNet2DConditionConfig {
   int64_t time_embed_dim() const { return 4 * block_out_channels.front(); }
   static UNet2DConditionConfig from_json(const ConfigReader& config);  // CheckpointError names the bad key
 };
+
+/// Latent pixels.
+struct SampleSize {
+  int64_t height, width;
+};
+/// A UNet's "sample_size": one number for both, or [height, width]. Throws CheckpointError for another.
+SampleSize sample_size_of(const ConfigReader& config);
 
 }  // namespace diffract::models

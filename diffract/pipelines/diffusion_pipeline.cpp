@@ -44,9 +44,11 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
   tensor::keep_host_memory();
   const io::ModelFolder folder = io::ModelFolder::open(find_model(model));
   for (const Family& family : kFamilies)
-    if (folder.class_name() == family.class_name)
+    if (folder.class_name() == family.class_name) {
+      io::require_all_files(folder, options.variant, model);
       return DiffusionPipeline(
           tensor::with_memory_errors([&] { return family.from_folder(folder, options); }));
+    }
   std::string known;
   for (const Family& family : kFamilies) known += fmt::format(" {}", family.class_name);
   throw CheckpointError("{}: \"_class_name\" is \"{}\"; diffract has:{}",

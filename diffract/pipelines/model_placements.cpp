@@ -17,7 +17,17 @@ using placement::DeviceMap;
 using placement::MaxMemory;
 using placement::Place;
 
-bool is_file(const std::string& text) { return text.ends_with(".json"); }
+bool is_file(const std::string& text) {
+  if (text.ends_with(".json")) return true;
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(text, ignored)) return false;
+  try {
+    Place::parse(text);  // a device, whatever lies in this folder
+    return false;
+  } catch (const UsageError&) {
+    return true;
+  }
+}
 
 DeviceMap given_map(const DeviceMapArgument& argument) {
   if (!argument.map().empty()) return argument.map();
@@ -26,8 +36,7 @@ DeviceMap given_map(const DeviceMapArgument& argument) {
     return {{"", Place::parse(argument.text())}};
   } catch (const UsageError&) {
     throw UsageError(
-        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, ranks, a device, or a file "
-        "that ends in .json",
+        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, ranks, a device, or a JSON file",
         argument.text());
   }
 }
@@ -74,10 +83,12 @@ void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor:
 
 }  // namespace
 
+DeviceMap parse_device_map(const std::string& text) { return given_map(text); }
+
 tensor::DeviceBackend* accelerator_backend(at::Device device, const std::string& map) {
   if (!device.is_cpu()) return &tensor::backend_of(device);
   for (const char* kind : {"cuda", "sim"})  // a map may be one device's name
-    if (map.starts_with(kind)) return &tensor::backend_of(tensor::parse_device(map));
+    if (map.starts_with(kind) && !is_file(map)) return &tensor::backend_of(tensor::parse_device(map));
   if (auto* cuda = tensor::find_backend("cuda"); cuda && cuda->device_count() > 0) return cuda;
   return std::getenv("DIFFRACT_SIM_MEMORY") ? tensor::find_backend("sim") : nullptr;
 }

@@ -17,6 +17,9 @@ struct PlacementRequest {
   std::string offload_folder;
 };
 
+/// A device map that is no strategy: one device's name for everything ("cpu", "cuda:1"), or a JSON file's
+/// path. Throws UsageError for anything else, or for a file that holds no map.
+placement::DeviceMap parse_device_map(const std::string& text);
 /// The accelerators that a map's numbers mean: those of the device that was asked for, or that `map` names,
 /// else CUDA's; null without any. Sim devices are for tests, which say how much memory they have.
 tensor::DeviceBackend* accelerator_backend(at::Device device, const std::string& map = "");

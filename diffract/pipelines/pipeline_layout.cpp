@@ -6,6 +6,7 @@
 #include "diffract/io/safetensors.h"
 #include "diffract/models/model_class.h"
 #include "diffract/models/module_tree.h"
+#include "diffract/models/unet_2d_config.h"
 #include "diffract/pipelines/load_component.h"
 #include "diffract/pipelines/model_defaults.h"
 
@@ -63,15 +64,15 @@ struct Family {
 };
 
 Family family_of(const std::vector<Part>& parts, bool is_flux) {
-  int64_t latents = is_flux ? kFluxSampleSize : kSampleSize;
+  const int64_t side = is_flux ? kFluxSampleSize : kSampleSize;
+  models::SampleSize latents{.height = side, .width = side};
   for (const Part& part : parts)
-    if (part.class_name == "UNet2DConditionModel")
-      latents = part.config.integer("sample_size", 1, 1 << 14, kSampleSize);
-  const int64_t pixels = latents * kVaeScaleFactor;
+    if (part.class_name == "UNet2DConditionModel") latents = models::sample_size_of(part.config);
   return {.is_flux = is_flux,
-          .defaults = {.size = {.height = pixels, .width = pixels},
-                       .num_inference_steps = is_flux ? kFluxSteps : kSteps,
-                       .guidance_scale = 0}};
+          .defaults = {
+              .size = {.height = latents.height * kVaeScaleFactor, .width = latents.width * kVaeScaleFactor},
+              .num_inference_steps = is_flux ? kFluxSteps : kSteps,
+              .guidance_scale = 0}};
 }
 
 void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request, int64_t default_steps) {

@@ -32,6 +32,8 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
       .device = load.device(),
       .map = load.hf_device_map(),
       .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0)});
+  pipeline->defaults_.size.width =
+      pipeline->components_.unet->config().sample_width * pipeline->components_.vae->config().scale_factor();
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
   pipeline->set_scheduler(load.scheduler());
   return pipeline;

@@ -26,15 +26,17 @@ ClipTokenizer ClipTokenizer::load(const std::filesystem::path& folder) {
 
 ClipTokenizer::ClipTokenizer(const ClipVocabulary& v)
     : byte_pair_(v.tokens, v.merges, v.unk_id, v.source),
-      added_tokens_(v.added_tokens),
+      added_tokens_(v.added_tokens, normalise, v.source),
       bos_id_(v.bos_id),
       eos_id_(v.eos_id),
       pad_id_(v.pad_id),
       model_max_length_(v.model_max_length) {
-  for (const auto& [token, id] : v.tokens) {
+  const auto name = [&](int64_t id, const std::string& token) {
     if (static_cast<size_t>(id) >= tokens_.size()) tokens_.resize(static_cast<size_t>(id) + 1);
     tokens_[static_cast<size_t>(id)] = token;
-  }
+  };
+  for (const auto& [token, id] : v.tokens) name(id, token);
+  for (const AddedToken& added : v.added_tokens) name(added.id, added.content);
 }
 
 std::string ClipTokenizer::id_to_token(int64_t id) const {

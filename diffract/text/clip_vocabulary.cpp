@@ -75,6 +75,7 @@ BytePair::Merges parse_merge_list(const Json& list, const std::string& source) {
 
 ClipVocabulary parse_clip_vocabulary(const TokenizerFiles& files) {
   ClipVocabulary v;
+  Json added_tokens;
   if (!files.tokenizer_json.empty()) {
     v.source = files.folder + "/tokenizer.json";
     const Json root = parse_object(files.tokenizer_json, v.source);
@@ -83,22 +84,19 @@ ClipVocabulary parse_clip_vocabulary(const TokenizerFiles& files) {
       throw CheckpointError("{}: \"model\" is not a byte-pair encoding", v.source);
     v.tokens = parse_tokens(model.value("vocab", Json()), v.source);
     v.merges = parse_merge_list(model.value("merges", Json()), v.source);
+    added_tokens = root.value("added_tokens", Json());
   } else {
     v.source = files.folder + "/vocab.json";
     v.tokens = parse_tokens(parse_json(files.vocab_json, v.source), v.source);
     v.merges = parse_merge_lines(files.merges_txt, files.folder + "/merges.txt");
   }
-  SpecialTokens special(
-      files,
-      [&](const std::string& token) {
-        const auto found = v.tokens.find(token);
-        return found == v.tokens.end() ? int64_t{-1} : found->second;
-      },
-      v.source);
+  SpecialTokens special(files, v.tokens, v.source, added_tokens);
   v.bos_id = special.add("bos_token", "<|startoftext|>");
   v.eos_id = special.add("eos_token", "<|endoftext|>");
   v.unk_id = special.add("unk_token", "<|endoftext|>");
   v.pad_id = special.add("pad_token", "<|endoftext|>");
+  special.add_list("additional_special_tokens", {});
+  special.add_list("extra_special_tokens", {});  // as transformers 5 names them
   v.added_tokens = special.tokens();
   v.model_max_length = special.model_max_length(kClipLength);
   return v;

@@ -1,6 +1,9 @@
 #include "diffract/text/special_tokens.h"
 
+#include <unordered_set>
+
 #include "diffract/core/error.h"
+#include "diffract/text/added_token_lists.h"
 
 namespace diffract::text {
 namespace {
@@ -10,34 +13,82 @@ constexpr const char* kMap = "/special_tokens_map.json";
 
 }  // namespace
 
-SpecialTokens::SpecialTokens(const TokenizerFiles& files, IdOf id_of, std::string vocabulary)
+SpecialTokens::SpecialTokens(const TokenizerFiles& files, const Vocabulary& vocabulary, std::string source,
+                             const Json& added_tokens)
     : folder_(files.folder),
       config_(parse_object(files.tokenizer_config_json, folder_ + kConfig)),
-      map_(parse_object(files.special_tokens_map_json, folder_ + kMap)),
-      id_of_(std::move(id_of)),
-      vocabulary_(std::move(vocabulary)) {}
+      map_(has_added_tokens_decoder(config_) ? Json::object()
+                                             : parse_object(files.special_tokens_map_json, folder_ + kMap)),
+      vocabulary_(vocabulary),
+      source_(std::move(source)) {
+  register_listed(parse_added_tokens(files, config_, added_tokens, names()));
+}
 
 SpecialTokens::Value SpecialTokens::find(const char* key) const {
-  for (const auto& [json, file] : {std::pair(&config_, kConfig), std::pair(&map_, kMap)})
+  for (const auto& [json, file] : {std::pair(&map_, kMap), std::pair(&config_, kConfig)})
     if (json->contains(key) && !(*json)[key].is_null())
       return {(*json)[key], fmt::format("{}{}: \"{}\"", folder_, file, key)};
   return {nullptr, fmt::format("{}{}: \"{}\"", folder_, kConfig, key)};
+}
+
+// The tokens that transformers takes for special in added_tokens.json; not those of special_tokens_map.json's
+// "additional_special_tokens".
+std::set<std::string> SpecialTokens::names() const {
+  std::set<std::string> names;
+  const auto insert = [&](const Json& token) {
+    const Json content = token.is_object() ? token.value("content", Json()) : token;
+    if (content.is_string()) names.insert(content.get<std::string>());
+  };
+  for (const char* key :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"})
+    insert(find(key).json);
+  for (const auto& [json, key] :
+       {std::pair(&config_, "additional_special_tokens"), std::pair(&config_, "extra_special_tokens"),
+        std::pair(&map_, "extra_special_tokens")})
+    if (json->contains(key) && (*json)[key].is_array())
+      for (const Json& token : (*json)[key]) insert(token);
+  return names;
+}
+
+void SpecialTokens::register_listed(std::vector<AddedToken> listed) {
+  std::unordered_set<int64_t> taken;  // filled when a listed token is not in the vocabulary
+  for (AddedToken& token : listed) {
+    if (const auto known = vocabulary_.find(token.content); known != vocabulary_.end()) {
+      if (known->second != token.id)
+        throw CheckpointError("{}: the added token \"{}\" is listed with the id {}, but has the id {} in {}",
+                              folder_, token.content, token.id, known->second, source_);
+    } else {
+      if (taken.empty())
+        for (const auto& [text, id] : vocabulary_) taken.insert(id);
+      if (taken.contains(token.id))
+        throw CheckpointError(
+            "{}: the added token \"{}\" is listed with the id {}, which is another token's in {}", folder_,
+            token.content, token.id, source_);
+    }
+    listed_.emplace(token.content, token.id);
+    tokens_.push_back(std::move(token));
+  }
 }
 
 int64_t SpecialTokens::register_token(const Value& value) {
   const Json content = value.json.is_object() ? value.json.value("content", Json()) : value.json;
   if (!content.is_string() || content.get_ref<const std::string&>().empty())
     throw CheckpointError("{}: is {}; expected a token", value.where, excerpt(value.json));
-  const Json normalized = value.json.is_object() ? value.json.value("normalized", Json(false)) : Json(false);
-  AddedToken token{.content = content.get<std::string>(),
-                   .id = 0,
-                   .normalized = normalized.is_boolean() && normalized.get<bool>()};
-  token.id = id_of_(token.content);
-  if (token.id < 0)
-    throw CheckpointError("{}: the token \"{}\" is not in {}", value.where, token.content, vocabulary_);
-  std::erase_if(tokens_, [&](const AddedToken& other) { return other.content == token.content; });
-  tokens_.push_back(token);
-  return token.id;
+  const auto& text = content.get_ref<const std::string&>();
+  if (const auto listed = listed_.find(text); listed != listed_.end()) return listed->second;
+  const auto known = vocabulary_.find(text);
+  if (known == vocabulary_.end())
+    throw CheckpointError("{}: the token \"{}\" is not in {}", value.where, text, source_);
+  const Json flags = value.json.is_object() ? value.json : Json::object();
+  const ConfigReader reader(flags, value.where);
+  std::erase_if(tokens_, [&](const AddedToken& other) { return other.content == text; });
+  tokens_.push_back({.content = text,
+                     .id = known->second,
+                     .normalized = reader.boolean("normalized", false),
+                     .single_word = reader.boolean("single_word", false),
+                     .lstrip = reader.boolean("lstrip", false),
+                     .rstrip = reader.boolean("rstrip", false)});
+  return known->second;
 }
 
 int64_t SpecialTokens::add(const char* key, const std::string& fallback) {

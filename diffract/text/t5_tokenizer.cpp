@@ -1,5 +1,7 @@
 #include "diffract/text/t5_tokenizer.h"
 
+#include <algorithm>
+
 #include "diffract/core/error.h"
 #include "diffract/text/unicode.h"
 
@@ -15,17 +17,29 @@ T5Tokenizer T5Tokenizer::load(const std::filesystem::path& folder) {
 }
 
 T5Tokenizer::T5Tokenizer(T5Vocabulary v)
-    : added_tokens_(v.added_tokens),
-      charsmap_(v.precompiled_charsmap.empty() ? PrecompiledCharsmap()
+    : charsmap_(v.precompiled_charsmap.empty() ? PrecompiledCharsmap()
                                                : PrecompiledCharsmap(v.precompiled_charsmap, v.source)),
+      added_tokens_(
+          v.added_tokens, [this](std::u32string_view text) { return charsmap_.normalise(text); }, v.source),
       unigram_(std::move(v.pieces), v.unk_id, v.source),
       eos_id_(v.eos_id),
       pad_id_(v.pad_id),
-      model_max_length_(v.model_max_length) {}
+      model_max_length_(v.model_max_length) {
+  const auto pieces = static_cast<int64_t>(unigram_.pieces().size());
+  vocab_size_ = pieces;
+  for (const AddedToken& token : v.added_tokens) {
+    if (token.id < pieces) continue;
+    tokens_behind_.emplace(token.id, token.content);
+    vocab_size_ = std::max(vocab_size_, token.id + 1);
+  }
+}
 
 std::string T5Tokenizer::id_to_token(int64_t id) const {
   if (id < 0 || id >= vocab_size()) throw UsageError("token id {}: expected 0 to {}", id, vocab_size() - 1);
-  return unigram_.pieces()[static_cast<size_t>(id)].text;
+  if (id < static_cast<int64_t>(unigram_.pieces().size()))
+    return unigram_.pieces()[static_cast<size_t>(id)].text;
+  const auto token = tokens_behind_.find(id);
+  return token == tokens_behind_.end() ? std::string() : token->second;
 }
 
 void T5Tokenizer::encode_words(std::u32string_view normalised, std::vector<int64_t>& ids) const {

@@ -1,5 +1,7 @@
 #pragma once
 #include <filesystem>
+#include <map>
+#include <string>
 
 #include "diffract/text/precompiled_charsmap.h"
 #include "diffract/text/t5_vocabulary.h"
@@ -18,15 +20,16 @@ class T5Tokenizer final : public Tokenizer {
   Encoding encode(std::string_view text, const EncodeOptions& options) const override;
   std::string id_to_token(int64_t id) const override;
   int64_t model_max_length() const override { return model_max_length_; }
-  int64_t vocab_size() const override { return static_cast<int64_t>(unigram_.pieces().size()); }
+  int64_t vocab_size() const override { return vocab_size_; }
 
  private:
   void encode_words(std::u32string_view normalised, std::vector<int64_t>& ids) const;
 
-  AddedTokens added_tokens_;
   PrecompiledCharsmap charsmap_;
+  AddedTokens added_tokens_;
   Unigram unigram_;
-  int64_t eos_id_, pad_id_, model_max_length_;
+  std::map<int64_t, std::string> tokens_behind_;  // by id: added tokens that are no pieces
+  int64_t eos_id_, pad_id_, model_max_length_, vocab_size_;
 };
 
 }  // namespace diffract::text

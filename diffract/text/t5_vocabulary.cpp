@@ -47,13 +47,15 @@ std::string parse_charsmap(const Json& normalizer, const std::string& source) {
   return *charsmap;
 }
 
-void parse_tokenizer_json(const TokenizerFiles& files, T5Vocabulary& v) {
+// Gives the file's list of added tokens, null without one.
+Json parse_tokenizer_json(const TokenizerFiles& files, T5Vocabulary& v) {
   const Json root = parse_object(files.tokenizer_json, v.source);
   const Json model = root.value("model", Json::object());
   if (!model.is_object() || model.value("type", Json("Unigram")) != Json("Unigram"))
     throw CheckpointError("{}: \"model\" is not a unigram model, which T5's is", v.source);
   v.pieces = parse_pieces(model.value("vocab", Json()), v.source);
   v.precompiled_charsmap = parse_charsmap(root.value("normalizer", Json()), v.source);
+  return root.value("added_tokens", Json());
 }
 
 void parse_spiece_model(const TokenizerFiles& files, T5Vocabulary& v) {
@@ -69,20 +71,15 @@ T5Vocabulary parse_t5_vocabulary(const TokenizerFiles& files) {
   T5Vocabulary v;
   v.unk_id = kUnkId;
   v.source = files.folder + (files.tokenizer_json.empty() ? "/spiece.model" : "/tokenizer.json");
+  Json added_tokens;
   if (!files.tokenizer_json.empty())
-    parse_tokenizer_json(files, v);
+    added_tokens = parse_tokenizer_json(files, v);
   else
     parse_spiece_model(files, v);
 
   std::unordered_map<std::string, int64_t> ids;
   for (size_t id = 0; id < v.pieces.size(); ++id) ids[v.pieces[id].text] = static_cast<int64_t>(id);
-  SpecialTokens special(
-      files,
-      [&](const std::string& token) {
-        const auto found = ids.find(token);
-        return found == ids.end() ? int64_t{-1} : found->second;
-      },
-      v.source);
+  SpecialTokens special(files, ids, v.source, added_tokens);
   v.eos_id = special.add("eos_token", "</s>");
   special.add("unk_token", "<unk>");
   v.pad_id = special.add("pad_token", "<pad>");

@@ -31,11 +31,17 @@ TokenizerFiles load_tokenizer_files(const fs::path& folder) {
                        .merges_txt = {},
                        .tokenizer_config_json = load_if_there(folder / "tokenizer_config.json"),
                        .special_tokens_map_json = load_if_there(folder / "special_tokens_map.json"),
-                       .folder = folder.string()};
+                       .folder = folder.string(),
+                       .added_tokens_json = load_if_there(folder / "added_tokens.json")};
   if (fs::exists(folder / "tokenizer.json", ignored)) {
     files.tokenizer_json = load_full(folder / "tokenizer.json");
   } else if (fs::exists(folder / "spiece.model", ignored)) {
     files.spiece_model = load_full(folder / "spiece.model");
+  } else if (!fs::exists(folder / "vocab.json", ignored)) {
+    throw CheckpointError(
+        "{}: has no vocabulary; expected tokenizer.json, spiece.model (T5), or vocab.json and merges.txt "
+        "(CLIP). Was the model downloaded whole?",
+        folder.string());
   } else {
     files.vocab_json = load_text(folder / "vocab.json", kMaxBytes);
     files.merges_txt = load_text(folder / "merges.txt", kMaxBytes);

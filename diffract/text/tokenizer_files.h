@@ -12,6 +12,7 @@ struct TokenizerFiles {
   std::string tokenizer_json, vocab_json, merges_txt, tokenizer_config_json, special_tokens_map_json;
   std::string folder;             // names them in messages
   std::string spiece_model = {};  // a protocol buffer
+  std::string added_tokens_json = {};
 };
 
 /// Reads what is there; of the vocabulary's forms only the first that is there: tokenizer.json, else

@@ -27,6 +27,10 @@ constexpr Range kNewerLetters[] = {
 constexpr Range kNewerNumbers[] = {{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9},
                                    {0x16130, 0x16139}, {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9},
                                    {0x1e5f1, 0x1e5fa}};
+constexpr Range kNewerMarks[] = {
+    {0x897, 0x897},     {0x10d69, 0x10d6d}, {0x10efc, 0x10efc}, {0x113b8, 0x113c0}, {0x113c2, 0x113c2},
+    {0x113c5, 0x113c5}, {0x113c7, 0x113ca}, {0x113cc, 0x113d0}, {0x113d2, 0x113d2}, {0x113e1, 0x113e2},
+    {0x11f5a, 0x11f5a}, {0x1611e, 0x1612f}, {0x1e5ee, 0x1e5ef}};
 // The combining marks that utf8proc knows and the Rust library's normaliser, which is of Unicode 10, does
 // not; it neither moves them nor composes across them.
 constexpr Range kMarksThatStay[] = {
@@ -116,6 +120,24 @@ bool is_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
          c == 0x3000;
+}
+
+bool is_word_character(char32_t c) {
+  // The two joiners, and the letters in circles and squares, which Unicode calls alphabetic.
+  constexpr Range kOthers[] = {
+      {0x200c, 0x200d}, {0x24b6, 0x24e9}, {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}};
+  if (is_letter(c)) return true;
+  switch (category(c)) {
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      return contains(kNewerNumbers, c) || contains(kNewerMarks, c) || contains(kOthers, c);
+  }
 }
 
 std::u32string compose(std::u32string_view text) {

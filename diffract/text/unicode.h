@@ -11,9 +11,10 @@ std::string encode_utf8(std::u32string_view text);
 void append_utf8(std::string& to, char32_t c);
 
 // The classes of characters as the Rust tokenizers library has them.
-bool is_letter(char32_t c);  // \p{L}
-bool is_number(char32_t c);  // \p{N}
-bool is_space(char32_t c);   // \s
+bool is_letter(char32_t c);          // \p{L}
+bool is_number(char32_t c);          // \p{N}
+bool is_space(char32_t c);           // \s
+bool is_word_character(char32_t c);  // \w
 
 /// Canonical composition (normalisation form C).
 std::u32string compose(std::u32string_view text);

@@ -97,6 +97,35 @@ TEST_F(PlanProgram, TakesAMapOfTheUsers) {
   EXPECT_NE(result.err.find("\"typo\" names nothing"), std::string::npos) << result.err;
 }
 
+// What generate takes, plan takes, and the other way about; only that plan's devices need not be here.
+TEST_F(PlanProgram, TakesTheDeviceMapsThatGenerateTakes) {
+  const auto place = [&](const std::string& map) {
+    return plan_json({"--model", flux_, "--component", "vae", "--device-map", map})["device_map"];
+  };
+  EXPECT_EQ(place("cpu"), Json({{"", "cpu"}}));
+  EXPECT_EQ(place("cuda:1"), Json({{"", 1}}));
+  const auto no_suffix = folder_.file("cuda_map", R"({"": "cpu"})").string();
+  EXPECT_EQ(place(no_suffix), Json({{"", "cpu"}}));
+  EXPECT_EQ(place("cuda_map"), Json({{"", "cpu"}}));
+  const auto unknown = plan({"--model", flux_, "--device-map", "evenly"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_NE(unknown.err.find("a device, or a JSON file"), std::string::npos) << unknown.err;
+
+  const auto sd = test::data("reference/checkpoints/sd15").string();
+  const auto generate = [&](const std::string& map) {
+    return test::run_diffract({"generate", "--model", sd, "--prompt", "a", "--steps", "1", "--height", "64",
+                               "--width", "64", "--device-map", map},
+                              folder_.path().string());
+  };
+  for (const char* map : {"cpu", "cuda_map"}) {
+    const auto result = generate(map);
+    EXPECT_EQ(result.exit_code, 0) << map << ": " << result.err;
+  }
+  const auto other = generate("evenly");
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_NE(other.err.find("a device, or a JSON file"), std::string::npos) << other.err;
+}
+
 TEST_F(PlanProgram, WarnsWhenComputingDoesNotFitBesideTheWeights) {
   const auto result =
       plan({"--model", config_folder("sd15-unet"), "--dtype", "float16", "--device-map", "sequential",

@@ -224,6 +224,21 @@ TEST_F(Program, RefusesOptionsOutOfRange) {
   EXPECT_EQ(files(), 0u);
 }
 
+TEST_F(Program, DrawsInTheHeightAndWidthThatTheModelWasTrainedFor) {
+  fs::copy(model_, folder_ / "model", fs::copy_options::recursive);
+  Json config = load_json(folder_ / "model/unet/config.json");
+  config["sample_size"] = {40, 24};
+  folder_.file("model/unet/config.json", config.dump());
+  const Json plan =
+      Json::parse(run({"plan", "--model", "model", "--device-map", "cpu", "--gflops", "1", "--json"}).out);
+  EXPECT_EQ(plan["height"], 320);
+  EXPECT_EQ(plan["width"], 192);
+  const auto result = run({"generate", "--model", "model", "--prompt", "a", "--steps", "1"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto image = io::load_png(folder_ / "image_0.png").image;
+  EXPECT_EQ(image.height * 3, image.width * 5);
+}
+
 TEST_F(Program, SaysThatTheSafetyCheckerIsNotRun) {
   fs::copy(model_, folder_ / "model", fs::copy_options::recursive);
   Json index = load_json(folder_ / "model/model_index.json");

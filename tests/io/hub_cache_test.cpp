@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "diffract/core/error.h"
+#include "diffract/io/missing_files.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::io {
@@ -44,6 +45,61 @@ TEST_F(HubCache, NamesTheFilesThatAreMissing) {
   const auto message = error_of<CheckpointError>([&] { resolve_model("org/name", cache_.path()); });
   EXPECT_NE(message.find("unet/config.json"), std::string::npos) << message;
   EXPECT_NE(message.find("hf download org/name"), std::string::npos) << message;
+}
+
+// A FLUX download that broke off: every component's missing files are named at once.
+TEST_F(HubCache, NamesTheMissingFilesOfAllComponents) {
+  const std::string snapshot = std::string("models--org--name/snapshots/") + kCommit;
+  const auto write = [&](const std::string& file, const std::string& text) {
+    cache_.file(snapshot + "/" + file, text);
+  };
+  write("model_index.json",
+        R"({"_class_name": "FluxPipeline", "scheduler": ["diffusers", "S"],
+            "text_encoder": ["transformers", "CLIPTextModel"], "text_encoder_2": ["transformers", "T5EncoderModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"], "tokenizer_2": ["transformers", "T5TokenizerFast"],
+            "transformer": ["diffusers", "FluxTransformer2DModel"], "vae": ["diffusers", "AutoencoderKL"]})");
+  for (const char* component : {"text_encoder", "text_encoder_2", "transformer", "vae"})
+    write(fmt::format("{}/config.json", component), "{}");
+  write("tokenizer/vocab.json", "{}");
+  write("transformer/diffusion_pytorch_model.safetensors.index.json",
+        R"({"weight_map": {"a": "d-00001-of-00002.safetensors", "b": "d-00002-of-00002.safetensors"}})");
+  write("transformer/d-00001-of-00002.safetensors", "");
+  write("text_encoder_2/model-00002-of-00002.safetensors", "");
+  const std::vector<std::string> data = {"text_encoder/model.safetensors",
+                                         "text_encoder_2/model.safetensors.index.json",
+                                         "tokenizer/merges.txt",
+                                         "tokenizer_2/tokenizer.json or spiece.model",
+                                         "transformer/d-00002-of-00002.safetensors",
+                                         "vae/diffusion_pytorch_model.safetensors"};
+  const auto folder = cache_ / snapshot;
+  EXPECT_EQ(missing_files(ModelFolder::open(folder), ""), data);
+
+  // The tokenizers' configs are missing too, so that every command refuses the snapshot, naming all.
+  const auto refused = error_of<CheckpointError>([&] { resolve_model("org/name", cache_.path()); });
+  for (const std::string& file : data) EXPECT_NE(refused.find(file), std::string::npos) << refused;
+  EXPECT_NE(refused.find("tokenizer_2/tokenizer_config.json"), std::string::npos) << refused;
+
+  // With all configs a plan can be made, but no picture.
+  for (const char* tokenizer : {"tokenizer", "tokenizer_2"})
+    write(fmt::format("{}/tokenizer_config.json", tokenizer), "{}");
+  EXPECT_EQ(resolve_model("org/name", cache_.path()), folder);
+  const auto needed =
+      error_of<CheckpointError>([&] { require_all_files(ModelFolder::open(folder), "", "org/name@pr/1"); });
+  for (const std::string& file : data) EXPECT_NE(needed.find(file), std::string::npos) << needed;
+  EXPECT_NE(needed.find("hf download org/name --revision pr/1"), std::string::npos) << needed;
+}
+
+TEST(MissingFiles, AsksForPlainWeightsWhereAComponentHasNotTheVariant) {
+  const test::TempFolder folder;
+  folder.file("model_index.json",
+              R"({"_class_name": "X", "unet": ["diffusers", "U"], "vae": ["diffusers", "V"],
+                                      "safety_checker": ["x", "S"], "image_encoder": ["x", "I"]})");
+  for (const char* file : {"unet/config.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+                           "unet/diffusion_pytorch_model.fp16.safetensors"})
+    folder.file(file, "{}");
+  const auto model = ModelFolder::open(folder.path());
+  EXPECT_EQ(missing_files(model, "fp16"), std::vector<std::string>());
+  EXPECT_EQ(missing_files(model, ""), std::vector<std::string>{"unet/diffusion_pytorch_model.safetensors"});
 }
 
 TEST_F(HubCache, SaysWhereItLooked) {

@@ -28,6 +28,9 @@ TEST(Unicode, ClassesCharacters) {
   EXPECT_TRUE(is_letter(U'é') && is_letter(U'中') && is_letter(0x2ebf0));
   EXPECT_TRUE(is_number(U'½') && is_number(U'٣') && is_number(0x116d0));
   EXPECT_TRUE(is_space(U'\u3000') && is_space(U'\x85') && !is_space(U'\u200b') && !is_space(0x1c));
+  for (const char32_t c : U"é中_7Ⅷ\u0301\u203f\u200dⓐ\u0897")  // the last is of Unicode 16
+    EXPECT_EQ(is_word_character(c), c != 0) << static_cast<uint32_t>(c);
+  EXPECT_FALSE(is_word_character(U'-') || is_word_character(U'½') || is_word_character(U'\u3000'));
   EXPECT_FALSE(is_letter(U'_') || is_number(U'_') || is_space(U'_'));
 }
 

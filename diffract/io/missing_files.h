@@ -1,0 +1,20 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "diffract/io/model_folder.h"
+
+namespace diffract::io {
+
+// Files are named by their paths in the model's folder. Nothing is asked for of a component that no pipeline
+// runs, such as a safety_checker.
+
+/// The configs that model_index.json implies and the folder lacks; what a plan or a look at the model needs.
+std::vector<std::string> missing_configs(const ModelFolder& model);
+
+/// All that the folder lacks of what a picture needs: models' and schedulers' configs, weights (single files,
+/// or the shards that an index names), tokenizers' vocabularies. Weights are those of `variant` where the
+/// component has it. Throws CheckpointError when an index is damaged.
+std::vector<std::string> missing_files(const ModelFolder& model, const std::string& variant);
+
+}  // namespace diffract::io
