@@ -66,30 +66,36 @@ size_t count_images(const std::vector<pipelines::JobBatch>& batches) {
   return images;
 }
 
-// The threads of this process: what was asked for, or its part of the host's cores where others of the job
-// are.
-void set_threads(const GenerateOptions& options, const JobPlace& place) {
-  if (options.threads > 0)
-    at::set_num_threads(static_cast<int>(options.threads));
-  else if (place.local_world_size > 1)
-    distributed::share_cores(place.local_rank, place.local_world_size, /*bind=*/true);
+// What must be the same in all processes of a job, beside its requests.
+std::string job_settings(const GenerateOptions& o) {
+  return Json{{"scheduler", o.scheduler},
+              {"scheduler_config", o.scheduler_config},
+              {"dtype", o.dtype},
+              {"compute_dtype", o.compute_dtype},
+              {"variant", o.variant},
+              {"output", o.output},
+              {"output_type", o.output_type}}
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 // One run of `generate` in one process: the pictures that the job's board deals to it.
 class Generation {
  public:
-  Generation(const GenerateOptions& options, pipelines::JobBoard& board)
+  Generation(const GenerateOptions& options, const JobPlace& place)
       : options_(options),
-        board_(board),
+        place_(place),
+        board_(*place.board),
         batches_(pipelines::plan_job(job_entries(options), options.seed, options.batch_size)),
-        output_(options, batches_, board),  // checks the names and folders before anything is computed
-        progress_(board, count_images(batches_)) {}
+        output_(options, batches_, board_),  // checks the names and folders before anything is computed
+        progress_(board_, count_images(batches_)) {}
 
   void run() {
     const Stopwatch watch;
     const auto outcome = pipelines::run_job(
         batches_, schedule(), board_,
-        {.find_finished = [&] { return find_finished(); },
+        {.settings = job_settings(options_),
+         .keeps_results = options_.latent(),
+         .find_finished = [&] { return find_finished(); },
          .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
          .record_failure = [&](const auto& batch,
                                const auto& failure) { output_.record_failure(batch, failure); },
@@ -131,6 +137,7 @@ class Generation {
   Json run_batch(const pipelines::JobBatch& batch) {
     // Only now: a process that waits for the others of its job to come is ended by a signal at once.
     install_interrupt_handler();
+    take_cores();
     const auto observe = [&](const pipelines::StepReport& step) {
       log::debug("step {} of {}", step.index + 1, step.count);
       output_.record_step(step);
@@ -140,25 +147,33 @@ class Generation {
     return output_.finish_batch(batch, pipeline()(batch.request, observe));
   }
 
+  // Once, when all processes of this host have come: its part of their cores.
+  void take_cores() {
+    if (std::exchange(has_cores_, true) || options_.threads > 0 || place_.local_world_size == 1) return;
+    distributed::share_cores(place_.local_rank, place_.local_world_size, board_.shares_cpus());
+  }
+
   static void stop_if_interrupted() {
     if (interrupted) throw Cancelled("stopped by a signal; --resume goes on with the job");
   }
 
   const GenerateOptions& options_;
+  const JobPlace& place_;
   pipelines::JobBoard& board_;
   std::vector<pipelines::JobBatch> batches_;
   GenerateOutput output_;
   JobProgress progress_;
   std::optional<pipelines::DiffusionPipeline> pipeline_;
   double load_seconds_ = 0;
+  bool has_cores_ = false;
 };
 
 void generate(const GenerateOptions& options) {
   if (options.threads < 0 || options.threads > 4096)
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
   const JobPlace place = join_job([&](int world_size) { check_output_options(options, world_size); });
-  set_threads(options, place);
-  Generation(options, *place.board).run();
+  if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
+  pipelines::take_part(*place.board, [&] { Generation(options, place).run(); });
 }
 
 }  // namespace
