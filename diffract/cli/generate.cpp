@@ -69,13 +69,19 @@ size_t count_images(const std::vector<pipelines::JobBatch>& batches) {
   return images;
 }
 
-// The threads of this process: what was asked for, or its part of the host's cores where others of the job
-// are.
-void set_threads(const GenerateOptions& options, const JobPlace& place) {
-  if (options.threads > 0)
-    at::set_num_threads(static_cast<int>(options.threads));
-  else if (place.local_world_size > 1)
-    distributed::share_cores(place.local_rank, place.local_world_size, /*bind=*/true);
+// What must be the same in all processes of a job, beside its requests.
+std::string job_settings(const GenerateOptions& o) {
+  return Json{{"scheduler", o.scheduler},
+              {"scheduler_config", o.scheduler_config},
+              {"dtype", o.dtype},
+              {"compute_dtype", o.compute_dtype},
+              {"variant", o.variant},
+              {"output", o.output},
+              {"output_type", o.output_type},
+              {"float8", o.float8},
+              {"device_map", is_over_ranks(o) ? o.device_map : ""},
+              {"max_memory", is_over_ranks(o) ? o.max_memory : ""}}
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 // One run of `generate` in one process: the pictures that the job's board deals to it.
@@ -83,8 +89,8 @@ class Generation {
  public:
   Generation(const GenerateOptions& options, const JobPlace& place)
       : options_(options),
+        place_(place),
         board_(*place.board),
-        local_rank_(place.local_rank),
         is_together_(is_over_ranks(options)),
         batches_(pipelines::plan_job(job_entries(options), options.seed, options.batch_size)),
         output_(options, batches_, board_),  // checks the names and folders before anything is computed
@@ -95,7 +101,9 @@ class Generation {
     if (is_together_) pipeline();  // all processes at once
     const auto outcome =
         pipelines::run_job(batches_, schedule(), board_,
-                           {.find_finished = [&] { return find_finished(); },
+                           {.settings = job_settings(options_),
+                            .keeps_results = options_.latent(),
+                            .find_finished = [&] { return find_finished(); },
                             .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
                             .record_failure =
                                 [&](const auto& batch, const auto& failure) {
@@ -131,7 +139,7 @@ class Generation {
   const pipelines::DiffusionPipeline& pipeline() {
     if (!pipeline_) {
       const Stopwatch watch;
-      pipeline_ = load_pipeline(options_, local_rank_, board_.is_main());
+      pipeline_ = load_pipeline(options_, place_.local_rank, board_.is_main());
       load_seconds_ = watch.seconds();
       output_.describe_model(*pipeline_);
     }
@@ -146,6 +154,7 @@ class Generation {
   Json run_batch(const pipelines::JobBatch& batch) {
     // Only now: a process that waits for the others of its job to come is ended by a signal at once.
     install_interrupt_handler();
+    take_cores();
     const auto observe = [&](const pipelines::StepReport& step) {
       log::debug("step {} of {}", step.index + 1, step.count);
       if (writes()) output_.record_step(step);
@@ -160,19 +169,29 @@ class Generation {
   // Where processes compute a picture together, all of them have it.
   bool writes() const { return !is_together_ || board_.is_main(); }
 
+  // Once, when all processes of this host have come: its part of their cores. Those that compute together
+  // have shared them when they met.
+  void take_cores() {
+    if (std::exchange(has_cores_, true) || is_together_ || options_.threads > 0 ||
+        place_.local_world_size == 1)
+      return;
+    distributed::share_cores(place_.local_rank, place_.local_world_size, board_.shares_cpus());
+  }
+
   static void stop_if_interrupted() {
     if (interrupted) throw Cancelled("stopped by a signal; --resume goes on with the job");
   }
 
   const GenerateOptions& options_;
+  const JobPlace& place_;
   pipelines::JobBoard& board_;
-  int local_rank_;
   bool is_together_;
   std::vector<pipelines::JobBatch> batches_;
   GenerateOutput output_;
   JobProgress progress_;
   std::optional<pipelines::DiffusionPipeline> pipeline_;
   double load_seconds_ = 0;
+  bool has_cores_ = false;
 };
 
 void check_rank_options(const GenerateOptions& options) {
@@ -197,9 +216,12 @@ void generate(const GenerateOptions& options) {
   const bool together = is_over_ranks(options);
   const JobPlace place =
       join_job([&](int world_size) { check_output_options(options, together ? 1 : world_size); });
-  if (together) meet(options, place);
-  set_threads(options, place);
-  Generation(options, place).run();
+  pipelines::take_part(*place.board, [&] {
+    if (together) meet(options, place);
+    // The meeting shares the cores out; what was asked for goes before.
+    if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
+    Generation(options, place).run();
+  });
 }
 
 }  // namespace

@@ -48,7 +48,8 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option(
       "--device-map", o.device_map,
       "Spread the models over devices, CPU memory and disk: auto, balanced, balanced_low_0, sequential, "
-      "a device, or FILE.json with a map; over the processes of a job: ranks, or a map that names rank:0, rank:1, ...");
+      "a device, or FILE.json with a map; over the processes of a job: ranks, or a map that names rank:0, "
+      "rank:1, ...");
   app.add_option("--max-memory", o.max_memory,
                  "Budgets, never exceeded, e.g. 0=16GB,1=16GB,cpu=30GB, or of processes: "
                  "rank:0=16GB,rank:1=8GB");

@@ -30,6 +30,7 @@ JobPlace join_job(const std::function<void(int world_size)>& check) {
   place.board = std::make_unique<pipelines::StoreBoard>(
       store, pipelines::JobMember{.place = {.rank = environment.rank, .world_size = environment.world_size},
                                   .local_rank = environment.local_rank,
+                                  .local_world_size = environment.local_world_size,
                                   .run = run_name(variables, environment.restart_count),
                                   .goes_on = goes_on});
   return place;

@@ -18,10 +18,18 @@ struct SplitOptions {
   bool apply_padding = false;
 };
 
+Json load_inputs(const std::string& file) {
+  try {
+    return load_json(file, 256 << 20);
+  } catch (const CheckpointError& error) {
+    throw UsageError("{}", error.what());  // the file is the user's, not a model's
+  }
+}
+
 void split(const SplitOptions& options) {
   if (options.num_processes < 1 || options.num_processes > kMaxProcesses)
     throw UsageError("--num-processes {}: expected 1 to {}", options.num_processes, kMaxProcesses);
-  const Json inputs = load_json(options.file, 256 << 20);
+  const Json inputs = load_inputs(options.file);
   if (!inputs.is_array() && !inputs.is_object())
     throw UsageError("{}: is {}; expected a list or an object of lists", options.file, excerpt(inputs));
   Json shares = Json::array();

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
@@ -47,20 +48,16 @@ class AppendLog::Lock {
  public:
   Lock(AppendLog& log, int flags) : log_(log) {
     const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
-    while (std::chrono::steady_clock::now() < deadline) {
+    do {
       log_.open(flags);
       if (log_.descriptor_ < 0) return;
       locked_ = set_lock(log_.descriptor_, F_WRLCK);
       if (locked_ && is_same_file(log_.file_, log_.descriptor_)) return;
-      if (locked_) {  // rewritten while we waited
-        ::close(log_.descriptor_);
-        log_.descriptor_ = -1;
-        locked_ = false;
-        continue;
-      }
-      if (errno != EAGAIN && errno != EACCES && errno != EINTR) return;
+      if (!locked_ && errno != EAGAIN && errno != EACCES && errno != EINTR) return;
+      if (std::exchange(locked_, false)) continue;  // rewritten while we waited; open() takes the new one
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    } while (std::chrono::steady_clock::now() < deadline);
+    log_.open(flags);
   }
   ~Lock() {
     if (locked_) set_lock(log_.descriptor_, F_UNLCK);
@@ -78,9 +75,11 @@ AppendLog::~AppendLog() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-// Leaves the descriptor at -1 for a file that is not there, unless `flags` make it.
+// Leaves the descriptor at -1 for a file that is not there, unless `flags` make it. Closing a file that was
+// replaced also takes the lock off it.
 void AppendLog::open(int flags) {
-  if (descriptor_ >= 0) return;
+  if (descriptor_ >= 0 && is_same_file(file_, descriptor_)) return;
+  if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = ::open(file_.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | flags, 0644);
   if (descriptor_ < 0 && (errno != ENOENT || flags != 0)) fail("cannot be opened");
 }
@@ -109,6 +108,8 @@ void AppendLog::append(std::string_view line) {
 void AppendLog::rewrite(const std::function<std::string(const std::string& text)>& change) {
   const Lock lock(*this, 0);
   if (descriptor_ < 0) return;
+  // A killed process left it half-written; who writes one now has the lock.
+  if (lock.locked()) remove_leftovers({file_.string()});
   const std::string before = load_text(file_, kMaxBytes), after = change(before);
   if (after == before) return;
   AtomicFile anew(file_);

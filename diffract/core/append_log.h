@@ -19,7 +19,8 @@ class AppendLog {
   /// Appends one line, given without its end; the file is made with the first. Throws IoError.
   void append(std::string_view line);
   /// Puts what `change` makes of the file's text (empty without a file) in its place, as one step among the
-  /// appends of all processes. Nothing is written when the text stays. Throws IoError.
+  /// appends of all processes. Nothing is written when the text stays. What killed processes left
+  /// half-written is removed. Throws IoError.
   void rewrite(const std::function<std::string(const std::string& text)>& change);
   const std::filesystem::path& file() const { return file_; }
 

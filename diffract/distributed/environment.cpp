@@ -196,6 +196,19 @@ Environment read_kubernetes(const Variables& variables) {
   return found;
 }
 
+// The shell of an interactive allocation and a batch script have numbers from Slurm's reserved ones, which no
+// step that srun starts has.
+bool is_no_slurm_step(const Variables& variables) {
+  constexpr uint64_t kFirstReserved = 4294967280;
+  const auto found = variables.find("SLURM_STEP_ID");
+  if (found == variables.end()) return false;
+  const std::string& id = found->second;
+  uint64_t number = 0;
+  const auto read = std::from_chars(id.data(), id.data() + id.size(), number);
+  return read.ec == std::errc() && read.ptr == id.data() + id.size() && number >= kFirstReserved &&
+         number <= UINT32_MAX;
+}
+
 Environment detect(const Variables& variables) {
   const VariableSet any(variables, "");
   if (any.has("RANK")) return read_torchrun(variables, "RANK");
@@ -205,7 +218,7 @@ Environment detect(const Variables& variables) {
     // srun sets some of PMI's variables beside its own.
     if (auto found = read_mpi(variables, names, slurm_step)) return *found;
   }
-  if (any.has("SLURM_PROCID")) return read_slurm(variables);
+  if (any.has("SLURM_PROCID")) return is_no_slurm_step(variables) ? Environment() : read_slurm(variables);
   if (any.has("JOB_COMPLETION_INDEX")) return read_kubernetes(variables);
   for (const char* name : {"WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"})
     if (any.has(name)) return read_torchrun(variables, name);

@@ -26,26 +26,6 @@ std::string own_pid_namespace() {
   return std::filesystem::read_symlink("/proc/self/ns/pid", none).string();
 }
 
-std::string describe(const Peer& peer) {
-  return Json{
-      {"host", peer.host}, {"pid", peer.pid}, {"pid_namespace", peer.pid_namespace}, {"cpus", peer.cpus}}
-      .dump();
-}
-
-// What comes over the network may be anything.
-Peer parse_peer(const std::string& text) {
-  try {
-    const ConfigReader reader(parse_json(text, "store"), "store");
-    return {.host = reader.text("host", ""),
-            .pid = static_cast<int>(reader.integer("pid", 0, INT_MAX, 0)),
-            .pid_namespace = reader.text("pid_namespace", ""),
-            .cpus = reader.text("cpus", "")};
-  } catch (const CheckpointError& error) {
-    throw PeerError("the store has a rank that is none: {}. Does another program write to the job's port?",
-                    error.what());
-  }
-}
-
 std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
 
 // Ends the wait of all others with `message`.
@@ -65,12 +45,9 @@ void agree_on(Store& store, const std::string& what, const std::string& ours) {
 }
 
 void take_rank(Store& store, int rank) {
-  const Peer self{.host = own_host(),
-                  .pid = ::getpid(),
-                  .pid_namespace = own_pid_namespace(),
-                  .cpus = fmt::format("{}", fmt::join(allowed_cpus(), ","))};
-  const std::string taken = store.compare_set(rank_key(rank), "", describe(self));
-  if (taken != describe(self))
+  const Peer self = own_peer();
+  const std::string taken = store.compare_set(rank_key(rank), "", to_text(self));
+  if (taken != to_text(self))
     give_up(store,
             fmt::format("{}: {} has this rank already in the job at {} (host {}, port {}), and so has pid "
                         "{} on host {}. Give each process a rank of its own",
@@ -93,15 +70,44 @@ std::string own_host() {
   return name;
 }
 
-bool has_ended(const Peer& peer) {
-  if (peer.host != own_host() || peer.pid_namespace != own_pid_namespace()) return false;
+Peer own_peer() {
+  return {.host = own_host(),
+          .pid = ::getpid(),
+          .pid_namespace = own_pid_namespace(),
+          .cpus = fmt::format("{}", fmt::join(allowed_cpus(), ","))};
+}
+
+std::string to_text(const Peer& peer) {
+  return Json{
+      {"host", peer.host}, {"pid", peer.pid}, {"pid_namespace", peer.pid_namespace}, {"cpus", peer.cpus}}
+      .dump();
+}
+
+// What comes over the network may be anything.
+Peer parse_peer(const std::string& text) {
+  try {
+    const ConfigReader reader(parse_json(text, "store"), "store");
+    return {.host = reader.text("host", ""),
+            .pid = static_cast<int>(reader.integer("pid", 0, INT_MAX, 0)),
+            .pid_namespace = reader.text("pid_namespace", ""),
+            .cpus = reader.text("cpus", "")};
+  } catch (const CheckpointError& error) {
+    throw PeerError("the store has a rank that is none: {}. Does another program write to the job's port?",
+                    error.what());
+  }
+}
+
+std::optional<bool> runs(const Peer& peer) {
+  if (peer.host != own_host() || peer.pid_namespace != own_pid_namespace()) return std::nullopt;
   std::ifstream file(fmt::format("/proc/{}/stat", peer.pid));
   std::string stat;
-  if (!std::getline(file, stat)) return true;
+  if (!std::getline(file, stat)) return false;
   const size_t name_end = stat.rfind(')');  // "4711 (name) S ..."; Z and X are ended but not yet collected
-  return name_end != std::string::npos && stat.size() > name_end + 2 &&
-         (stat[name_end + 2] == 'Z' || stat[name_end + 2] == 'X');
+  return name_end == std::string::npos || stat.size() <= name_end + 2 ||
+         (stat[name_end + 2] != 'Z' && stat[name_end + 2] != 'X');
 }
+
+bool has_ended(const Peer& peer) { return runs(peer) == false; }
 
 std::string Peer::text(int rank) const { return fmt::format("rank {} (host {}, pid {})", rank, host, pid); }
 
@@ -174,7 +180,7 @@ std::vector<Peer> check_in(Store& store, const CheckIn& own, milliseconds timeou
   }
   std::vector<Peer> peers;
   peers.reserve(keys.size());
-  for (const auto& key : keys) peers.push_back(parse_peer(store.get(key, deadline.left())));
+  for (const auto& peer : store.multi_get(keys, deadline.left())) peers.push_back(parse_peer(peer));
   return peers;
 }
 

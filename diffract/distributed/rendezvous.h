@@ -22,6 +22,15 @@ struct Peer {
   std::string text(int rank) const;
 };
 
+/// This process.
+Peer own_peer();
+/// For the way through a store.
+std::string to_text(const Peer& peer);
+/// What to_text gave; throws PeerError for anything else.
+Peer parse_peer(const std::string& text);
+
+/// Whether a process runs; nothing where that cannot be seen: on another host, or in a container.
+std::optional<bool> runs(const Peer& peer);
 /// True for a process of this host that has ended; false also where that cannot be seen.
 bool has_ended(const Peer& peer);
 

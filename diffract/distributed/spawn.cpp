@@ -73,6 +73,7 @@ Position& position() {
     made->path = made->variables[kPathVariable];
     made->variables.erase(kPathVariable);
     made->variables.erase(kPipeVariable);
+    ::unsetenv(kPathVariable);  // not for the programs that this one starts
     if (made->path.empty()) return made;
     for (const auto& turn : split_at(made->path, '/')) made->target.push_back(parse_turn(turn, made->path));
     return made;
@@ -119,6 +120,7 @@ SpawnOutcome run(const std::function<void(int)>& fn, int rank) {
 [[noreturn]] void run_and_exit(const std::function<void(int)>& fn, int rank) {
   const char* number = std::getenv(kPipeVariable);
   const FileDescriptor pipe(number ? std::atoi(number) : -1);
+  ::unsetenv(kPipeVariable);
   if (pipe) ::fcntl(pipe.get(), F_SETFD, FD_CLOEXEC);
   const SpawnOutcome outcome = run(fn, rank);
   std::fflush(nullptr);

@@ -153,6 +153,15 @@ std::string Store::get(const std::string& key, milliseconds timeout) {
   return guarded("reading", key, [&] { return text(connection_->store->get(prefix_ + key)); });
 }
 
+std::vector<std::string> Store::multi_get(const std::vector<std::string>& keys, milliseconds timeout) {
+  wait(keys, timeout);
+  return guarded("reading", keys.empty() ? "" : keys.front(), [&] {
+    std::vector<std::string> values;
+    for (const auto& value : connection_->store->multiGet(prefixed(keys))) values.push_back(text(value));
+    return values;
+  });
+}
+
 void Store::wait(const std::vector<std::string>& keys, milliseconds timeout) {
   if (wait_for(keys, timeout)) return;
   std::vector<std::string> missing;

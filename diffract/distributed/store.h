@@ -46,6 +46,8 @@ class Store {
   /// The value of a key, waited for.
   std::string get(const std::string& key);
   std::string get(const std::string& key, std::chrono::milliseconds timeout);
+  /// The values of many keys in one exchange, each waited for.
+  std::vector<std::string> multi_get(const std::vector<std::string>& keys, std::chrono::milliseconds timeout);
   /// Waits until all keys are there.
   void wait(const std::vector<std::string>& keys, std::chrono::milliseconds timeout);
   /// As `wait`, but false on a timeout.

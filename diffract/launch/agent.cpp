@@ -39,9 +39,11 @@ class DirectUplink : public Uplink {
   NodeLink& node_;
 };
 
-// What generate says of a wrong option, a damaged model or a full disk holds the next time, too.
+// What generate says of a wrong option, a damaged model or a full disk holds the next time, too, and so does
+// that a program cannot be executed.
 bool restart_helps(const Program& program, const Failure& failure) {
-  if (!program.generate) return true;
+  const bool was_started = failure.pid != 0 || failure.rank < 0;
+  if (!program.generate && was_started) return true;
   const auto is = [&](ErrorKind kind) { return failure.exit_code == error_info(kind).exit_code; };
   return !is(ErrorKind::usage) && !is(ErrorKind::checkpoint) && !is(ErrorKind::io);
 }

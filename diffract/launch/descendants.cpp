@@ -16,7 +16,6 @@
 #include <set>
 
 #include "diffract/core/file_descriptor.h"
-#include "diffract/launch/process.h"
 
 namespace diffract::launch {
 namespace {
@@ -54,6 +53,12 @@ bool is_child_of(int pid, int ancestor, const std::map<int, Descendant>& all) {
   return false;
 }
 
+// By pid where there are no pidfds: a kernel before 5.3, or a sandbox that forbids the calls.
+bool send(const FileDescriptor& handle, int pid, int signal) {
+  if (handle && ::syscall(SYS_pidfd_send_signal, handle.get(), signal, nullptr, 0) == 0) return true;
+  return (!handle || errno != ESRCH) && ::kill(pid, signal) == 0;
+}
+
 void reap() {
   while (::waitpid(-1, nullptr, WNOHANG) > 0) {
   }
@@ -83,12 +88,12 @@ std::vector<Descendant> descendants() {
 std::vector<Descendant> signal_descendants(int signal) {
   std::vector<Descendant> reached;
   for (Descendant& process : descendants()) {
-    const FileDescriptor handle(open_process(process.pid));
-    if (!handle) continue;
+    const FileDescriptor handle(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+    if (!handle && errno == ESRCH) continue;
     // The pid may have passed on between the look at /proc and now; the handle cannot.
     const auto again = read_stat(process.pid);
     if (!again || again->start_time != process.start_time) continue;
-    if (signal_process(handle.get(), signal)) reached.push_back(std::move(process));
+    if (send(handle, process.pid, signal)) reached.push_back(std::move(process));
   }
   return reached;
 }

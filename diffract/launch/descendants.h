@@ -19,7 +19,8 @@ struct Descendant {
 std::vector<Descendant> descendants();
 
 /// Sends `signal` to each living process below this one, and to no other: what is signalled is held by a
-/// pidfd and looked at again, since a pid may pass to a stranger at any time. Returns whom it was sent to.
+/// pidfd, where the kernel has them, and looked at again, since a pid may pass to a stranger at any time.
+/// Returns whom it was sent to.
 std::vector<Descendant> signal_descendants(int signal);
 
 /// Kills and reaps all that is below this process, new ones as they come, for at most `limit`. False when

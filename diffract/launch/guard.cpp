@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "diffract/core/error.h"
+#include "diffract/core/file_descriptor.h"
 #include "diffract/core/log.h"
 #include "diffract/launch/descendants.h"
 #include "diffract/launch/process.h"
@@ -62,19 +63,25 @@ void open_standard_streams() {
   ::_exit(code);
 }
 
-// Passes signals on until the agent has ended. Returns false when the agent did not heed the second.
-bool pass_on_signals(int signals, const Process& agent) {
+// Looks without taking the exit status, so that the pid stays the agent's.
+bool has_ended(pid_t agent) {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(agent), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == agent;
+}
+
+// Passes signals on until the agent has ended, which SIGCHLD tells. Returns false when the agent did not heed
+// the second.
+bool pass_on_signals(int signals, pid_t agent) {
   int stops = 0;
   int limit = -1;
   for (;;) {
-    pollfd polled[] = {{.fd = signals, .events = POLLIN, .revents = 0},
-                       {.fd = agent.handle.get(), .events = POLLIN, .revents = 0}};
-    const int ready = ::poll(polled, 2, limit);
-    if (ready == 0) return false;
-    if (polled[1].revents != 0) return true;
+    pollfd polled{.fd = signals, .events = POLLIN, .revents = 0};
+    if (::poll(&polled, 1, limit) == 0) return false;
     const int signal = read_signal(signals);
+    if (signal == SIGCHLD && has_ended(agent)) return true;
     if (signal == 0 || signal == SIGCHLD) continue;
-    signal_process(agent.handle.get(), signal);
+    ::kill(agent, signal);
     if (signal != SIGUSR1 && signal != SIGUSR2 && ++stops == 2) limit = kImpatienceMs;
   }
 }
@@ -109,8 +116,7 @@ int run_guarded(const std::function<int(int lifeline)>& agent) {
     near_end.reset();
     be_agent(agent, far_end.get());
   }
-  const Process process{.pid = pid, .handle = open_process(pid)};
-  if (!pass_on_signals(signals.get(), process)) signal_process(process.handle.get(), SIGKILL);
+  if (!pass_on_signals(signals.get(), pid)) ::kill(pid, SIGKILL);
   int status = 0;
   ::waitpid(pid, &status, 0);
   if (!kill_descendants(kKillLimit))

@@ -12,7 +12,8 @@ namespace diffract::launch {
 
 LocalNode::LocalNode(Reactor& reactor, Consoles consoles, const LaunchOptions& options,
                      const Program& program)
-    : options_(options),
+    : reactor_(reactor),
+      options_(options),
       workers_(reactor, consoles, options, program,
                {.failed = [this](const Failure& failure) { uplink_->failed(failure); },
                 .succeeded = [this](int code) { uplink_->succeeded(code); },
@@ -32,12 +33,19 @@ NodeInfo LocalNode::info(const std::string& address) {
 uint16_t LocalNode::reserve_port(const std::string& address) {
   address_ = address;
   port_ = PortReservation();
+  const char* option =
+      options_.max_nodes > 1 && !options_.local_addr.empty() ? "--local-addr" : "--master-addr";
+  // On one machine diffract's store is on the loopback address, whatever --master-addr says.
+  const std::string where = options_.max_nodes == 1 ? "127.0.0.1" : address;
   if (options_.max_nodes == 1 && options_.master_port != 0) {
-    port_ = PortReservation(address, options_.master_port);
+    if (address == where || PortReservation(address, options_.master_port, option))
+      port_ = PortReservation(where, options_.master_port, option);
     if (port_) return port_.port();
+  } else if (address != where) {
+    PortReservation(address, 0, option);  // throws when it is no address of this machine
   }
-  port_ = PortReservation(address, 0);
-  if (!port_) throw PeerError("no free port on {} for the store", address);
+  port_ = PortReservation(where, 0, option);
+  if (!port_) throw PeerError("no free port on {} for the store", where);
   if (options_.max_nodes == 1 && options_.master_port != 0) {
     const std::string message = fmt::format("launch: port {} of {} is in use; MASTER_PORT is {} instead",
                                             options_.master_port, address, port_.port());
@@ -55,12 +63,14 @@ void LocalNode::start(const Assignment& assignment) {
   try {
     workers_.start(assignment);
   } catch (const Error& error) {  // none runs
-    uplink_->failed({.host = host_name(),
-                     .rank = assignment.first_rank,
-                     .local_rank = 0,
-                     .exit_code = error_info(error.kind()).exit_code,
-                     .message = fmt::format("was not started: {}", error.what()),
-                     .time = ::time(nullptr)});
+    const Failure failure{.host = host_name(),
+                          .rank = assignment.first_rank,
+                          .local_rank = 0,
+                          .exit_code = error_info(error.kind()).exit_code,
+                          .message = fmt::format("was not started: {}", error.what()),
+                          .time = ::time(nullptr)};
+    // Not from here: the order to start again would come before this one has returned, and so on.
+    reactor_.after({}, [this, failure] { uplink_->failed(failure); });
   }
 }
 

@@ -36,6 +36,7 @@ class LocalNode : public NodeLink {
   void processes_stopped();
   void finish();
 
+  Reactor& reactor_;
   const LaunchOptions& options_;
   Uplink* uplink_ = nullptr;
   PortReservation port_;

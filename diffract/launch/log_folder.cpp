@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "diffract/core/error.h"
+#include "diffract/core/log.h"
 
 namespace diffract::launch {
 namespace {
@@ -24,7 +25,8 @@ fs::path make_unique_folder(const fs::path& parent, const std::string& prefix) {
 
 }  // namespace
 
-LogFolder::LogFolder(const std::string& log_dir, const std::string& run_id) : temporary_(log_dir.empty()) {
+LogFolder::LogFolder(const std::string& log_dir, const std::string& run_id, bool keep)
+    : temporary_(log_dir.empty()), keep_(keep) {
   std::error_code error;
   if (temporary_) {
     const fs::path parent = fs::temp_directory_path(error);
@@ -37,6 +39,7 @@ LogFolder::LogFolder(const std::string& log_dir, const std::string& run_id) : te
   std::string name = run_id.substr(0, 100);
   std::replace(name.begin(), name.end(), '/', '_');
   run_ = make_unique_folder(base_, name + "_");
+  if (temporary_ && keep_) log::info("launch: log files are in {}", run_.string());
 }
 
 fs::path LogFolder::worker(int restart_count, int local_rank) {
@@ -49,7 +52,7 @@ fs::path LogFolder::worker(int restart_count, int local_rank) {
 
 void LogFolder::discard() {
   std::error_code ignored;
-  if (temporary_) fs::remove_all(base_, ignored);
+  if (temporary_ && !keep_) fs::remove_all(base_, ignored);
 }
 
 }  // namespace diffract::launch

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "diffract/core/error.h"
 #include "diffract/launch/option_table.h"
@@ -18,7 +19,6 @@ constexpr uint16_t kDynamicPort = 29400;  // torchrun's, of an endpoint without 
 class Given {
  public:
   void add(const GivenOption& option) { by_name_[std::string(option.spec->name)] = option; }
-  void add_if_new(const GivenOption& option) { by_name_.try_emplace(std::string(option.spec->name), option); }
   bool has(const std::string& name) const { return by_name_.contains(name); }
   /// Calls use(spelled, value) when one of the names was given. Two names of one thing may not contradict.
   template <typename Use>
@@ -40,7 +40,24 @@ class Given {
   std::map<std::string, GivenOption> by_name_;
 };
 
+// Names of one thing.
+using Names = std::array<std::string_view, 2>;
+constexpr std::array<Names, 5> kAliases = {
+    Names{"nnodes", "num-machines"}, Names{"node-rank", "machine-rank"},
+    Names{"nproc-per-node", "num-processes"}, Names{"master-addr", "main-process-ip"},
+    Names{"master-port", "main-process-port"}};
+
+// By this name or its other one.
+bool was_given(const Given& given, std::string_view name) {
+  if (given.has(std::string(name))) return true;
+  return std::any_of(kAliases.begin(), kAliases.end(), [&](const Names& names) {
+    const bool own = names[0] == name || names[1] == name;
+    return own && (given.has(std::string(names[0])) || given.has(std::string(names[1])));
+  });
+}
+
 void add_from_environment(Given& given, const Surroundings& surroundings) {
+  const Given command_line = given;
   for (const OptionSpec& spec : option_table()) {
     if (spec.name == "help") continue;
     std::string variable = fmt::format("PET_{}", spec.name);
@@ -49,7 +66,8 @@ void add_from_environment(Given& given, const Surroundings& surroundings) {
     const char* value = surroundings.environment(variable.c_str());
     if (!value || !*value) continue;
     if (spec.value.empty() && std::string_view(value) == "0") continue;  // torchrun's flags: 0 is off, 1 on
-    given.add_if_new({.spec = &spec, .spelled = variable, .value = spec.value.empty() ? "" : value});
+    if (was_given(command_line, spec.name)) continue;
+    given.add({.spec = &spec, .spelled = variable, .value = spec.value.empty() ? "" : value});
   }
 }
 

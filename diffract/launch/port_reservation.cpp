@@ -36,20 +36,20 @@ uint16_t port_of(int socket) {
 
 }  // namespace
 
-PortReservation::PortReservation(const std::string& address, uint16_t port) {
+PortReservation::PortReservation(const std::string& address, uint16_t port, const char* option) {
   constexpr int kTries = 100;  // any free port may be locked by another launcher
-  for (int i = 0; i < kTries && !take(address, port) && port == 0; ++i) {
+  for (int i = 0; i < kTries && !take(address, port, option) && port == 0; ++i) {
   }
 }
 
-bool PortReservation::take(const std::string& address, uint16_t port) {
+bool PortReservation::take(const std::string& address, uint16_t port, const char* option) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
   addrinfo* found = nullptr;
   const int code = ::getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (code != 0)
-    throw PeerError("{} does not resolve: {}. Is --master-addr right?", address, ::gai_strerror(code));
+    throw PeerError("{} does not resolve: {}. Is {} right?", address, ::gai_strerror(code), option);
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   FileDescriptor socket(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int yes = 1;
@@ -58,7 +58,10 @@ bool PortReservation::take(const std::string& address, uint16_t port) {
   if (::bind(socket.get(), found->ai_addr, found->ai_addrlen) != 0) {
     if (errno == EADDRINUSE) return false;
     throw PeerError("cannot use port {} of {}: {}{}", port, address, std::strerror(errno),
-                    errno == EADDRNOTAVAIL ? ". --master-addr must be an address of the first machine" : "");
+                    errno != EADDRNOTAVAIL ? ""
+                    : std::strcmp(option, "--local-addr") == 0
+                        ? ". --local-addr must be an address of this machine"
+                        : fmt::format(". {} must be an address of the first machine", option));
   }
   FileDescriptor lock = lock_port(port_of(socket.get()));
   if (!lock) return false;

@@ -13,14 +13,14 @@ class PortReservation {
  public:
   PortReservation() = default;
   /// Reserves `port` of `address` (numeric or a name), any free one for 0. None when it is in use.
-  /// Throws PeerError when the address is not one of this machine.
-  PortReservation(const std::string& address, uint16_t port);
+  /// Throws PeerError when the address is not one of this machine; `option` is what gave it.
+  PortReservation(const std::string& address, uint16_t port, const char* option);
 
   explicit operator bool() const { return static_cast<bool>(socket_); }
   uint16_t port() const { return port_; }
 
  private:
-  bool take(const std::string& address, uint16_t port);
+  bool take(const std::string& address, uint16_t port, const char* option);
 
   FileDescriptor socket_, lock_;
   uint16_t port_ = 0;

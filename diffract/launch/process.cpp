@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <cstring>
 
 #include "diffract/core/error.h"
+#include "diffract/core/file_descriptor.h"
 
 namespace diffract::launch {
 namespace {
@@ -46,7 +46,7 @@ void become(const ProcessSpec& spec, char* const* arguments, char* const* enviro
 
 }  // namespace
 
-Process start_process(const ProcessSpec& spec) {
+pid_t start_process(const ProcessSpec& spec) {
   int report[2];
   if (::pipe2(report, O_CLOEXEC) != 0) throw IoError("cannot make a pipe: {}", std::strerror(errno));
   FileDescriptor report_in(report[0]), report_out(report[1]);
@@ -60,23 +60,14 @@ Process start_process(const ProcessSpec& spec) {
     [[maybe_unused]] const auto written = ::write(report_out.get(), &reason, sizeof reason);
     ::_exit(127);
   }
-  Process process{.pid = pid, .handle = open_process(pid)};
   report_out.reset();
   int reason = 0;
-  if (::read(report_in.get(), &reason, sizeof reason) != sizeof reason) return process;  // exec closed it
+  if (::read(report_in.get(), &reason, sizeof reason) != sizeof reason) return pid;  // exec closed it
   ::waitpid(pid, nullptr, 0);
   throw UsageError("cannot execute {}: {}{}", spec.file, std::strerror(reason),
                    reason == ENOENT    ? " (the program after its \"#!\" is missing?)"
                    : reason == ENOEXEC ? " (a script needs a first line \"#!/bin/sh\" or its like)"
                                        : "");
-}
-
-FileDescriptor open_process(pid_t pid) {
-  return FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-}
-
-bool signal_process(int handle, int signal) {
-  return ::syscall(SYS_pidfd_send_signal, handle, signal, nullptr, 0) == 0;
 }
 
 std::string signal_name(int signal) {

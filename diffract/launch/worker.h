@@ -29,7 +29,7 @@ class Worker {
   Worker(Reactor& reactor, const Consoles& consoles, const LaunchOptions& options, const Program& program,
          const Assignment& assignment, int local_rank, std::filesystem::path folder);
 
-  pid_t pid() const { return process_.pid; }
+  pid_t pid() const { return pid_; }
   bool running() const { return !exit_code_; }
   std::filesystem::path error_file() const { return folder_ / "error.json"; }
 
@@ -53,7 +53,7 @@ class Worker {
   std::filesystem::path folder_;
   std::unique_ptr<WorkerStream> out_, err_;  // null: the worker writes to the launcher's own
   HeartbeatPage heartbeat_;
-  Process process_;
+  pid_t pid_ = -1;
   std::optional<int> exit_code_;
   std::optional<Clock::time_point> stopped_since_;
 };

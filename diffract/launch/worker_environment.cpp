@@ -39,7 +39,7 @@ void set_devices(std::map<std::string, std::string>& v, const LaunchOptions& opt
     v["ACCELERATE_USE_CPU"] = "true";
   }
   v["LOCAL_RANK"] = std::to_string(local_rank);
-  if (!options.virtual_local_rank) return;
+  if (!options.virtual_local_rank || options.cpu) return;  // with no GPU to see, it would only mislead
   v["LOCAL_RANK"] = "0";
   const auto visible = v.find("CUDA_VISIBLE_DEVICES");
   v["CUDA_VISIBLE_DEVICES"] =

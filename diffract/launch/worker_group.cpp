@@ -31,7 +31,8 @@ WorkerGroup::WorkerGroup(Reactor& reactor, Consoles consoles, const LaunchOption
       options_(options),
       program_(std::move(program)),
       events_(std::move(events)),
-      logs_(options.log_dir, options.rendezvous.id) {}
+      // torchrun keeps what was to be written to files, too.
+      logs_(options.log_dir, options.rendezvous.id, options.redirects.any() || options.tee.any()) {}
 
 void WorkerGroup::start(const Assignment& assignment) {
   ++generation_;

@@ -36,13 +36,19 @@ class JobBoard {
   virtual bool is_local_main() const = 0;
   /// True when the job was begun before and lost some of its processes: it is to go on.
   virtual bool goes_on() const = 0;
-  /// True when others of the job are at work already, and this process came back to them.
-  virtual bool came_back() = 0;
 
-  /// Every process calls this first, with a text that tells its job from others and what it found finished,
-  /// one entry a batch. Waits for all, and gives all of them the same answer: what any of them found. Throws
-  /// PeerError naming a rank that does not come, and UsageError naming one that has another job.
-  virtual std::vector<bool> agree_on_finished(const std::string& job, const std::vector<bool>& found) = 0;
+  /// Every process calls this first, with a text that tells its job from others. Throws UsageError when the
+  /// main process has another job, or another process this rank: then the job does not hear of this process.
+  virtual void join(const std::string& job) = 0;
+  /// Once joined: true when others of the job are at work already, and this process came back to them.
+  virtual bool came_back() const = 0;
+  /// Then what each found finished, one entry a batch. Waits for all, and gives all of them the same answer:
+  /// what any of them found. Throws PeerError naming a rank that does not come or is lost, and the error of
+  /// one that says why it will not come.
+  virtual std::vector<bool> agree_on_finished(const std::vector<bool>& found) = 0;
+  /// Once agreed: whether the processes of this host may all run on the same CPUs, so that they have to share
+  /// them; mpirun or srun may have given each its own already.
+  virtual bool shares_cpus() = 0;
   /// 0, 1, 2, ...: each number once over all processes.
   virtual size_t take() = 0;
   /// Says that a batch of `images` pictures is finished; `result` is for the main process. Pictures that were
@@ -52,7 +58,7 @@ class JobBoard {
   virtual std::optional<std::string> reported(size_t batch) = 0;
   /// How many pictures were reported by all.
   virtual size_t images_reported() = 0;
-  /// The last call of a process but the main one: it is through, or it failed.
+  /// The last call: the process is through, or it failed, be it before it joined. A second call says nothing.
   virtual void leave(const std::optional<Failure>& failure) = 0;
   /// The main process waits until all others have left; `idle` is called several times a second. Throws the
   /// failure of one that failed, and PeerError naming one that gives no sign of life.
@@ -66,10 +72,10 @@ class LocalBoard : public JobBoard {
   distributed::WorldRank place() const override { return {}; }
   bool is_local_main() const override { return true; }
   bool goes_on() const override { return goes_on_; }
-  bool came_back() override { return false; }
-  std::vector<bool> agree_on_finished(const std::string&, const std::vector<bool>& found) override {
-    return found;
-  }
+  void join(const std::string&) override {}
+  bool came_back() const override { return false; }
+  std::vector<bool> agree_on_finished(const std::vector<bool>& found) override { return found; }
+  bool shares_cpus() override { return false; }
   size_t take() override { return taken_++; }
   void report(size_t batch, const std::string& result, size_t images) override;
   std::optional<std::string> reported(size_t batch) override;

@@ -68,7 +68,7 @@ void JobFolder::forget(const std::vector<JobBatch>& batches) {
 }
 
 void JobFolder::remove_leftovers(const std::vector<JobBatch>& batches) const {
-  std::set<std::string> files = {manifest_.file().string()};
+  std::set<std::string> files;  // not the manifest, which another host may be rewriting: it cleans up itself
   for_each_name(batches, [&](const JobImage&, const std::string& file) { files.insert(file); });
   diffract::remove_leftovers(files);
 }

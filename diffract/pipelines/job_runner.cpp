@@ -20,17 +20,55 @@ bool befalls_every_picture(ErrorKind kind) {
 }
 
 // Tells whether all processes were given the same job. The model's folder may differ between hosts.
-std::string fingerprint(const std::vector<JobBatch>& batches) {
+std::string fingerprint(const std::vector<JobBatch>& batches, JobSchedule schedule,
+                        const std::string& settings) {
   std::string text;
+  const auto add_text = [&](const std::string& part) { text += fmt::format("|{}:{}", part.size(), part); };
+  const auto add = [&](const auto& optional) { add_text(optional ? fmt::format("{}", *optional) : "-"); };
+  text += fmt::format("{}", static_cast<int>(schedule));
+  add_text(settings);
   for (const auto& batch : batches) {
     const Request& r = batch.request;
-    text += fmt::format("{}|{}|{}|{}|{}|{}", batch.images.size(), r.num_inference_steps.value_or(-1),
-                        r.guidance_scale.value_or(-1), r.height.value_or(-1), r.width.value_or(-1), r.eta);
-    for (const auto& image : batch.images)
-      text +=
-          fmt::format("|{}|{}|{}|{}", image.seed, image.prompt.size(), image.prompt, image.negative_prompt);
+    text += fmt::format("|{}|{}|{}", batch.images.size(), r.eta, static_cast<int>(r.output_type));
+    add(r.num_inference_steps);
+    add(r.guidance_scale);
+    add(r.true_cfg_scale);
+    add(r.guidance_rescale);
+    add(r.height);
+    add(r.width);
+    add(r.max_sequence_length);
+    add(r.clip_skip);
+    for (const auto* texts : {&r.prompt, &r.prompt_2, &r.negative_prompt}) {
+      text += fmt::format("|{}", texts->size());
+      for (const auto& one : *texts) add_text(one);
+    }
+    for (const auto& image : batch.images) text += fmt::format("|{}", image.seed);
   }
   return io::sha256_hex(std::as_bytes(std::span(text)));
+}
+
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.kind(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {ErrorKind::memory, "out of memory"};
+  } catch (const c10::Error& error) {
+    return {ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
+  } catch (const std::exception& error) {
+    return {ErrorKind::internal, error.what()};
+  }
+}
+
+void tell(JobBoard& board, const Failure& failure) {
+  // That a peer is lost the main process sees itself; the others do not see whom it misses.
+  if (failure.kind == ErrorKind::peer && !board.is_main()) return;
+  try {
+    board.leave(failure);
+  } catch (const PeerError&) {
+    // The error that ends this process matters more.
+  }
 }
 
 // A summary without its prompt, which the main process has itself: a prompt may be larger than what a store
@@ -46,11 +84,12 @@ class Runner {
       : batches_(batches), schedule_(schedule), board_(board), work_(work) {}
 
   JobOutcome run() {
+    board_.join(fingerprint(batches_, schedule_, work_.settings));
     find_todo();
     if (is_together())
       distributed::run_in_flight(todo_.size(), work_.in_flight, [&](size_t t) { run_batch(todo_[t]); });
     else if (schedule_ == JobSchedule::fixed)
-      for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b);
+      for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b, work_.keeps_results);
     else
       for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
     if (!board_.is_main()) {
@@ -75,7 +114,7 @@ class Runner {
     std::vector<bool> is_found(batches_.size());
     std::transform(found_.begin(), found_.end(), is_found.begin(),
                    [](const Json& f) { return !f.is_null(); });
-    const auto finished = board_.agree_on_finished(fingerprint(batches_), is_found);
+    const auto finished = board_.agree_on_finished(is_found);
     for (size_t b = 0; b < batches_.size(); ++b) {
       if (!finished[b])
         todo_.push_back(b);
@@ -88,9 +127,10 @@ class Runner {
     work_.progress(outcome_.images_found);
   }
 
-  void run_batch(size_t b) {
-    if (!is_together() && board_.reported(b))
-      return;  // by this process before it was killed and came back, for one
+  // By default without those that were reported: by this process before it was killed and came back, for one.
+  void run_batch(size_t b, bool again = false) {
+    const bool was_reported = !is_together() && board_.reported(b).has_value();
+    if (was_reported && !again) return;
     const JobBatch& batch = batches_[b];
     log::debug("batch {} begins", b);
     Json result;
@@ -103,7 +143,8 @@ class Runner {
     log::debug("batch {} is finished", b);
     outcome_.images_run += batch.images.size();
     if (is_together() && !board_.is_main()) return;
-    board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace), batch.images.size());
+    board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace),
+                  was_reported ? 0 : batch.images.size());
     work_.progress(outcome_.images_found);
   }
 
@@ -158,17 +199,17 @@ class Runner {
 
 JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
                    const JobWork& work) {
+  JobOutcome outcome;
+  take_part(board, [&] { outcome = Runner(batches, schedule, board, work).run(); });
+  if (!board.is_main()) board.leave({});
+  return outcome;
+}
+
+void take_part(JobBoard& board, const std::function<void()>& part) {
   try {
-    JobOutcome outcome = Runner(batches, schedule, board, work).run();
-    if (!board.is_main()) board.leave({});
-    return outcome;
-  } catch (const Error& error) {
-    if (board.is_main() || error.kind() == ErrorKind::peer) throw;
-    try {
-      board.leave(Failure{error.kind(), error.what()});
-    } catch (const PeerError&) {
-      // The error that ends this process matters more.
-    }
+    part();
+  } catch (const std::exception&) {
+    tell(board, current_failure());
     throw;
   }
 }

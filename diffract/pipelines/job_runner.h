@@ -15,6 +15,11 @@ enum class JobSchedule { fixed, dynamic, together };
 
 /// What a process does for a job; the runner says when.
 struct JobWork {
+  /// All that the pictures depend on beside their batches, as a text: processes in which it differs have
+  /// different jobs.
+  std::string settings;
+  /// Results stay in this process until finish_share: one that comes back computes its whole share anew.
+  bool keeps_results = false;
   /// Of each batch, the summaries of its pictures (a JSON array) when all are finished already, else null.
   /// Called once at the beginning, in one process of a host.
   std::function<std::vector<Json>()> find_finished;
@@ -50,6 +55,10 @@ struct JobOutcome {
 /// failure that the others do not have as well.
 JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
                    const JobWork& work);
+
+/// Calls what a process does for a job, run_job and what is around it. When it fails, the others of the job
+/// are told, and the error goes on.
+void take_part(JobBoard& board, const std::function<void()>& part);
 
 /// Throws what the exit code of a job with failed pictures is to be: SomeFailed, or, when all failed and in
 /// one way, that error.

@@ -36,7 +36,8 @@ DeviceMap given_map(const DeviceMapArgument& argument) {
     return {{"", Place::parse(argument.text())}};
   } catch (const UsageError&) {
     throw UsageError(
-        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, ranks, a device, or a JSON file",
+        "device_map \"{}\": expected auto, balanced, balanced_low_0, sequential, ranks, a device, or a JSON "
+        "file",
         argument.text());
   }
 }

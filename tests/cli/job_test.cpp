@@ -97,6 +97,36 @@ TEST_F(JobTest, FindsPicturesThatOtherRanksMade) {
     EXPECT_EQ(before.count(fs::path(image["file"].get<std::string>()).filename().string()), 1u) << image;
 }
 
+TEST_F(JobTest, IsToldAtOnceOfARankThatCannotBegin) {
+  const uint16_t port = free_port();
+  const auto begin = std::chrono::steady_clock::now();
+  RunningProcess main(command(prompts(4), "out/{index}.png"), environment(0, 2, port),
+                      folder_.path().string());
+  folder_.file("elsewhere/out", "a file where the other has a folder");
+  RunningProcess other(command(prompts(4), "out/{index}.png"), environment(1, 2, port),
+                       (folder_ / "elsewhere").string());
+  EXPECT_EQ(other.wait().exit_code, 6);
+  const auto result = main.wait();
+  EXPECT_EQ(result.exit_code, 6) << result.err;
+  EXPECT_NE(result.err.find("rank 1 of 2: "), std::string::npos) << result.err;
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+}
+
+TEST_F(JobTest, RefusesASecondProcessWithARank) {
+  const uint16_t port = free_port();
+  std::vector<RunningProcess> ranks;
+  for (const int rank : {1, 1, 0})
+    ranks.emplace_back(command(prompts(4), "out/{index}.png"), environment(rank, 2, port),
+                       folder_.path().string());
+  std::vector<ProcessEnd> ends;
+  for (auto& process : ranks) ends.push_back(process.wait());
+  EXPECT_EQ(ends[2].exit_code, 0) << ends[2].err;
+  EXPECT_EQ(pictures("out").size(), 4u);
+  const auto& refused = ends[0].exit_code != 0 ? ends[0] : ends[1];
+  EXPECT_EQ(ends[0].exit_code + ends[1].exit_code, 2) << ends[0].err << ends[1].err;
+  EXPECT_NE(refused.err.find("has this rank already"), std::string::npos) << refused.err;
+}
+
 TEST_F(JobTest, GivesEachProcessAFileOfItsLatents) {
   auto options = prompts(5);
   options.insert(options.end(), {"--output-type", "latent"});

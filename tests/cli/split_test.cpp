@@ -46,12 +46,19 @@ TEST_F(SplitCommand, RefusesWhatCannotBeSplit) {
                          {{"--num-processes", "2"}, "{}", 2, "empty"},
                          {{"--num-processes", "2"}, R"({"a": [1], "b": []})", 2, "same length"},
                          {{"--num-processes", "2", "--apply-padding"}, "[]", 2, "no last item"},
-                         {{"--num-processes", "2"}, "[1,", 3, "in.json"}}) {
+                         {{"--num-processes", "2"}, "[1,", 2, "in.json"}}) {
     const auto result = split(one.options, one.json);
     EXPECT_EQ(result.exit_code, one.exit_code) << one.json << result.err;
     EXPECT_NE(result.err.find(one.message), std::string::npos) << result.err;
     EXPECT_EQ(result.out, "");
   }
+}
+
+TEST_F(SplitCommand, RefusesAFileThatIsNotThere) {
+  const auto result =
+      test::run_diffract({"split", "--num-processes", "2", "/no/such/file.json"}, folder_.path().string());
+  EXPECT_EQ(result.exit_code, 2) << result.err;
+  EXPECT_NE(result.err.find("/no/such/file.json: no such file"), std::string::npos) << result.err;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "diffract/core/append_log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -8,9 +9,11 @@
 #include <csignal>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
+#include "diffract/core/file_descriptor.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract {
@@ -21,6 +24,16 @@ std::multiset<std::string> lines_of(const std::filesystem::path& file) {
   std::multiset<std::string> lines;
   for (std::string line; std::getline(text, line);) lines.insert(line);
   return lines;
+}
+
+// As another process would, or one that is stopped.
+FileDescriptor locked(const std::filesystem::path& file) {
+  FileDescriptor holder(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+  struct flock range {};
+  range.l_type = F_WRLCK;
+  range.l_whence = SEEK_SET;
+  EXPECT_EQ(::fcntl(holder.get(), F_OFD_SETLK, &range), 0);
+  return holder;
 }
 
 TEST(AppendLog, ClosesALineThatACrashTore) {
@@ -75,6 +88,35 @@ TEST(AppendLog, IsSharedByProcesses) {
   for (int p = 0; p < kProcesses; ++p)
     for (int i = 0; i < kLines; ++i) expected.insert(fmt::format("{} {} {}", p, i, std::string(200, 'x')));
   EXPECT_EQ(lines_of(file), expected);
+}
+
+// Who rewrites a file may be stopped before it lets go of the old one.
+TEST(AppendLog, FollowsAFileThatIsReplacedWhileItWaits) {
+  const test::TempFolder folder;
+  AppendLog log(folder.file("log", "old\n"));
+  log.append("first");
+  const FileDescriptor holder = locked(log.file());
+  std::thread rewriter([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // while the line below waits
+    std::filesystem::rename(folder.file("other", "new\n"), log.file());
+  });
+  log.append("second");
+  rewriter.join();
+  EXPECT_EQ(load_text(log.file(), 100), "new\nsecond\n");
+}
+
+TEST(AppendLog, RemovesWhatAKilledProcessLeftAndNotWhatAnotherWrites) {
+  const test::TempFolder folder;
+  AppendLog log(folder.file("log", "line\n"));
+  const auto half = folder.file(".log.4711.0.part", "li");
+  const auto same = [](const std::string& text) { return text; };
+  {
+    const FileDescriptor other = locked(log.file());
+    log.rewrite(same);
+    EXPECT_TRUE(std::filesystem::exists(half));
+  }
+  log.rewrite(same);
+  EXPECT_FALSE(std::filesystem::exists(half));
 }
 
 TEST(AppendLog, RewritesNothingWhereNothingIs) {

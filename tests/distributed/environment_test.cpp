@@ -90,6 +90,16 @@ TEST(DetectEnvironment, ReadsThePmiFamily) {
   EXPECT_EQ(mvapich.master.host, "a");
 }
 
+TEST(DetectEnvironment, IsAloneInASlurmAllocationOutsideOfSteps) {
+  for (const char* id : {"4294967290", "4294967291"}) {  // salloc's shell, sbatch's script
+    const Environment found =
+        detect_environment(with(kSlurm, {{"SLURM_PROCID", "0"}, {"SLURM_STEP_ID", id}}));
+    EXPECT_EQ(found.world_size, 1) << id;
+    EXPECT_EQ(found.source, "");
+  }
+  EXPECT_EQ(detect_environment(with(kSlurm, {{"SLURM_STEP_ID", "3"}})).world_size, 7);
+}
+
 TEST(DetectEnvironment, ReadsASlurmStep) {
   const Environment found = detect_environment(kSlurm);
   EXPECT_EQ(found.source, "Slurm");

@@ -49,6 +49,14 @@ TEST(Spawn, RunsItsFunctionOnceInEachProcess) {
   EXPECT_EQ(count(end.out, "main between"), 4u) << end.out;
 }
 
+// A spawned process may start other programs, which may spawn too.
+TEST(Spawn, LeavesNothingOfItsOwnInTheEnvironment) {
+  const ProcessEnd end = run({"spawn_environment"});
+  EXPECT_EQ(end.exit_code, 0) << end.err;
+  EXPECT_NE(end.out.find("DIFFRACT_SPAWN is gone"), std::string::npos) << end.out;
+  EXPECT_NE(end.out.find("DIFFRACT_SPAWN_PIPE is gone"), std::string::npos) << end.out;
+}
+
 TEST(Spawn, MayBeNested) {
   const ProcessEnd end = run({"spawn_nested"});
   EXPECT_EQ(end.exit_code, 0) << end.err;

@@ -234,6 +234,15 @@ void spawn_and_wait(const Arguments&) {
   ::pause();
 }
 
+void spawn_environment(const Arguments&) {
+  spawn(
+      [](int) {
+        for (const char* name : {"DIFFRACT_SPAWN", "DIFFRACT_SPAWN_PIPE"})
+          say(fmt::format("{} {}", name, std::getenv(name) ? "stays" : "is gone"));
+      },
+      1);
+}
+
 void spawn_and_leave(const Arguments&) {
   spawn([](int) { ::pause(); }, 2, false);
   say("left");
@@ -267,6 +276,7 @@ int run(const std::string& what, const Arguments& arguments) {
       {"spawn_group", spawn_group},
       {"spawn_fails", spawn_fails},
       {"spawn_and_wait", spawn_and_wait},
+      {"spawn_environment", spawn_environment},
       {"spawn_and_leave", spawn_and_leave},
       {"spawn_astray", spawn_astray},
       {"spawn_none", spawn_none}};

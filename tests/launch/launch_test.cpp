@@ -126,6 +126,15 @@ TEST(Launch, SaysWhyAProgramDoesNotStart) {
   }
 }
 
+TEST(Launch, DoesNotStartAgainWhatCannotBeStarted) {
+  const test::TempFolder folder;
+  const auto text = folder.file("text", "hello\n").string();
+  fs::permissions(text, fs::perms::owner_all);
+  const auto result = launch({"--max-restarts=100000", text});
+  EXPECT_EQ(result.exit_code, 2) << result.err.substr(0, 1000);
+  EXPECT_EQ(test::count_of(result.err, "was not started"), 1u) << result.err.substr(0, 1000);
+}
+
 TEST(Launch, EndsWithTheFirstFailingWorkersCode) {
   EXPECT_EQ(launch(shell({}, "exit 0")).exit_code, 0);
   EXPECT_EQ(launch(shell({}, "exit 41")).exit_code, 41);
@@ -251,6 +260,11 @@ TEST(Launch, TakesAnotherPortWhenItsOwnIsBusy) {
   EXPECT_TRUE(contains(result.err, fmt::format("port {} of 127.0.0.1 is in use; MASTER_PORT is {}", port,
                                                result.out.substr(0, result.out.size() - 1))))
       << result.err;
+  // The store of one machine is on the loopback address, by whatever name rank 0 is to be found.
+  const auto named =
+      launch(shell({"--master-addr", "127.0.0.2", "--master-port", port}, "echo $MASTER_PORT"));
+  EXPECT_EQ(named.exit_code, 0) << named.err;
+  EXPECT_NE(named.out, port + "\n");
   // A worker can listen on the port that was kept for it, and two launchers do not keep the same one.
   const std::string listens =
       "python3 -c 'import os, socket; s = socket.create_server((\"127.0.0.1\", "
@@ -309,6 +323,18 @@ TEST(Launch, EndsTheDeafAfterTheGracePeriodOrASecondSignal) {
   hasty.signal(SIGINT);
   EXPECT_EQ(hasty.wait(test::Milliseconds(5000)), 128 + SIGINT);
   EXPECT_TRUE(hasty.all_gone(test::Milliseconds(0)));
+}
+
+TEST(Launch, KeepsAndNamesTheLogFilesThatWereAskedFor) {
+  for (const std::string option : {"-r3", "-t1"}) {
+    RunningLauncher launcher(shell({option}, "echo out"));
+    EXPECT_EQ(launcher.wait(), 0);
+    const std::string file = only_file(launcher.folder().path(), "stdout.log");
+    ASSERT_FALSE(file.empty()) << launcher.err();
+    EXPECT_EQ(load_text(file, 100), "out\n");
+    const std::string run = fs::path(file).parent_path().parent_path().parent_path().string();
+    EXPECT_TRUE(contains(launcher.err(), "log files are in " + run)) << launcher.err();
+  }
 }
 
 TEST(Launch, LeavesNoTemporaryFolderAfterSuccess) {

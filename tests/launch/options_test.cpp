@@ -163,6 +163,13 @@ TEST_F(LaunchOptionsTest, ReadsTheEnvironmentForWhatIsNotGiven) {
   EXPECT_EQ(o.master_port, 0);
   EXPECT_FALSE(o.no_python);
   EXPECT_EQ(o.hang_timeout.count(), 1.5);
+  variables() = {{"PET_NNODES", "2"}, {"PET_NPROC_PER_NODE", "4"}, {"PET_MASTER_PORT", "29777"}};
+  const auto by_alias = parse({"--num_machines=1", "--num_processes=2", "--main_process_port=29888", "p"});
+  EXPECT_EQ(by_alias.max_nodes, 1);
+  EXPECT_EQ(by_alias.processes, 2);
+  EXPECT_EQ(by_alias.master_port, 29888);
+  variables() = {{"PET_NNODES", "2"}, {"PET_NUM_MACHINES", "3"}};
+  EXPECT_TRUE(contains(error({"p"}), "contradict")) << error({"p"});
   variables() = {{"PET_NNODES", "x"}};
   EXPECT_TRUE(contains(error({"p"}), "PET_NNODES x")) << error({"p"});
 }

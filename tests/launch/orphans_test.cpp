@@ -85,6 +85,27 @@ TEST(Orphans, NoneAfterSuccessFailureOrASignal) {
   }
 }
 
+// A kernel before 5.3, or a sandbox that forbids the calls.
+TEST(Orphans, NoneWhereThereAreNoPidfds) {
+  const RunningLauncher::Setting setting{.environment = {{"LAUNCHER_WITHOUT_PIDFD", "1"}}};
+  const auto ended = test::launch({"--", "/bin/sh", "-c", "exit 3"}, setting);
+  if (ended.exit_code == 99)
+    GTEST_SKIP() << "this sandbox takes no filter: a kernel without pidfds was not tested";
+  EXPECT_EQ(ended.exit_code, 3) << ended.err;
+  RunningLauncher launcher(family(), setting);
+  ASSERT_TRUE(test::wait_until([&] { return launcher.processes_of("sleep 301").size() >= 2; }));
+  launcher.signal(SIGTERM);
+  ASSERT_TRUE(launcher.wait_for_err("a second signal ends them at once"));
+  launcher.signal(SIGTERM);
+  EXPECT_EQ(launcher.wait(Milliseconds(10000)), 128 + SIGTERM);
+  EXPECT_TRUE(launcher.all_gone(Milliseconds(0)));
+  RunningLauncher killed(family(), setting);
+  ASSERT_TRUE(test::wait_until([&] { return killed.processes_of("sleep 301").size() >= 2; }));
+  killed.signal(SIGKILL);
+  killed.wait();
+  EXPECT_TRUE(killed.all_gone(Milliseconds(2000)));
+}
+
 TEST(Orphans, StrangersAreLeftAlone) {
   pid_t neighbour = -1;
   {
