@@ -127,7 +127,7 @@ TEST_F(Corruption, OfConfigValues) {
       {"text_encoder/config.json", "hidden_act", "swish7"},
       {"scheduler/scheduler_config.json", "beta_schedule", "magic"},
       {"scheduler/scheduler_config.json", "num_train_timesteps", 0},
-      {"tokenizer/tokenizer_config.json", "bos_token", "<none>"},
+      {"tokenizer/special_tokens_map.json", "bos_token", "<none>"},
   };
   for (const auto& [file, key, value] : cases) {
     const auto message = with_damage(file, [&, k = key, v = value](const fs::path& path) {

@@ -71,7 +71,7 @@ TEST_F(FluxCorruption, OfConfigValues) {
       {"scheduler/scheduler_config.json", "max_image_seq_len", 256},
       {"scheduler/scheduler_config.json", "num_train_timesteps", -1},
       {"scheduler/scheduler_config.json", "shift_terminal", 2},
-      {"tokenizer_2/tokenizer_config.json", "eos_token", "<none>"},
+      {"tokenizer_2/special_tokens_map.json", "eos_token", "<none>"},
   };
   for (const auto& [file, key, value] : cases) {
     const auto message = with_damage(file, [&, k = key, v = value](const fs::path& path) {
