@@ -1,5 +1,5 @@
 // Full-size models with random weights that are made on the GPU, timed one by one:
-//   cuda_table [--only NAME[,NAME]] [--trace FOLDER] [--no-graph]
+//   cuda_table [--only NAME[,NAME]] [--trace FOLDER] [--trace-first] [--no-graph]
 // Prints one JSON object a line. bench/cuda_peer.py times the same work in diffusers.
 #include <fmt/format.h>
 
@@ -12,7 +12,8 @@
 
 #include "bench/cuda_trace.h"
 #include "diffract/core/error.h"
-#include "diffract/kernels/step_graph.h"
+#include "diffract/kernels/attention.h"
+#include "diffract/kernels/cuda_kernels.h"
 #include "diffract/models/autoencoder_kl.h"
 #include "diffract/models/flux_transformer_2d_model.h"
 #include "diffract/models/t5_encoder_model.h"
@@ -31,6 +32,7 @@ constexpr int kRepeats = 10;
 struct Options {
   std::string only, trace;
   bool graph = true;
+  bool trace_first = false;  // instead of a later step
 };
 
 double milliseconds_since(Clock::time_point begin) {
@@ -72,11 +74,18 @@ class Bench {
             bool with_graph) {
     if (!wants(name)) return;
     backend_->reset_peak(0);
-    auto begin = Clock::now();
-    work(inputs);
-    backend_->synchronize(0);
+    const auto begin = Clock::now();
+    const auto whole = [&] {
+      work(inputs);
+      backend_->synchronize(0);
+    };
+    const auto file = options_.trace + "/" + name + ".json";
+    if (options_.trace_first) {
+      bench::trace(file, whole);
+      return;
+    }
+    whole();
     const double first = milliseconds_since(begin);
-    const double plain = median([&] { work(inputs); });
     const auto peak = backend_->memory(0).peak;
     double recorded = 0;
     if (with_graph && options_.graph) {
@@ -84,16 +93,15 @@ class Bench {
       graphs.run(inputs, work);
       graphs.run(inputs, work);
       recorded = median([&] { graphs.run(inputs, work); });
+    } else {
+      kernels::cuda_kernels(inputs.front())->measure(whole);
     }
+    const double plain = median([&] { work(inputs); });
     std::printf(
         "{\"row\": \"%s\", \"first_ms\": %.1f, \"eager_ms\": %.3f, \"graph_ms\": %.3f, \"peak_gib\": %.2f}\n",
         name.c_str(), first, plain, recorded, static_cast<double>(peak) / (1 << 30));
     std::fflush(stdout);
-    if (!options_.trace.empty())
-      bench::trace(options_.trace + "/" + name + ".json", [&] {
-        work(inputs);
-        backend_->synchronize(0);
-      });
+    if (!options_.trace.empty()) bench::trace(file, whole);
   }
 
   double median(const std::function<void()>& work) const {
@@ -126,7 +134,10 @@ void unet(Bench& bench) {
       "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
       "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
       "sample_size": 64})"));
+  const auto begin = Clock::now();
   const models::UNet2DConditionModel model(c, bench.random_weights(at::kHalf));
+  bench.backend().synchronize(0);
+  std::printf("{\"row\": \"unet\", \"making_weights_ms\": %.0f}\n", milliseconds_since(begin));
   for (const int64_t batch : {2, 16})
     bench.time(
         fmt::format("unet_{}", batch),
@@ -225,8 +236,8 @@ void flux_streamed(Bench& bench, const Offloaded& offloaded) {
 }
 
 // What the parts of a FLUX step can reach: products of its shapes, attention by each of ATen's ways.
-void parts(Bench& bench) {
-  if (!bench.wants("parts")) return;
+void products(Bench& bench) {
+  if (!bench.wants("products")) return;
   struct Shape {
     int64_t rows, in, out;
     bool gelu;
@@ -250,16 +261,23 @@ void parts(Bench& bench) {
         "{\"product\": [%ld, %ld, %ld], \"gelu\": %d, \"ours_tflops\": %.0f, \"aten_tflops\": %.0f}\n",
         s.rows, s.in, s.out, s.gelu, rate([&] { kernels::linear(x, w, b, {.gelu = s.gelu}); }),
         rate([&] { kernels::plain::linear(x, w, b, {.gelu = s.gelu}); }));
+    std::fflush(stdout);
   }
+}
+
+void attention(Bench& bench) {
+  if (!bench.wants("attention")) return;
   struct Heads {
     int64_t batch, heads, queries, keys, width;
     at::ScalarType dtype;
   };
-  for (const Heads& h :
-       {Heads{1, 24, 4592, 4592, 128, at::kBFloat16}, Heads{2, 8, 4096, 4096, 40, at::kHalf},
-        Heads{2, 8, 1024, 1024, 80, at::kHalf}, Heads{2, 8, 256, 256, 160, at::kHalf},
-        Heads{2, 8, 4096, 77, 40, at::kHalf}, Heads{16, 8, 4096, 4096, 40, at::kHalf},
-        Heads{1, 1, 4096, 4096, 512, at::kHalf}, Heads{1, 1, 16320, 16320, 512, at::kBFloat16}}) {
+  for (const Heads& h : {Heads{1, 24, 4592, 4592, 128, at::kBFloat16}, Heads{2, 8, 4096, 4096, 40, at::kHalf},
+                         Heads{2, 8, 1024, 1024, 80, at::kHalf}, Heads{2, 8, 256, 256, 160, at::kHalf},
+                         Heads{2, 8, 64, 64, 160, at::kHalf}, Heads{2, 8, 4096, 77, 40, at::kHalf},
+                         Heads{2, 8, 1024, 77, 80, at::kHalf}, Heads{2, 8, 256, 77, 160, at::kHalf},
+                         Heads{16, 8, 4096, 4096, 40, at::kHalf}, Heads{16, 8, 4096, 77, 40, at::kHalf},
+                         Heads{16, 8, 256, 256, 160, at::kHalf}, Heads{1, 1, 4096, 4096, 512, at::kHalf},
+                         Heads{1, 1, 16320, 16320, 512, at::kBFloat16}}) {
     const auto make = [&](int64_t tokens) {
       return at::randn({h.batch, tokens, h.heads, h.width}, bench.on_gpu(h.dtype)).transpose(1, 2);
     };
@@ -275,9 +293,13 @@ void parts(Bench& bench) {
       context.setSDPUseMemEfficient(all || name == "efficient");
       context.setSDPUseMath(all || name == "math");
       try {
-        const double time = bench.median([&] {
-          for (int i = 0; i < 10; ++i) at::scaled_dot_product_attention(q, k, v);
-        }) / 10;
+        const auto ten = [&] {
+          for (int i = 0; i < 10; ++i)
+            all ? kernels::attention(q, k, v, {}) : at::scaled_dot_product_attention(q, k, v);
+        };
+        ten();
+        const auto recorded = kernels::cuda_kernels(q)->record(q, ten);
+        const double time = bench.median([&] { recorded->replay(); }) / 10;
         line += fmt::format(", \"{}_ms\": {:.4f}", name, time);
       } catch (const std::exception&) {
         line += fmt::format(", \"{}_ms\": null", name);
@@ -301,12 +323,15 @@ int main(int argc, char** argv) {
     const std::string argument = argv[i];
     if (argument == "--no-graph")
       options.graph = false;
+    else if (argument == "--trace-first")
+      options.trace_first = true;
     else if (argument == "--only" && i + 1 < argc)
       options.only = argv[++i];
     else if (argument == "--trace" && i + 1 < argc)
       options.trace = argv[++i];
     else {
-      std::fprintf(stderr, "usage: %s [--only NAME[,NAME]] [--trace FOLDER] [--no-graph]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--only NAME[,NAME]] [--trace FOLDER] [--trace-first] [--no-graph]\n",
+                   argv[0]);
       return 2;
     }
   }
@@ -341,7 +366,8 @@ int main(int argc, char** argv) {
     guarded("t5", [&] { t5(bench); });
     guarded("flux_14gb", [&] { flux_streamed(bench, {"flux_14gb", 8, 20, uint64_t{14'000'000'000}}); });
     guarded("flux_2gib", [&] { flux_streamed(bench, {"flux_2gib", 19, 38, uint64_t{2} << 30}); });
-    guarded("parts", [&] { parts(bench); });
+    guarded("products", [&] { products(bench); });
+    guarded("attention", [&] { attention(bench); });
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return error_info(error.kind()).exit_code;

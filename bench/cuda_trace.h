@@ -4,7 +4,15 @@
 
 namespace diffract::bench {
 
-/// Runs `work` and writes what the GPU did meanwhile, kernel by kernel, as a Chrome trace.
+/// Writes down what this thread asks of the GPU and what the GPU does, kernel by kernel. One at a time.
+class CudaTrace {
+ public:
+  CudaTrace();  // begins
+  /// Ends, when the GPU is done, and writes a Chrome trace.
+  void save(const std::string& file);
+};
+
+/// A trace of `work`.
 void trace(const std::string& file, const std::function<void()>& work);
 
 }  // namespace diffract::bench

@@ -11,13 +11,12 @@ endif()
 if(NOT EXISTS ${DIFFRACT_CUDA_DEPS}/torch/lib/libtorch_cuda.so)
   message(FATAL_ERROR "No libtorch_cuda.so in ${DIFFRACT_CUDA_DEPS}. Run make setup-cuda, or set DIFFRACT_CUDA_DEPS.")
 endif()
+if(NOT EXISTS ${DIFFRACT_CUDA_DEPS}/nvidia/nccl/include/nccl.h)
+  message(FATAL_ERROR "No nvidia/nccl/include/nccl.h in ${DIFFRACT_CUDA_DEPS}. Run make setup-cuda again.")
+endif()
 find_package(CUDAToolkit 13.0 REQUIRED)
 
-foreach(name torch_cuda c10_cuda)
-  add_library(${name} SHARED IMPORTED)
-  set_target_properties(${name} PROPERTIES IMPORTED_LOCATION ${DIFFRACT_CUDA_DEPS}/torch/lib/lib${name}.so
-    IMPORTED_NO_SONAME ON)
-endforeach()
+diffract_import_torch_library(${DIFFRACT_CUDA_DEPS} torch_cuda c10_cuda)
 add_library(diffract_torch_cuda INTERFACE)
 # --no-as-needed: libtorch_cuda registers its operators when it is loaded; no symbol of it may be used.
 target_link_libraries(diffract_torch_cuda INTERFACE diffract_torch -Wl,--no-as-needed torch_cuda c10_cuda

@@ -6,6 +6,9 @@ list(REMOVE_ITEM folders diffract_cli)  # the program's own, not for others to l
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/diffract)
 
 install(TARGETS diffract RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(DIFFRACT_CUDA)
+  install(TARGETS diffract_cuda LIBRARY DESTINATION lib/diffract)  # where the program looks for it
+endif()
 install(TARGETS ${folders} diffract_torch diffract_fmt EXPORT diffract-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT diffract-targets NAMESPACE diffract:: DESTINATION ${package_dir})

@@ -26,4 +26,5 @@ unzip -q -o "$wheels"/torch-*.whl 'torch/lib/libtorch_cuda.so' 'torch/lib/libc10
 for wheel in "$wheels"/nvidia_*.whl; do
   unzip -q -o "$wheel" 'nvidia/*/lib/*' '*/licenses/*' -d "$deps" 2>/dev/null || [ $? = 11 ]  # some have no licences folder
 done
+unzip -q -o "$wheels"/nvidia_nccl_cu13-*.whl 'nvidia/nccl/include/*' -d "$deps"
 cp "$root/cmake/wheels_cuda.txt" "$stamp"

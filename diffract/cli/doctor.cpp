@@ -31,10 +31,8 @@ Json examine_gpus() {
   const auto* provider = dynamic_cast<const kernels::CudaKernelsProvider*>(backend);
   Json gpus = Json::object();
   for (int device = 0; provider && device < backend->device_count(); ++device) {
-    std::string text;
-    for (const auto& [name, value] : provider->describe(device))
-      text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", name, value);
-    gpus[fmt::format("cuda:{}", device)] = text;
+    Json& gpu = gpus[fmt::format("cuda:{}", device)];
+    for (const auto& [name, value] : provider->describe(device)) gpu[name] = value;
   }
   return gpus;
 }
@@ -61,9 +59,19 @@ Json examine() {
           {"schedulers", schedulers::scheduler_names()}};
 }
 
+void print_gpus(const Json& gpus) {
+  for (const auto& [device, facts] : gpus.items())
+    for (const auto& [name, value] : facts.items())
+      fmt::print("{:<16} {:<19} {}\n", device, name, value.get<std::string>());
+}
+
 void print(const Json& report) {
   for (const auto& [key, value] : report.items()) {
     std::string text;
+    if (key == "cuda" && value.is_object()) {
+      print_gpus(value);
+      continue;
+    }
     if (value.is_string()) {
       text = value.get<std::string>();
     } else if (value.is_array()) {

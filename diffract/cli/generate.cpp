@@ -41,8 +41,9 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, bool shows_progress) {
-  auto load = load_options(options);
+pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, int local_rank,
+                                           bool shows_progress) {
+  auto load = load_options(options, local_rank);
   if (shows_progress)
     load.on_load = [progress = std::make_shared<LoadProgress>()](const auto& report) { (*progress)(report); };
   Json overrides = Json::object();
@@ -74,7 +75,8 @@ std::string job_settings(const GenerateOptions& o) {
               {"compute_dtype", o.compute_dtype},
               {"variant", o.variant},
               {"output", o.output},
-              {"output_type", o.output_type}}
+              {"output_type", o.output_type},
+              {"float8", o.float8}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -122,7 +124,7 @@ class Generation {
   const pipelines::DiffusionPipeline& pipeline() {
     if (!pipeline_) {
       const Stopwatch watch;
-      pipeline_ = load_pipeline(options_, board_.is_main());
+      pipeline_ = load_pipeline(options_, place_.local_rank, board_.is_main());
       load_seconds_ = watch.seconds();
       output_.describe_model(*pipeline_);
     }

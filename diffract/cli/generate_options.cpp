@@ -39,8 +39,11 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
                  "What weights are kept in: float32, float16, bfloat16; default: as stored");
   app.add_option("--compute-dtype", o.compute_dtype,
                  "What arithmetic is done in; default: what the device does fast");
+  app.add_flag("--float8", o.float8,
+               "FLUX on a GPU: large products in float8, faster and less exact; with --dtype bfloat16");
   app.add_option("--variant", o.variant, "Weight files' variant, e.g. fp16");
-  app.add_option("--device", o.device, "cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--device", o.device, "cpu, cuda (in a job: each process its own) or cuda:N")
+      ->capture_default_str();
   app.add_option(
       "--device-map", o.device_map,
       "Spread the models over devices, CPU memory and disk: auto, balanced, balanced_low_0, sequential, "
@@ -92,8 +95,8 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
   return entries;
 }
 
-pipelines::LoadOptions load_options(const GenerateOptions& o) {
-  pipelines::LoadOptions load{.variant = o.variant, .device = tensor::parse_device(o.device)};
+pipelines::LoadOptions load_options(const GenerateOptions& o, int local_rank) {
+  pipelines::LoadOptions load{.variant = o.variant, .device = tensor::parse_device(o.device, local_rank)};
   if (!o.device_map.empty()) load.device_map = o.device_map;
   if (!o.max_memory.empty()) load.max_memory = placement::MaxMemory::parse(o.max_memory);
   load.offload_folder = o.offload_folder;
@@ -102,6 +105,7 @@ pipelines::LoadOptions load_options(const GenerateOptions& o) {
                    .batch_size = o.batch_size,
                    .max_sequence_length = o.settings.max_sequence_length};
   if (!o.dtype.empty()) load.torch_dtype = tensor::parse_dtype(o.dtype);
+  load.float8 = o.float8;
   if (!o.compute_dtype.empty()) load.arithmetic = tensor::parse_dtype(o.compute_dtype);
   return load;
 }

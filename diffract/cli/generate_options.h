@@ -28,7 +28,7 @@ struct GenerateOptions {
   std::string save_steps;
   std::string schedule = "dynamic";
   int64_t threads = 0;  // 0: libtorch's choice
-  bool resume = false, json = false;
+  bool float8 = false, resume = false, json = false;
 
   bool latent() const { return output_type == "latent"; }
 };
@@ -39,7 +39,7 @@ void declare_generate_options(CLI::App& app, GenerateOptions& options);
 /// or the line of the file and its key.
 std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& options);
 
-/// How the model is to be loaded.
-pipelines::LoadOptions load_options(const GenerateOptions& options);
+/// How the model is to be loaded; the processes of a host share its devices out by their rank there.
+pipelines::LoadOptions load_options(const GenerateOptions& options, int local_rank);
 
 }  // namespace diffract::cli

@@ -78,8 +78,28 @@ GenerateOutput::GenerateOutput(const GenerateOptions& options,
     throw UsageError(
         "--output \"{}\": latents go into one file; leave {{index}}, {{prompt}} and {{seed}} out",
         default_output(options));
+  check_shapes();
   for (const std::string& name : names) prepare_folder(name);
   if (!options.save_steps.empty()) prepare_folder(options.save_steps);
+}
+
+// Latents of all pictures are one tensor.
+void GenerateOutput::check_shapes() const {
+  const bool saves_steps = !options_.save_steps.empty();
+  if (!options_.latent() && !saves_steps) return;
+  const auto& first = batches_.front().request;
+  for (const auto& [request, images] : batches_) {
+    const char* option = saves_steps ? "--save-steps" : "--output-type latent";
+    if (request.height != first.height || request.width != first.width)
+      throw UsageError(
+          "{}: pictures {} and {} differ in height or width; latents of one size go into a file. Give all "
+          "lines the "
+          "same size, or make a job of each",
+          option, batches_.front().images.front().index, images.front().index);
+    if (saves_steps && request.num_inference_steps != first.num_inference_steps)
+      throw UsageError("{}: pictures {} and {} differ in num_inference_steps; give all lines the same",
+                       option, batches_.front().images.front().index, images.front().index);
+  }
 }
 
 pipelines::JobFolder::Naming GenerateOutput::naming() {
@@ -105,6 +125,7 @@ void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline
   if (!options_.scheduler_config.empty())
     model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
   if (!options_.dtype.empty()) model_["dtype"] = options_.dtype;
+  if (options_.float8) model_["float8"] = true;
   if (!options_.compute_dtype.empty()) model_["compute_dtype"] = options_.compute_dtype;
   if (!options_.variant.empty()) model_["variant"] = options_.variant;
 }
@@ -140,12 +161,17 @@ std::vector<Json> GenerateOutput::find_finished() {
 
 void GenerateOutput::record_step(const pipelines::StepReport& step) {
   if (!options_.save_steps.empty())
-    steps_[step.index].push_back(
-        step.latents.to(at::kCPU, step.latents.scalar_type(), /*non_blocking=*/false, /*copy=*/true));
+    batch_steps_[step.index] =
+        step.latents.to(at::kCPU, step.latents.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
 }
 
 Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipelines::Output& result) {
-  if (options_.latent() || !options_.save_steps.empty()) latents_.push_back(result.latents);
+  if (options_.latent() || !options_.save_steps.empty()) {
+    latents_.push_back(result.latents);
+    for (const auto& image : batch.images) indices_.push_back(static_cast<int64_t>(image.index));
+  }
+  for (const auto& [index, latents] : batch_steps_) steps_[index].push_back(latents);
+  batch_steps_.clear();
   Json images = Json::array();
   for (size_t i = 0; i < batch.images.size(); ++i) {
     const auto& image = batch.images[i];
@@ -167,15 +193,18 @@ Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipeli
 }
 
 void GenerateOutput::record_failure(const pipelines::JobBatch& batch, const pipelines::Failure& failure) {
+  batch_steps_.clear();
   if (options_.latent()) return;
   for (const auto& image : batch.images) folder_.record_failure(batch, image, failure.kind, failure.message);
 }
 
 void GenerateOutput::finish_share() {
   if (latents_.empty()) return;
-  if (options_.latent()) weights::save_tensors(file({}), {{"latents", at::cat(latents_)}});
+  const at::Tensor indices = at::tensor(indices_, at::kLong);  // a picture that failed has no row
+  if (options_.latent())
+    weights::save_tensors(file({}), {{"latents", at::cat(latents_)}, {"indices", indices}});
   if (options_.save_steps.empty()) return;
-  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  std::vector<std::pair<std::string, at::Tensor>> tensors = {{"indices", indices}};
   for (const auto& [index, parts] : steps_)
     tensors.emplace_back(fmt::format("latents_{:03}", index), at::cat(parts));
   tensors.emplace_back("latents", at::cat(latents_));

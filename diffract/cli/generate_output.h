@@ -45,6 +45,7 @@ class GenerateOutput {
 
  private:
   pipelines::JobFolder::Naming naming();
+  void check_shapes() const;
   Json parameters(const pipelines::JobBatch& batch, const pipelines::JobImage& image) const;
   std::string file(const pipelines::JobImage& image) const { return pattern_.file(image, board_.rank()); }
 
@@ -56,8 +57,10 @@ class GenerateOutput {
   Json model_ = Json::object();
   pipelines::Defaults defaults_{};
   placement::DeviceMap device_map_;
+  std::map<size_t, at::Tensor> batch_steps_;         // of the batch that runs
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch
   std::vector<at::Tensor> latents_;
+  std::vector<int64_t> indices_;  // of the pictures that have a row there
 };
 
 /// The parameters of a picture as stable-diffusion-webui writes them under the key "parameters", which other

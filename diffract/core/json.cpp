@@ -1,14 +1,18 @@
 #include "diffract/core/json.h"
 
 #include <cmath>
+#include <utility>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
+#include "diffract/core/keys_read.h"
 
 namespace diffract {
 namespace {
 
 constexpr int kMaxDepth = 200;
+
+thread_local std::set<std::string>* recorded_keys = nullptr;
 
 std::string range_text(int64_t low, int64_t high) {
   return fmt::format("an integer from {} to {}", low, high);
@@ -77,7 +81,19 @@ ConfigReader::ConfigReader(Json object, std::string source)
     throw CheckpointError("{}: is {}; expected a JSON object", source_, excerpt(object_));
 }
 
+std::set<std::string> keys_read_by(const std::function<void()>& read) {
+  std::set<std::string> keys;
+  struct Recording {
+    std::set<std::string>* outer;
+    explicit Recording(std::set<std::string>* own) : outer(std::exchange(recorded_keys, own)) {}
+    ~Recording() { recorded_keys = outer; }
+  } recording(&keys);
+  read();
+  return keys;
+}
+
 const Json* ConfigReader::find(const char* key) const {
+  if (recorded_keys) recorded_keys->insert(key);
   const auto it = object_.find(key);
   return it == object_.end() || it->is_null() ? nullptr : &*it;
 }

@@ -17,15 +17,23 @@ struct BackendArguments {
   c10::intrusive_ptr<::c10d::Store> store;  // this group's own keys
   int rank = 0, size = 1;                   // within the group
   std::chrono::milliseconds timeout;
-  std::string address;  // of this machine, for the sockets that peers connect to
-  at::Device device = at::kCPU;
+  std::string address;           // of this machine, for the sockets that peers connect to
+  at::Device device = at::kCPU;  // of the group's tensors
 };
 
-/// c10d's engines. One that the build lacks is a file of its own (no_nccl.cpp) that throws UsageError saying
-/// what to do instead.
+/// c10d's engines.
 c10::intrusive_ptr<::c10d::Backend> make_gloo(const BackendArguments& arguments);
 c10::intrusive_ptr<::c10d::Backend> make_nccl(const BackendArguments& arguments);
-/// True when make_nccl works in this build.
-bool has_nccl();
+/// Throws UsageError saying what to do where libdiffract_cuda, which has NCCL, cannot be used, or this
+/// process has no GPU to itself.
+void require_nccl(at::Device device, int processes_per_gpu);
+
+/// What the backend of NVIDIA's GPUs is besides a tensor::DeviceBackend.
+class NcclProvider {
+ public:
+  virtual ~NcclProvider() = default;
+  /// Connected to all ranks of the group. Throws where they do not all connect before the timeout.
+  virtual c10::intrusive_ptr<::c10d::Backend> make_nccl(const BackendArguments& arguments) const = 0;
+};
 
 }  // namespace diffract::distributed

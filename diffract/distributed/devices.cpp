@@ -14,13 +14,23 @@ bool is_true(const char* variable) {
   return text == "1" || text == "true" || text == "True" || text == "yes";
 }
 
+int gpu_count() {
+  if (is_true("ACCELERATE_USE_CPU")) return 0;
+  const auto* cuda = tensor::find_backend("cuda");
+  return cuda ? cuda->device_count() : 0;
+}
+
 }  // namespace
 
 at::Device local_device(int local_rank) {
-  if (is_true("ACCELERATE_USE_CPU")) return at::kCPU;
-  const auto* cuda = tensor::find_backend("cuda");
-  if (!cuda || cuda->device_count() < 1) return at::kCPU;
-  return {at::kCUDA, static_cast<c10::DeviceIndex>(local_rank % cuda->device_count())};
+  const int gpus = gpu_count();
+  if (gpus == 0) return at::kCPU;
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(local_rank % gpus)};
+}
+
+int processes_per_gpu(int local_world_size) {
+  const int gpus = gpu_count();
+  return gpus == 0 ? 1 : (local_world_size + gpus - 1) / gpus;
 }
 
 }  // namespace diffract::distributed

@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include "diffract/distributed/backend.h"
+#include "diffract/distributed/device_work.h"
 
 namespace diffract::distributed {
 namespace {
@@ -67,17 +68,26 @@ struct Group::State {
   // Runs one collective. Each rank leaves word in the store of what it begins, without waiting for an answer,
   // so that a timeout can say who is missing.
   template <typename Begin>
-  void collective(const char* name, Begin&& begin) {
+  void collective(const char* name, const Begin& begin) {
     ++calls;
     store.set(fmt::format("at/{}", members.rank), fmt::format("{} {}", calls, name));
     try {
-      const Work work = begin();
-      if (work && !work->wait(timeout + kGrace)) throw std::runtime_error("aborted");
+      finish(begin(), timeout + kGrace);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
       fail(name, first_line(error));
     }
+  }
+
+  // Returns when the work is done, at the latest after `limit`.
+  void finish(const Work& work, milliseconds limit) {
+    if (!work) return;
+    if (!device.is_cpu())
+      wait_for_device(*backend, *work, timeout,
+                      [this] { return std::any_of(members.peers.begin(), members.peers.end(), has_ended); });
+    else if (!work->wait(limit))
+      throw std::runtime_error("aborted");
   }
 
   [[noreturn]] void fail(const char* name, const std::string& reason);
@@ -139,7 +149,9 @@ const std::vector<Peer>& Group::peers() const { return state().members.peers; }
 
 void Group::barrier() const {
   State& group = state();
-  group.collective("barrier", [&] { return group.backend->barrier({.timeout = group.timeout}); });
+  const auto device = group.device.is_cpu() ? std::nullopt : std::optional(group.device);
+  group.collective("barrier",
+                   [&] { return group.backend->barrier({.timeout = group.timeout, .device = device}); });
 }
 
 void Group::broadcast(at::Tensor& tensor, int source) const {
@@ -206,7 +218,7 @@ void Group::send(const at::Tensor& tensor, int destination, int tag) const {
   group.check_tensor("send", tensor);
   std::vector<at::Tensor> dense = {tensor.contiguous()};
   try {
-    group.backend->send(dense, destination, tag)->wait(group.timeout);
+    group.finish(group.backend->send(dense, destination, tag), group.timeout);
   } catch (const std::exception& error) {
     throw PeerError("{}: send to {} failed: {}. Does it call recv?", group.store.who(),
                     group.member(destination), first_line(error));
@@ -219,7 +231,7 @@ void Group::recv(at::Tensor& tensor, int source, int tag) const {
   group.check_tensor("recv", tensor);
   std::vector<at::Tensor> dense = {tensor.is_contiguous() ? tensor : at::empty_like(tensor).contiguous()};
   try {
-    group.backend->recv(dense, source, tag)->wait(group.timeout);
+    group.finish(group.backend->recv(dense, source, tag), group.timeout);
   } catch (const std::exception& error) {
     throw PeerError("{}: recv from {} failed: {}. Does it call send?", group.store.who(),
                     group.member(source), first_line(error));

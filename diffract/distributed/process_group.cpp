@@ -16,9 +16,14 @@ using std::chrono::milliseconds;
 // Finding each other takes less patience than a collective, in which a rank may have more to compute.
 constexpr milliseconds kMeetingTimeout = std::chrono::minutes(5);
 
+struct Engine {
+  std::string name;
+  Group::MakeBackend make;
+};
+
 struct World {
   Store store;  // behind this world's prefix
-  Group::MakeBackend make;
+  Engine engine;
   BackendArguments arguments;  // for groups to come
   Group group;
   int groups_made = 0;
@@ -35,18 +40,14 @@ World& existing_world() {
   return *the_world();
 }
 
-Group::MakeBackend find_backend(const std::string& name, at::Device device) {
-  if (name == "gloo") return &make_gloo;
+Engine choose_engine(const std::string& name, at::Device device, int processes_per_gpu) {
+  const Engine gloo{"gloo", &make_gloo}, nccl{"nccl", &make_nccl};
+  if (name == "gloo") return gloo;
   if (name == "nccl") {
-    if (!has_nccl()) make_nccl({});  // throws, saying what to do
-    if (!device.is_cuda())
-      throw UsageError(
-          "process group: the backend \"nccl\" needs a GPU, and this process has none. Use \"gloo\", or "
-          "none: then "
-          "the device decides");
-    return &make_nccl;
+    require_nccl(device, processes_per_gpu);
+    return nccl;
   }
-  if (name.empty()) return has_nccl() && device.is_cuda() ? &make_nccl : &make_gloo;
+  if (name.empty()) return device.is_cuda() && processes_per_gpu == 1 ? nccl : gloo;
   throw UsageError(
       "process group: unknown backend \"{}\"; expected gloo, nccl, or none to choose by the device", name);
 }
@@ -63,12 +64,13 @@ Group make_group(World& world, const std::string& prefix, const std::vector<int>
   BackendArguments arguments = world.arguments;
   arguments.rank = rank;
   arguments.size = static_cast<int>(ranks.size());
-  auto peers = check_in(store, rank, arguments.size, std::min(arguments.timeout, kMeetingTimeout));
+  auto peers = check_in(store, {.rank = rank, .size = arguments.size, .backend = world.engine.name},
+                        std::min(arguments.timeout, kMeetingTimeout));
   arguments.store = store.with_prefix("backend").c10d();
   return {std::move(store),
           {.rank = rank, .world_ranks = ranks, .peers = std::move(peers)},
           arguments,
-          world.make};
+          world.engine.make};
 }
 
 }  // namespace
@@ -84,13 +86,15 @@ void init_process_group(const std::string& backend, int rank, int world_size, mi
 void init_process_group(const Environment& environment, const std::string& backend, milliseconds timeout) {
   if (the_world()) throw UsageError("the process group is there already: call destroy_process_group first");
   const at::Device device = local_device(environment.local_rank);
-  const auto make = find_backend(backend, device);
+  const Engine engine = choose_engine(backend, device, processes_per_gpu(environment.local_world_size));
   static int worlds_made = 0;  // equal on all ranks, which make their worlds in step
   const std::string prefix = fmt::format("world/{}/{}", environment.restart_count, worlds_made++);
   const Endpoint at = store_endpoint(environment);
   World made{.store = open_store(environment, std::min(timeout, kMeetingTimeout)).with_prefix(prefix),
-             .make = make,
-             .arguments = {.timeout = timeout, .address = own_address(at), .device = device}};
+             .engine = engine,
+             .arguments = {.timeout = timeout,
+                           .address = own_address(at),
+                           .device = engine.make == &make_nccl ? device : at::Device(at::kCPU)}};
   std::vector<int> ranks(static_cast<size_t>(environment.world_size));
   std::iota(ranks.begin(), ranks.end(), 0);
   made.group = make_group(made, "group", ranks, environment.rank);
@@ -109,6 +113,7 @@ void destroy_process_group() {
 
 const Group& world() { return existing_world().group; }
 Store world_store() { return existing_world().store.with_prefix("user"); }
+std::string get_backend() { return existing_world().engine.name; }
 int get_rank() { return world().rank(); }
 int get_world_size() { return world().size(); }
 

@@ -27,6 +27,8 @@ bool is_initialized();
 /// Leaves the world; it may be made anew.
 void destroy_process_group();
 
+/// "gloo" or "nccl": the world's.
+std::string get_backend();
 int get_rank();
 int get_world_size();
 /// The world's group; for code that takes a Group.

@@ -34,14 +34,13 @@ std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
   throw PeerError("{}", message);
 }
 
-void agree_on_size(Store& store, int size) {
-  const std::string ours = std::to_string(size);
-  const std::string theirs = store.compare_set("world_size", "", ours);
+void agree_on(Store& store, const std::string& what, const std::string& ours) {
+  const std::string theirs = store.compare_set(what, "", ours);
   if (theirs != ours)
     give_up(store,
-            fmt::format("{}: the world size is {} here and {} in another process of the job at {} (host "
-                        "{}, port {}). Start all with the same one",
-                        store.who(), ours, theirs, store.endpoint().text(), store.endpoint().host,
+            fmt::format("{}: the {} is {} here and {} in another process of the job at {} (host {}, port "
+                        "{}). Start all with the same one",
+                        store.who(), what, ours, theirs, store.endpoint().text(), store.endpoint().host,
                         store.endpoint().port));
 }
 
@@ -157,9 +156,11 @@ Store open_store(const Environment& environment, milliseconds timeout) {
   return served->emplace(at.text(), Store::serve(at, options)).first->second;
 }
 
-std::vector<Peer> check_in(Store& store, int rank, int size, milliseconds timeout) {
+std::vector<Peer> check_in(Store& store, const CheckIn& own, milliseconds timeout) {
   const Deadline deadline(timeout);
-  agree_on_size(store, size);
+  const auto [rank, size, backend] = own;
+  agree_on(store, "world size", std::to_string(size));
+  agree_on(store, "backend", backend);
   take_rank(store, rank);
   std::vector<std::string> keys;
   keys.reserve(static_cast<size_t>(size));

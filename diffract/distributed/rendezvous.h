@@ -45,10 +45,15 @@ std::string own_address(const Endpoint& store);
 /// keeps serving until it ends, so that a later group can meet there again.
 Store open_store(const Environment& environment, std::chrono::milliseconds timeout);
 
+/// What a rank says of itself when it comes.
+struct CheckIn {
+  int rank, size;
+  std::string backend;  // "gloo" or "nccl"
+};
 /// All ranks of a group say that they are there, and wait for the others. Gives all of them, by rank. Throws
-/// PeerError naming the ranks that did not come in time, a rank that is there twice, or a world size that
-/// differs; the other ranks then end their wait with the same message.
-std::vector<Peer> check_in(Store& store, int rank, int size, std::chrono::milliseconds timeout);
+/// PeerError naming the ranks that did not come in time, a rank that is there twice, or a world size or
+/// backend that differs; the other ranks then end their wait with the same message.
+std::vector<Peer> check_in(Store& store, const CheckIn& own, std::chrono::milliseconds timeout);
 
 /// Whether `self` and the other processes of its host may all run on the same CPUs, so that they have to
 /// share them; mpirun or srun may have given each its own already.

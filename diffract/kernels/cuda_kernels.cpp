@@ -17,8 +17,8 @@ const CudaKernels* find_kernels() {
 
 }  // namespace
 
-const CudaKernels* cuda_kernels(const Tensor& x) {
-  if (!x.is_cuda()) return nullptr;
+const CudaKernels* cuda_kernels(at::Device device) {
+  if (!device.is_cuda()) return nullptr;
   static const CudaKernels* const found = find_kernels();
   return found;
 }

@@ -14,8 +14,7 @@ struct GroupNorm {
 
 /// GroupNorm of `x` [B, C, H, W], to which `addend` [1 or B, C] is added first where it is defined, with the
 /// activation behind it. On a GPU `x` is best channels-last, as the result is; on a CPU it is overwritten
-/// where there is an addend. The kernel is within 2e-3 (half precision: one rounding of its type more) of the
-/// twin, relative to the largest value.
+/// where there is an addend.
 Tensor group_norm(const Tensor& x, const GroupNorm& norm, const Tensor& addend = {});
 
 namespace plain {

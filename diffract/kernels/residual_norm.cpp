@@ -15,7 +15,7 @@ ResidualNormResult plain::residual_norm(const Tensor& x, const Tensor& y, const 
   Tensor norm =
       n.rms ? at::rms_norm(sum, width, n.weight, n.eps) : at::layer_norm(sum, width, n.weight, n.bias, n.eps);
   if (n.scale.defined()) norm = norm.mul_(1 + n.scale).add_(n.shift);
-  return {.sum = sum, .norm = norm};
+  return {.sum = sum, .norm = n.to_float8 ? plain::round_rows(norm) : Rows(norm)};
 }
 
 Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate) {

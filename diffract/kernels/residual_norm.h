@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include "diffract/kernels/linear_float8.h"
+
 namespace diffract::kernels {
 
 using at::Tensor;
@@ -9,13 +11,14 @@ using at::Tensor;
 struct ResidualNorm {
   bool rms = false;  // root mean square: no mean taken off
   double eps = 1e-6;
-  Tensor weight, bias;  // [D], undefined: none
-  Tensor scale, shift;  // [B, 1, D], undefined: none; the norm's result * (1 + scale) + shift
+  Tensor weight, bias;     // [D], undefined: none
+  Tensor scale, shift;     // [B, 1, D], undefined: none; the norm's result * (1 + scale) + shift
+  bool to_float8 = false;  // the norm is rounded for a product in float8
 };
 
 struct ResidualNormResult {
-  Tensor sum;   // x + gate * y, or x
-  Tensor norm;  // of the sum
+  Tensor sum;  // x + gate * y, or x
+  Rows norm;   // of the sum
 };
 
 /// norm(x + gate * y) for `x` and `y` [B, L, D] (`y` undefined: norm(x)) and `gate` [B, 1, D] (undefined: 1).

@@ -20,7 +20,8 @@ class RecordedGraph {
 
 /// A model's step, recorded for each shape of its inputs that comes twice, so that starting its hundreds of
 /// kernels costs one call. The least recently used graph goes when there are more than `most_graphs`, since
-/// each keeps memory of its own. On a CPU, and where recording is off, the step is simply called.
+/// each keeps memory of its own. The second step is also the one that measures products, so that the first is
+/// there soon. On a CPU, and where recording is off, the step is simply called.
 class StepGraphs {
  public:
   using Step = std::function<Tensor(const std::vector<Tensor>& inputs)>;
@@ -31,6 +32,8 @@ class StepGraphs {
   /// the others call the step.
   Tensor run(const std::vector<Tensor>& inputs, const Step& step);
   size_t size() const { return graphs_.size(); }
+  /// How many recorded steps this process has started so far.
+  static uint64_t replays();
 
  private:
   struct Recorded {
@@ -39,6 +42,7 @@ class StepGraphs {
     Tensor output;
   };
   size_t most_graphs_;
+  int64_t unrecorded_ = 0;  // steps, where nothing is recorded
   std::mutex busy_;
   std::list<Recorded> graphs_;  // the last used first
 };

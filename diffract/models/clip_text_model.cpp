@@ -26,6 +26,8 @@ CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& config) {
   c.hidden_act = nn::parse_activation(config.choice("hidden_act", nn::activation_names(), "quick_gelu"));
   c.layer_norm_eps = config.number("layer_norm_eps", 0, 1, c.layer_norm_eps);
   c.eos_token_id = config.integer("eos_token_id", 0, 1 << 24, c.eos_token_id);
+  config.unsupported_unless(
+      "use_attention_mask");  // the padding is attended to, as Stable Diffusion was trained
   if (c.hidden_size % c.num_attention_heads != 0)
     throw CheckpointError("{}: \"hidden_size\" {} is not a multiple of \"num_attention_heads\" {}",
                           config.source(), c.hidden_size, c.num_attention_heads);

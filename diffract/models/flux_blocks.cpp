@@ -65,7 +65,13 @@ std::vector<Tensor> AdaLayerNorm::modulation(const Tensor& temb) const {
 }
 
 Tensor AdaLayerNorm::operator()(const Tensor& x, const Tensor& shift, const Tensor& scale) const {
-  return kernels::residual_norm(x, {}, {}, {.eps = norm_.eps(), .scale = scale, .shift = shift}).norm;
+  return rows(x, shift, scale, /*to_float8=*/false).values;
+}
+
+Rows AdaLayerNorm::rows(const Tensor& x, const Tensor& shift, const Tensor& scale, bool to_float8) const {
+  return kernels::residual_norm(x, {}, {},
+                                {.eps = norm_.eps(), .scale = scale, .shift = shift, .to_float8 = to_float8})
+      .norm;
 }
 
 FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& c,
@@ -77,7 +83,7 @@ FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer
       norm_k_(w / names.norm_k, c.attention_head_dim, kEps),
       heads_(c.num_attention_heads) {}
 
-FluxQkv FluxQkvProjection::operator()(const Tensor& x, const Tensor& rope, const Tensor& out) const {
+FluxQkv FluxQkvProjection::operator()(const Rows& x, const Tensor& rope, const Tensor& out) const {
   const auto heads = [&](const Tensor& projected) { return projected.unflatten(2, {heads_, -1}); };
   const auto qkv = qkv_(x, out);
   return {.query = kernels::norm_rotary(heads(qkv[0]), norm_q_.weight(), norm_q_.eps(), rope),
@@ -94,9 +100,9 @@ FluxFeedForward::FluxFeedForward(const WeightScope& w, int64_t width)
     : proj_(w / "net.0.proj", width, kFeedForwardFactor * width),
       out_(w / "net.2", kFeedForwardFactor * width, width) {}
 
-Tensor FluxFeedForward::operator()(const Tensor& x) const {
+Tensor FluxFeedForward::operator()(const Rows& x) const {
   // In float8 the gelu is part of the rounding of what comes next.
-  return out_.is_float8() ? out_.behind_gelu(proj_(x), 0) : out_(proj_(x, {.gelu = true}));
+  return out_.is_float8() ? out_(kernels::round_beside_gelu({}, proj_(x))) : out_(proj_(x, {.gelu = true}));
 }
 
 FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
@@ -108,14 +114,19 @@ FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTrans
       to_add_out_(w / "attn.to_add_out", c.inner_dim(), c.inner_dim()),
       ff_(w / "ff", c.inner_dim()),
       ff_context_(w / "ff_context", c.inner_dim()),
-      shape_{.heads = c.num_attention_heads} {}
+      shape_{.heads = c.num_attention_heads},
+      arithmetic_(w.arithmetic()) {
+  nn::expect_attention(w, shape_, c.inner_dim());
+}
 
 // Of text and image tokens behind each other.
-FluxQkv FluxTransformerBlock::joint_qkv(const Tensor& text, const Tensor& image, const Tensor& rope) const {
-  const int64_t tokens = text.size(1);
+FluxQkv FluxTransformerBlock::joint_qkv(const Rows& text, const Rows& image, const Tensor& rope) const {
+  const Tensor &words = text.values, &pixels = image.values;
+  const int64_t tokens = words.size(1);
   const Tensor text_rope = rope.slice(0, 0, tokens), image_rope = rope.slice(0, tokens);
-  if (!text.is_cuda()) return join(text_qkv_(text, text_rope), image_qkv_(image, image_rope));
-  const Tensor joint = at::empty({text.size(0), tokens + image.size(1), 3 * text.size(2)}, text.options());
+  if (!words.is_cuda()) return join(text_qkv_(text, text_rope), image_qkv_(image, image_rope));
+  const Tensor joint = at::empty({words.size(0), tokens + pixels.size(1), 3 * words.size(2)},
+                                 words.options().dtype(arithmetic_));
   text_qkv_(text, text_rope, joint.slice(1, 0, tokens));
   image_qkv_(image, image_rope, joint.slice(1, tokens));
   return text_qkv_.parts(joint);
@@ -126,16 +137,20 @@ FluxStreams FluxTransformerBlock::operator()(const FluxStreams& in, const Tensor
   enum { shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp };  // the checkpoint's order
   const auto image = norm1_.modulation(temb), text = norm1_context_.modulation(temb);
 
-  const Tensor mixed = attend(joint_qkv(norm1_context_(in.text, text[shift_msa], text[scale_msa]),
-                                        norm1_(in.image, image[shift_msa], image[scale_msa]), rope),
-                              shape_);
-  const int64_t tokens = in.text.size(1);
-  const auto behind_attention = [&](const Tensor& x, const Tensor& attended, const std::vector<Tensor>& m) {
-    return kernels::residual_norm(x, attended, m[gate_msa],
-                                  {.eps = kEps, .scale = m[scale_mlp], .shift = m[shift_mlp]});
+  const bool narrow = image_qkv_.is_float8();  // as are all large layers of a block, or none
+  const Tensor attended =
+      attend(joint_qkv(norm1_context_.rows(in.text, text[shift_msa], text[scale_msa], narrow),
+                       norm1_.rows(in.image, image[shift_msa], image[scale_msa], narrow), rope),
+             shape_);
+  const Rows mixed = narrow ? kernels::round_rows(attended) : Rows(attended);
+  const int64_t tokens = in.text.size(1), all = attended.size(1);
+  const auto behind_attention = [&](const Tensor& x, const Tensor& out, const std::vector<Tensor>& m) {
+    return kernels::residual_norm(
+        x, out, m[gate_msa],
+        {.eps = kEps, .scale = m[scale_mlp], .shift = m[shift_mlp], .to_float8 = ff_.is_float8()});
   };
-  const auto image_out = behind_attention(in.image, to_out_(mixed.slice(1, tokens)), image);
-  const auto text_out = behind_attention(in.text, to_add_out_(mixed.slice(1, 0, tokens)), text);
+  const auto image_out = behind_attention(in.image, to_out_(mixed.slice(tokens, all)), image);
+  const auto text_out = behind_attention(in.text, to_add_out_(mixed.slice(0, tokens)), text);
   return {.text = kernels::gated_residual(text_out.sum, ff_context_(text_out.norm), text[gate_mlp]),
           .image = kernels::gated_residual(image_out.sum, ff_(image_out.norm), image[gate_mlp])};
 }
@@ -145,15 +160,19 @@ FluxSingleTransformerBlock::FluxSingleTransformerBlock(const WeightScope& w, con
       qkv_(w / "attn", c, kNames),
       proj_mlp_(w / "proj_mlp", c.inner_dim(), kFeedForwardFactor * c.inner_dim()),
       proj_out_(w / "proj_out", (1 + kFeedForwardFactor) * c.inner_dim(), c.inner_dim()),
-      shape_{.heads = c.num_attention_heads} {}
+      shape_{.heads = c.num_attention_heads} {
+  nn::expect_attention(w, shape_, c.inner_dim());
+}
 
 // [B, T + I, 5 D]: `attended` beside the feed-forward's hidden values.
-Tensor FluxSingleTransformerBlock::beside_mlp(const Tensor& attended, const Tensor& normed) const {
+Rows FluxSingleTransformerBlock::beside_mlp(const Tensor& attended, const Rows& normed) const {
+  // In float8 the gelu is part of the rounding, and so is bringing the two together.
+  if (proj_out_.is_float8()) return kernels::round_beside_gelu(attended, proj_mlp_(normed));
   if (!attended.is_cuda()) return at::cat({attended, proj_mlp_(normed, {.gelu = true})}, 2);
   const int64_t width = attended.size(2);
   Tensor both =
       at::empty({attended.size(0), attended.size(1), (1 + kFeedForwardFactor) * width}, attended.options());
-  proj_mlp_(normed, {.gelu = !proj_out_.is_float8(), .out = both.slice(2, width)});
+  proj_mlp_(normed, {.gelu = true, .out = both.slice(2, width)});
   kernels::copy_into(both.slice(2, 0, width), attended);
   return both;
 }
@@ -162,11 +181,9 @@ Tensor FluxSingleTransformerBlock::operator()(const Tensor& in, const Tensor& te
                                               const Tensor& rope) const {
   enum { shift, scale, gate };
   const auto m = norm_.modulation(temb);
-  const Tensor normed = norm_(in, m[shift], m[scale]);
+  const Rows normed = norm_.rows(in, m[shift], m[scale], qkv_.is_float8());
   const Tensor attended = attend(qkv_(normed, rope), shape_);
-  const Tensor both = beside_mlp(attended, normed);
-  return kernels::gated_residual(
-      in, proj_out_.is_float8() ? proj_out_.behind_gelu(both, in.size(2)) : proj_out_(both), m[gate]);
+  return kernels::gated_residual(in, proj_out_(beside_mlp(attended, normed)), m[gate]);
 }
 
 }  // namespace diffract::models

@@ -9,6 +9,7 @@
 namespace diffract::models {
 
 using at::Tensor;
+using kernels::Rows;
 using weights::WeightScope;
 
 /// A norm whose scales, shifts and gates the conditioning gives. Source: Peebles and Xie 2023, adaLN-Zero;
@@ -20,6 +21,8 @@ class AdaLayerNorm {
   std::vector<Tensor> modulation(const Tensor& temb) const;
   /// norm(x) * (1 + scale) + shift.
   Tensor operator()(const Tensor& x, const Tensor& shift, const Tensor& scale) const;
+  /// The same for layers that multiply in float8, if `to_float8`.
+  Rows rows(const Tensor& x, const Tensor& shift, const Tensor& scale, bool to_float8) const;
 
  private:
   nn::Linear linear_;
@@ -55,7 +58,8 @@ class FluxQkvProjection {
   FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& config, const Names& names);
   /// Of `x` [B, L, D] at the positions of `rope` [L, d / 2, 2]. On a GPU they are parts of one tensor [B, L,
   /// 3 D], `out` where it is defined.
-  FluxQkv operator()(const Tensor& x, const Tensor& rope, const Tensor& out = {}) const;
+  FluxQkv operator()(const Rows& x, const Tensor& rope, const Tensor& out = {}) const;
+  bool is_float8() const { return qkv_.is_float8(); }
   /// The three parts of a tensor [B, L, 3 D] as [B, L, heads, d].
   FluxQkv parts(const Tensor& qkv) const;
 
@@ -69,7 +73,8 @@ class FluxQkvProjection {
 class FluxFeedForward {
  public:
   FluxFeedForward(const WeightScope& w, int64_t width);
-  Tensor operator()(const Tensor& x) const;
+  Tensor operator()(const Rows& x) const;
+  bool is_float8() const { return proj_.is_float8(); }
 
  private:
   nn::Linear proj_, out_;
@@ -92,13 +97,14 @@ class FluxTransformerBlock {
   FluxStreams operator()(const FluxStreams& streams, const Tensor& temb, const Tensor& rope) const;
 
  private:
-  FluxQkv joint_qkv(const Tensor& text, const Tensor& image, const Tensor& rope) const;
+  FluxQkv joint_qkv(const Rows& text, const Rows& image, const Tensor& rope) const;
 
   AdaLayerNorm norm1_, norm1_context_;
   FluxQkvProjection image_qkv_, text_qkv_;
   nn::Linear to_out_, to_add_out_;
   FluxFeedForward ff_, ff_context_;
   nn::AttentionShape shape_;
+  at::ScalarType arithmetic_;
 };
 
 /// Text and image as one sequence, attention and feed-forward side by side.
@@ -109,7 +115,7 @@ class FluxSingleTransformerBlock {
   Tensor operator()(const Tensor& x, const Tensor& temb, const Tensor& rope) const;
 
  private:
-  Tensor beside_mlp(const Tensor& attended, const Tensor& normed) const;
+  Rows beside_mlp(const Tensor& attended, const Rows& normed) const;
 
   AdaLayerNorm norm_;
   FluxQkvProjection qkv_;

@@ -1,5 +1,6 @@
 #include "diffract/nn/attention.h"
 
+#include "diffract/kernels/attention.h"
 #include "diffract/nn/expected_work.h"
 
 namespace diffract::nn {
@@ -18,17 +19,22 @@ Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const
   const auto prepare = [&](const Tensor& x) {
     return split_heads(shape.upcast ? x.to(at::kFloat) : x, shape.heads);
   };
-  const auto mask = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
   expect_work(query, 4.0 * static_cast<double>(query.numel()) * static_cast<double>(key.size(1)));
   const Tensor mixed =
-      at::scaled_dot_product_attention(prepare(query), prepare(key), prepare(value), mask, 0.0, shape.causal,
-                                       shape.scale);  // [B, heads, L, d]
+      kernels::attention(prepare(query), prepare(key), prepare(value),
+                         {.mask = bias, .causal = shape.causal, .scale = shape.scale});  // [B, heads, L, d]
   return mixed.transpose(1, 2).reshape(query.sizes()).to(narrow);
+}
+
+void expect_attention(const WeightScope& w, const AttentionShape& shape, int64_t inner) {
+  if (!shape.upcast && !shape.causal)
+    kernels::expect_attention(w.placed_device(), w.arithmetic(), inner / shape.heads);
 }
 
 Attention::Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape,
                      Bias qkv_bias, const AttentionNames& names)
     : to_out_(w.child("to_out.0", names.out), widths.inner, widths.query), shape_(shape) {
+  expect_attention(w, shape, widths.inner);
   const auto project = [&](const WeightScope& in, const char* module, const char* tensors, int64_t width) {
     return Linear(in.child(module, tensors), width, widths.inner, qkv_bias);
   };

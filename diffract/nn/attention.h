@@ -18,6 +18,9 @@ struct AttentionShape {
 Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
               const Tensor& bias = {});
 
+/// Says, while a layer is built, that it will attend with heads of `inner` in all (kernels/attention.h).
+void expect_attention(const WeightScope& w, const AttentionShape& shape, int64_t inner);
+
 /// The names of the four projections, which differ among checkpoints; device maps have these here.
 struct AttentionNames {
   const char *q = "to_q", *k = "to_k", *v = "to_v", *out = "to_out.0";

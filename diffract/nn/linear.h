@@ -19,11 +19,8 @@ class Linear {
   Linear(const WeightScope& w, int64_t in, int64_t out, Bias bias = Bias::yes);
   Linear(Weight weight, Tensor scales, Tensor bias)
       : weight_(std::move(weight)), scales_(std::move(scales)), bias_(std::move(bias)) {}
-  /// `end`: what is done to the product before it is written.
-  Tensor operator()(const Tensor& x, const kernels::LinearEnd& end = {}) const;
-
-  /// The same for x whose columns from `gelu_from` on go through a tanh gelu first.
-  Tensor behind_gelu(const Tensor& x, int64_t gelu_from, const kernels::LinearEnd& end = {}) const;
+  /// `end`: what is done to the product before it is written. Rows in float8 are for layers that are.
+  Tensor operator()(const kernels::Rows& x, const kernels::LinearEnd& end = {}) const;
 
   bool is_float8() const { return scales_.defined(); }
   const Tensor& scales() const { return scales_; }

@@ -26,12 +26,12 @@ std::vector<Tensor> LinearGroup::split(const Tensor& all, size_t begin, size_t e
   return parts;
 }
 
-std::vector<Tensor> LinearGroup::operator()(const Tensor& x, const Tensor& out) const {
+std::vector<Tensor> LinearGroup::operator()(const kernels::Rows& x, const Tensor& out) const {
   if (is_fused()) return split((*fused_)(x, {.out = out}), 0, begins_.size() - 1);
   return some(x, 0, layers_.size());
 }
 
-std::vector<Tensor> LinearGroup::some(const Tensor& x, size_t begin, size_t end) const {
+std::vector<Tensor> LinearGroup::some(const kernels::Rows& x, size_t begin, size_t end) const {
   if (is_fused()) {
     const int64_t first = begins_[begin], width = begins_[end] - first;
     const Tensor &bias = fused_->bias(), &scales = fused_->scales();

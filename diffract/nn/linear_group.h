@@ -14,11 +14,12 @@ class LinearGroup {
 
   /// What each layer gives for `x` [..., in]: [..., out of the layer]; on a GPU parts of one tensor [..., sum
   /// of the outs], `out` where it is defined.
-  std::vector<Tensor> operator()(const Tensor& x, const Tensor& out = {}) const;
+  std::vector<Tensor> operator()(const kernels::Rows& x, const Tensor& out = {}) const;
   /// Of the layers from `begin` to before `end` alone.
-  std::vector<Tensor> some(const Tensor& x, size_t begin, size_t end) const;
+  std::vector<Tensor> some(const kernels::Rows& x, size_t begin, size_t end) const;
   /// All of them as one tensor [..., sum of the outs].
   Tensor joined(const Tensor& x) const;
+  bool is_float8() const { return is_fused() ? fused_->is_float8() : layers_.front().is_float8(); }
   bool is_fused() const { return fused_.has_value(); }
 
  private:

@@ -32,14 +32,14 @@ LayerNorm::LayerNorm(const WeightScope& w, int64_t width, double eps)
     : weight_(w.tensor("weight", {width})), bias_(w.tensor("bias", {width})), eps_(eps) {}
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
-  return kernels::residual_norm(x, {}, {}, {.eps = eps_, .weight = weight_, .bias = bias_}).norm;
+  return kernels::residual_norm(x, {}, {}, {.eps = eps_, .weight = weight_, .bias = bias_}).norm.values;
 }
 
 RMSNorm::RMSNorm(const WeightScope& w, int64_t width, double eps)
     : weight_(w.tensor("weight", {width})), eps_(eps) {}
 
 Tensor RMSNorm::operator()(const Tensor& x) const {
-  return kernels::residual_norm(x, {}, {}, {.rms = true, .eps = eps_, .weight = weight_}).norm;
+  return kernels::residual_norm(x, {}, {}, {.rms = true, .eps = eps_, .weight = weight_}).norm.values;
 }
 
 }  // namespace diffract::nn

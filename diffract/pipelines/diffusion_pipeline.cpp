@@ -1,5 +1,8 @@
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
+#include "diffract/core/keys_read.h"
+#include "diffract/core/log.h"
+#include "diffract/core/nearest.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/pipelines/auto_model.h"
@@ -69,8 +72,19 @@ void DiffusionPipeline::set_scheduler(const std::string& class_name, const Json&
   SchedulerSpec spec = scheduler();
   spec.class_name = class_name;
   for (const auto& [key, value] : overrides.items()) spec.config[key] = value;
-  if (!overrides.empty()) spec.source += " with overrides";
-  pipeline_->set_scheduler(std::move(spec));
+  if (overrides.empty()) return pipeline_->set_scheduler(std::move(spec));
+  spec.source += " with overrides";
+  try {
+    const auto known = keys_read_by([&] { pipeline_->set_scheduler(std::move(spec)); });
+    for (const auto& [key, value] : overrides.items())
+      if (!known.contains(key)) {
+        const auto meant = nearest(key, {known.begin(), known.end()});
+        log::warning("scheduler config: \"{}\" has no effect on {}{}", key, class_name,
+                     meant ? fmt::format("; did you mean \"{}\"?", *meant) : "");
+      }
+  } catch (const CheckpointError& error) {
+    throw UsageError("{}", error.what());  // the overrides are the caller's, not the checkpoint's
+  }
 }
 
 }  // namespace diffract::pipelines

@@ -8,6 +8,7 @@
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/device_copy.h"
 #include "diffract/tensor/memory_errors.h"
 #include "diffract/tensor/noise.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr int64_t kMostT5Tokens = 512;
 constexpr size_t kMostGraphs = 1;
-constexpr double kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
+constexpr float kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
 
 int64_t checked_sequence_length(int64_t length) {
   if (length < 1 || length > kMostT5Tokens)
@@ -66,14 +67,19 @@ FluxPipeline::Settings FluxPipeline::settle(const Request& request) const {
   check_texts(request);
   refuse_what_flux_has_not(request);
   const double true_cfg_scale = checked_number("true_cfg_scale", request.true_cfg_scale, 1.0, 0, 1000);
+  const bool has_negative = !request.negative_prompt.empty() || request.negative_prompt_embeds.defined();
+  warn_of_no_effect(true_cfg_scale <= 1 && has_text(request.negative_prompt), "negative_prompt",
+                    "true_cfg_scale is not above 1");
+  warn_of_no_effect(true_cfg_scale > 1 && !has_negative, "true_cfg_scale",
+                    "there is no negative_prompt (it may be empty)");
   return {.size = checked_size(request, defaults_.size, 2 * vae_scale_factor_),
           .num_inference_steps = checked_steps(request, defaults_),
           .max_sequence_length = checked_sequence_length(request.max_sequence_length.value_or(kMostT5Tokens)),
           .guidance_scale =
               checked_number("guidance_scale", request.guidance_scale, defaults_.guidance_scale, 0, 1000),
+          .guidance_is_given = request.guidance_scale.has_value(),
           .true_cfg_scale = true_cfg_scale,
-          .do_true_cfg = true_cfg_scale > 1 &&
-                         (!request.negative_prompt.empty() || request.negative_prompt_embeds.defined()),
+          .do_true_cfg = true_cfg_scale > 1 && has_negative,
           .seeds = image_seeds(request)};
 }
 
@@ -162,20 +168,23 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
       .guidance = config.guidance_embeds
                       ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale).to(device_)
                       : Tensor()};
+  warn_of_no_effect(settings.guidance_is_given && !config.guidance_embeds, "guidance_scale",
+                    "this model was made without guidance");
   const auto schedule = make_schedule(settings.num_inference_steps, rows * columns);
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
-  const auto draw = [&] { return pack_latents(noise.draw()).to(device_); };
+  const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw()), device_); };
   Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
   FiniteCheck finite;
   kernels::StepGraphs graphs(records_steps_ ? kMostGraphs : 0);  // of this transformer, which goes at the end
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
-    const Tensor sigma = at::full({input.size(0)}, timesteps[i], at::kFloat) / kTimestepsASigma;
+    const float sigma = static_cast<float>(timesteps[i]) / kTimestepsASigma;
     Tensor velocity = graphs.run(
-        {input, sigma.to(device_), cond.prompt_embeds, cond.pooled_prompt_embeds, cond.rope, cond.guidance},
+        {input, at::full({input.size(0)}, sigma, input.options().dtype(at::kFloat)), cond.prompt_embeds,
+         cond.pooled_prompt_embeds, cond.rope, cond.guidance},
         [&](const std::vector<Tensor>& in) {
           return (*transformer)(
               in[0], in[1],

@@ -63,7 +63,9 @@ class FluxPipeline final : public Pipeline {
   struct Settings {  // a request with every default filled in, checked
     ImageSize size;  // pixels
     int64_t num_inference_steps, max_sequence_length;
-    double guidance_scale, true_cfg_scale;
+    double guidance_scale;
+    bool guidance_is_given;
+    double true_cfg_scale;
     bool do_true_cfg;
     std::vector<uint64_t> seeds;
   };

@@ -28,7 +28,13 @@ std::vector<io::Image> VaeImageProcessor::postprocess(const at::Tensor& pixels) 
   if (pixels.dim() != 4 || pixels.size(1) != 3)
     throw UsageError("image processor: pixels have shape {}; expected [batch, 3, height, width]",
                      c10::str(pixels.sizes()));
-  const at::Tensor unit = (pixels.to(at::kCPU, at::kFloat) / 2 + 0.5).clamp(0, 1);
+  const at::Tensor values = pixels.to(at::kCPU, at::kFloat);
+  if (!at::isfinite(values).all().item<bool>())  // it would be a black picture
+    throw CheckpointError(
+        "vae: decoding gave values that are not finite. Its weights are damaged, or its numbers are too "
+        "large for "
+        "the arithmetic type: try --compute-dtype float32");
+  const at::Tensor unit = (values / 2 + 0.5).clamp(0, 1);
   const at::Tensor bytes =
       (unit * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous();  // [B, H, W, 3]
   std::vector<io::Image> images;

@@ -92,6 +92,12 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
       });
 }
 
+tensor::DtypePolicy choose_policy(const LoadOptions& options, at::Device device) {
+  const auto implied = options.float8 ? std::optional(at::kBFloat16) : std::nullopt;
+  return tensor::DtypePolicy::choose(options.torch_dtype ? options.torch_dtype : implied, options.arithmetic,
+                                     device);
+}
+
 }  // namespace
 
 ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& options,
@@ -99,9 +105,18 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& opti
     : folder_(std::move(folder)),
       variant_(options.variant),
       placements_(place(folder_, options, without)),
-      policy_(tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, placements_.device())),
+      policy_(choose_policy(options, placements_.device())),
+      float8_(options.float8),
       on_load_(options.on_load) {
-  log::info("{}: {}", folder_.path().filename().string(), policy_.describe());
+  const std::string name = folder_.path().filename().string();
+  if (!float8_) {
+    log::info("{}: {}", name, policy_.describe());
+    return;
+  }
+  if (!folder_.has_component("transformer"))
+    throw UsageError("float8: {} has no transformer; only FLUX has products in float8. Leave --float8 out",
+                     name);
+  log::info("{}: {}", name, setting("transformer").policy.describe());
 }
 
 bool ComponentLoader::may_record(const std::string& component) const {
@@ -112,8 +127,13 @@ bool ComponentLoader::may_record(const std::string& component) const {
 }
 
 ModelSetting ComponentLoader::setting(const std::string& component) const {
-  return {.policy = policy_,
-          .placement = placements_.of(component),
+  const bool float8 = float8_ && component == "transformer";
+  const auto placement = placements_.of(component);
+  if (float8 && !placement.map.empty())
+    throw UsageError(
+        "float8: weights that come and go are not in float8. Leave --float8 or --device-map out");
+  return {.policy = float8 ? policy_.with_float8(placements_.device()) : policy_,
+          .placement = placement,
           .budgets = placements_.budgets(),
           .on_load = on_load_};
 }

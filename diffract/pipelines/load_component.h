@@ -92,6 +92,7 @@ class ComponentLoader {
   std::string variant_;
   ModelPlacements placements_;
   tensor::DtypePolicy policy_;
+  bool float8_;
   LoadObserver on_load_;
 };
 

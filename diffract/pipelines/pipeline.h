@@ -31,7 +31,10 @@ struct ExpectedRequest {
 struct LoadOptions {
   std::optional<at::ScalarType> torch_dtype;  // storage of the weights; unset: as the files have them
   std::optional<at::ScalarType> arithmetic;   // unset: chosen from what the device does fast
-  std::string variant;                        // e.g. "fp16": files named model.fp16.safetensors
+  // Large products of FLUX's transformer in float8; without torch_dtype that is bfloat16 then. Throws
+  // UsageError for other models and dtypes, for devices without float8, and with a device map.
+  bool float8 = false;
+  std::string variant;  // e.g. "fp16": files named model.fp16.safetensors
   at::Device device = at::kCPU;
   DeviceMapArgument device_map = {};     // where which model, or part of one, is kept
   placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"

@@ -14,7 +14,8 @@ namespace diffract::pipelines {
 enum class OutputType { image, latent };
 
 /// One call of a pipeline; the fields are the arguments of diffusers' `__call__`. What is unset gets the
-/// pipeline's own default; what a pipeline cannot use is refused with UsageError rather than ignored.
+/// pipeline's own default; what a pipeline does not have is refused with UsageError rather than ignored, and
+/// what another argument leaves without effect is said in a warning.
 struct Request {
   std::vector<std::string> prompt;           // at least one (or prompt_embeds), UTF-8, taken as they are
   std::vector<std::string> prompt_2;         // for a second text encoder: none, one for all, or one each

@@ -1,5 +1,7 @@
 #include "diffract/pipelines/request_checks.h"
 
+#include <algorithm>
+
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 
@@ -101,6 +103,14 @@ std::vector<uint64_t> image_seeds(const Request& request) {
   std::vector<uint64_t> seeds(request.image_count());
   for (size_t i = 0; i < seeds.size(); ++i) seeds[i] = request.seed + i;
   return seeds;
+}
+
+bool has_text(const std::vector<std::string>& texts) {
+  return std::any_of(texts.begin(), texts.end(), [](const auto& text) { return !text.empty(); });
+}
+
+void warn_of_no_effect(bool unused, const char* argument, const char* why) {
+  if (unused) log::write_once(log::Level::warning, fmt::format("{}: has no effect, as {}", argument, why));
 }
 
 at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts,

@@ -22,6 +22,11 @@ ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_
 int64_t checked_steps(const Request& request, const Defaults& fallback);
 double checked_number(const char* name, std::optional<double> value, double fallback, double low,
                       double high);
+/// True when one of `texts` is not empty.
+bool has_text(const std::vector<std::string>& texts);
+/// Where `unused`, says once that an argument has no effect here, and why. diffusers takes it in silence, and
+/// a program written for it must go on working, so it is no error.
+void warn_of_no_effect(bool unused, const char* argument, const char* why);
 /// The seed of each image: request.seeds, or seed + i.
 std::vector<uint64_t> image_seeds(const Request& request);
 

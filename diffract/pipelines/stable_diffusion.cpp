@@ -7,10 +7,13 @@
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/device_copy.h"
 #include "diffract/tensor/noise.h"
 
 namespace diffract::pipelines {
 namespace {
+
+constexpr int64_t kTrialSteps = 4;  // the fewest that every scheduler takes
 
 void require(bool fits, const std::string& problem) {
   if (!fits) throw CheckpointError("{}. The folder mixes parts of different models", problem);
@@ -42,9 +45,15 @@ StableDiffusionPipeline::StableDiffusionPipeline(Components components) : compon
 }
 
 void StableDiffusionPipeline::set_scheduler(SchedulerSpec scheduler) {
+  if (scheduler.class_name.starts_with("FlowMatch"))
+    throw UsageError(
+        "scheduler \"{}\": is for models of flow matching; StableDiffusionPipeline needs one that removes "
+        "noise, "
+        "e.g. EulerDiscreteScheduler",
+        scheduler.class_name);
   // Building a schedule checks the class and its config now rather than after the text has been encoded.
   schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source,
-                            {.num_inference_steps = 2});
+                            {.num_inference_steps = kTrialSteps});
   components_.scheduler = std::move(scheduler);
 }
 
@@ -53,12 +62,20 @@ StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(const Request&
   refuse_second_prompt(request, "StableDiffusionPipeline");
   const int64_t scale = components_.vae->config().scale_factor();
   const ImageSize size = checked_size(request, defaults_.size, scale);
-  return {.latent_size = {.height = size.height / scale, .width = size.width / scale},
-          .num_inference_steps = checked_steps(request, defaults_),
-          .guidance_scale =
-              checked_number("guidance_scale", request.guidance_scale, defaults_.guidance_scale, 0, 1000),
-          .guidance_rescale = checked_number("guidance_rescale", request.guidance_rescale, 0, 0, 1),
-          .seeds = image_seeds(request)};
+  Settings settings{.latent_size = {.height = size.height / scale, .width = size.width / scale},
+                    .num_inference_steps = checked_steps(request, defaults_),
+                    .guidance_scale = checked_number("guidance_scale", request.guidance_scale,
+                                                     defaults_.guidance_scale, 0, 1000),
+                    .guidance_rescale = checked_number("guidance_rescale", request.guidance_rescale, 0, 0, 1),
+                    .seeds = image_seeds(request)};
+  const bool guided = settings.do_classifier_free_guidance();
+  warn_of_no_effect(!guided && has_text(request.negative_prompt), "negative_prompt",
+                    "guidance_scale is not above 1");
+  warn_of_no_effect(!guided && settings.guidance_rescale > 0, "guidance_rescale",
+                    "guidance_scale is not above 1");
+  warn_of_no_effect(request.eta != 0 && components_.scheduler.class_name != "DDIMScheduler", "eta",
+                    "it is DDIMScheduler's");
+  return settings;
 }
 
 Tensor StableDiffusionPipeline::encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const {
@@ -70,14 +87,14 @@ Tensor StableDiffusionPipeline::encode_texts(const std::vector<std::string>& tex
 
 StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
     const Request& request, bool do_classifier_free_guidance) const {
-  const int64_t skip = request.clip_skip.value_or(0);
   const auto one_row_an_image = [&](const Tensor& rows) {
     return rows.repeat_interleave(request.num_images_per_prompt, 0);
   };
-  PromptEmbeds embeds{.positive = one_row_an_image(encode_texts(request.prompt, skip))};
+  PromptEmbeds embeds{.positive =
+                          one_row_an_image(encode_texts(request.prompt, request.clip_skip.value_or(0)))};
   if (do_classifier_free_guidance)
-    embeds.negative =
-        one_row_an_image(encode_texts(one_each(request.negative_prompt, request.prompt.size(), ""), skip));
+    embeds.negative =  // of the last layer: clip_skip is the prompt's alone, as in diffusers
+        one_row_an_image(encode_texts(one_each(request.negative_prompt, request.prompt.size(), ""), 0));
   return embeds;
 }
 
@@ -106,7 +123,7 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
   const Tensor text = guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive;
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
-  const auto draw = [&] { return noise.draw().to(components_.device); };
+  const auto draw = [&] { return tensor::send_to(noise.draw(), components_.device); };
   Tensor latents = draw() * schedule->init_noise_sigma();  // [B, C, h, w]
   const auto& timesteps = schedule->timesteps();
   FiniteCheck finite;

@@ -57,7 +57,10 @@ class UniPcMultistep final : public SolverSchedule {
     const double kept = predicts_picture_ ? to.sigma / from.sigma : to.alpha / from.alpha;
     const double scale = predicts_picture_ ? to.alpha : to.sigma;
     const Tensor& begin = history_.back();
-    const Tensor straight = kept * sample - scale * std::expm1(z) * begin;
+    // Where the picture itself is reached, z is infinite and scale 0; their product has a limit.
+    const double moved =
+        !predicts_picture_ && to.sigma == 0 ? to.alpha * from.sigma / from.alpha : scale * std::expm1(z);
+    const Tensor straight = kept * sample - moved * begin;
 
     // Differences to the predictions before, each over its distance in units of the step.
     std::vector<double> distances;

@@ -59,7 +59,10 @@ Found load(const std::string& name) {
     looked_in += fmt::format("{}{}", looked_in.empty() ? "" : ", ", folder.string());
   }
   return {nullptr,
-          fmt::format("{} is not in {}; DIFFRACT_BACKEND_PATH names more folders", file_name, looked_in)};
+          fmt::format("{} is not in {}. {}DIFFRACT_BACKEND_PATH names more folders", file_name, looked_in,
+                      name == "cuda"
+                          ? "Install CUDA's libraries with make setup-cuda and build it with make cuda; "
+                          : "")};
 }
 
 std::mutex& registry_mutex() {

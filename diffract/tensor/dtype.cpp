@@ -31,7 +31,7 @@ std::string dtype_name(at::ScalarType dtype) {
   }
 }
 
-at::Device parse_device(std::string_view name) {
+at::Device parse_device(std::string_view name, int local_rank) {
   if (name == "cpu") return at::kCPU;
   const size_t colon = name.find(':');
   const std::string_view kind = name.substr(0, colon);
@@ -46,9 +46,9 @@ at::Device parse_device(std::string_view name) {
   }
   const DeviceBackend* backend = find_backend(kind);
   if (!backend)
-    throw UsageError(
-        "device \"{}\" cannot be used: {}. Use --device cpu{}", name, why_no_backend(kind),
-        kind == "cuda" ? ", or install CUDA's libraries with make setup-cuda and build with make cuda" : "");
+    throw UsageError("device \"{}\" cannot be used: {}. Or use --device cpu", name, why_no_backend(kind));
+  if (colon == std::string_view::npos && backend->device_count() > 0)
+    index = local_rank % backend->device_count();
   if (index >= backend->device_count())
     throw UsageError("device \"{}\": there are {} {} devices, numbered from 0", name, backend->device_count(),
                      kind);
@@ -79,12 +79,27 @@ DtypePolicy DtypePolicy::choose(std::optional<at::ScalarType> requested, std::op
   return policy;
 }
 
+DtypePolicy DtypePolicy::with_float8(at::Device device) const {
+  if (device.is_cpu() || !computes_fast(at::kFloat8_e4m3fn, device))
+    throw UsageError(
+        "float8: {} has no float8 products; expected an NVIDIA GPU of compute capability 8.9 or later (Ada, "
+        "Hopper, Blackwell). Leave --float8 out, or choose the GPU with --device",
+        device.str());
+  if (arithmetic != at::kBFloat16 || storage != at::kBFloat16)
+    throw UsageError("float8: its products are rounded from bfloat16, not from {}. Use --dtype bfloat16",
+                     dtype_name(arithmetic != at::kBFloat16 ? arithmetic : storage.value_or(arithmetic)));
+  DtypePolicy policy = *this;
+  policy.float8 = true;
+  return policy;
+}
+
 std::string DtypePolicy::describe() const {
   std::string text = fmt::format("weights {}, arithmetic {}", storage ? dtype_name(*storage) : "as stored",
                                  dtype_name(arithmetic));
   if (storage && *storage != arithmetic)
     text += fmt::format(" ({} is {} on this device)", dtype_name(*storage),
                         computes_fast(*storage, at::kCPU) ? "not what was asked for" : "slow");
+  if (float8) text += ", large products float8";
   return text;
 }
 

@@ -12,10 +12,11 @@ at::ScalarType parse_dtype(std::string_view name);
 /// torch's name without its prefix: "float16".
 std::string dtype_name(at::ScalarType dtype);
 
-/// "cpu", "cuda" or "cuda:1" ("cuda" is cuda:0). Loads the backend of an accelerator (device_backend.h).
+/// "cpu", "cuda" or "cuda:1". Without a number it is the device of this rank among the processes of its host:
+/// cuda:(local_rank mod GPUs). Loads the backend of an accelerator (device_backend.h).
 /// Throws UsageError for another name, for a device that is not there, and where the backend cannot be
 /// loaded.
-at::Device parse_device(std::string_view name);
+at::Device parse_device(std::string_view name, int local_rank = 0);
 
 /// What a model's weights are kept in and what its arithmetic is done in; the two are chosen apart because a
 /// CPU without native float16 or bfloat16 is about 100 times slower in them than in float32.
@@ -23,6 +24,7 @@ struct DtypePolicy {
   std::optional<at::ScalarType> storage;  // unset: as the file has it
   at::ScalarType arithmetic = at::kFloat;
   bool float8 = false;  // large products in float8 (e4m3) on GPUs that have it; never unless asked for
+  int64_t smallest_float8 = 1024;  // rows and columns; below, rounding costs more than the product saves
 
   /// The policy for a requested storage dtype on a device. Without a request the weights stay as they are
   /// stored and the arithmetic is float32, so that the picture is diffusers' default one. With one,
@@ -30,6 +32,9 @@ struct DtypePolicy {
   /// arithmetic.
   static DtypePolicy choose(std::optional<at::ScalarType> requested, std::optional<at::ScalarType> forced,
                             at::Device device);
+  /// The same with large products in float8. Throws UsageError where the device has none, or the arithmetic
+  /// is not bfloat16.
+  DtypePolicy with_float8(at::Device device) const;
   /// One line for the log: "weights float16, arithmetic float32 (this CPU has no fast float16)".
   std::string describe() const;
 };

@@ -27,8 +27,14 @@ auto with_memory_errors(Call&& call) {
   } catch (const c10::OutOfMemoryError& error) {
     throw MemoryError("out of device memory: {}. {}", first_line(error), kAdvice);
   } catch (const c10::Error& error) {
-    if (first_line(error).find("can't allocate memory") == std::string::npos) throw;
-    throw MemoryError("out of host memory: {}. {}", first_line(error), kAdvice);
+    const auto says = [&](const char* part) { return first_line(error).find(part) != std::string::npos; };
+    if (says("can't allocate memory"))
+      throw MemoryError("out of host memory: {}. {}", first_line(error), kAdvice);
+    // A library of CUDA's that takes memory past libtorch's allocator: for kernels, graphs, handles.
+    // cuDNN's tries end with "unable to find an engine" when none of them got its workspace.
+    if (says("out of memory") || says("_ALLOC_FAILED") || says("unable to find an engine"))
+      throw MemoryError("out of device memory: {}. {}", first_line(error), kAdvice);
+    throw;
   }
 }
 

@@ -46,6 +46,7 @@ class WeightScope {
   at::ScalarType arithmetic() const { return root_->policy.arithmetic; }
   /// Whether products may be in float8; exact() is the same module with those that may not.
   bool float8() const { return root_->policy.float8 && !exact_; }
+  int64_t smallest_float8() const { return root_->policy.smallest_float8; }
   WeightScope exact() const {
     WeightScope same = *this;
     same.exact_ = true;

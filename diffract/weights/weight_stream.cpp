@@ -190,10 +190,11 @@ WeightStream::Lease WeightStream::enter(size_t part) {
   const auto begin = Clock::now();
   const trace::Span span("wait", parts_[part].name);
   heartbeat_rest();  // a slow disk hangs after kLongestWait, not before
-  const bool came = changed_.wait_for(lock, kLongestWait, [&] { return held->is_read || held->failure; });
+  const bool came =
+      changed_.wait_for(lock, kLongestWait, [&] { return held->is_read || held->failure || broken_; });
   statistics_.seconds_waiting += seconds_since(begin);
-  if (!came || held->failure) {
-    const std::exception_ptr failure = held->failure;
+  if (!came || held->failure || broken_) {
+    const std::exception_ptr failure = broken_ ? broken_ : held->failure;
     --held->users;
     held->is_over = !held->is_kept;
     std::erase(wanted_, held);
@@ -208,9 +209,15 @@ WeightStream::Lease WeightStream::enter(size_t part) {
 
 void WeightStream::leave(const HeldPtr& held) {
   tensor::DeviceEventPtr computed;
-  if (backend_ && !held->is_kept) computed = backend_->record_compute(options_.device.index());
+  std::exception_ptr failure;
+  try {
+    if (backend_ && !held->is_kept) computed = backend_->record_compute(options_.device.index());
+  } catch (...) {  // a lease ends in a destructor: whoever enters next is told
+    failure = std::current_exception();
+  }
   {
     const std::lock_guard lock(mutex_);
+    if (failure) broken_ = failure;
     if (computed) held->computed = std::move(computed);
     if (--held->users == 0) held->is_over = !held->is_kept;
   }
@@ -310,6 +317,17 @@ void WeightStream::load(Held& held) {
 }
 
 void WeightStream::run() {
+  try {
+    read_parts();
+  } catch (...) {  // not a part's own failure: the device is broken, or there is no memory for a list
+    const std::lock_guard lock(mutex_);
+    broken_ = std::current_exception();
+    is_loading_ = false;
+  }
+  changed_.notify_all();
+}
+
+void WeightStream::read_parts() {
   const c10::InferenceMode no_autograd;  // the memory may have been taken in it
   std::unique_lock lock(mutex_);
   while (const HeldPtr held = next_to_read(lock)) {

@@ -79,6 +79,7 @@ class WeightStream {
   using HeldPtr = std::shared_ptr<Held>;
   void prepare();
   void run();  // of the thread
+  void read_parts();
   HeldPtr next_to_read(std::unique_lock<std::mutex>& lock);
   HeldPtr find(size_t part) const;
   bool make_room(Held& held);
@@ -102,6 +103,7 @@ class WeightStream {
   std::vector<size_t> next_;    // the part that came after each part
   std::optional<size_t> last_entered_;
   bool stop_ = false, is_loading_ = false;
+  std::exception_ptr broken_;  // what ended the thread; whoever enters is told
   StreamStatistics statistics_;
   std::thread thread_;
 };

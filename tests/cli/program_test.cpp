@@ -166,6 +166,19 @@ TEST_F(Program, SavesStepsAndLatents) {
   EXPECT_EQ(files(), 2u);
 }
 
+TEST_F(Program, RefusesPicturesWhoseLatentsDoNotGoIntoOneFile) {
+  folder_.file("sizes.jsonl", "{\"prompt\": \"a\", \"height\": 64}\n{\"prompt\": \"b\", \"height\": 72}\n");
+  folder_.file("steps.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"num_inference_steps\": 3}\n");
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"--prompts-file", "sizes.jsonl", "--output-type", "latent", "--output", "l.safetensors"},
+           {"--prompts-file", "sizes.jsonl", "--save-steps", "s.safetensors"},
+           {"--prompts-file", "steps.jsonl", "--save-steps", "s.safetensors"}}) {
+    const auto result = generate(arguments);
+    EXPECT_EQ(result.exit_code, 2) << arguments[1] << arguments[2];
+    EXPECT_NE(result.err.find("pictures 0 and 1 differ"), std::string::npos) << result.err;
+  }
+}
+
 TEST_F(Program, GoesOnWhereItWasStopped) {
   ASSERT_EQ(generate({"--prompt", "a", "--prompt", "b"}).exit_code, 0);
   const auto before = fs::last_write_time(folder_ / "image_0.png");
@@ -192,6 +205,7 @@ TEST_F(Program, RefusesOptionsOutOfRange) {
                                              {"--prompt", "a", "--compute-dtype", "half"},
                                              {"--prompt", "a", "--device", "cuda"},
                                              {"--prompt", "a", "--device", "gpu"},
+                                             {"--prompt", "a", "--float8"},
                                              {"--prompt", "a", "--output-type", "jpeg"},
                                              {"--prompt", "a", "--scheduler-config", "{"},
                                              {"--prompt", "a", "--scheduler-config", "[1]"},

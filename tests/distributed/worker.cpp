@@ -13,6 +13,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/distributed/cores.h"
+#include "diffract/distributed/devices.h"
 #include "diffract/distributed/partial_state.h"
 #include "diffract/distributed/process_group.h"
 #include "diffract/distributed/spawn.h"
@@ -33,18 +34,28 @@ void say(const std::string& line) {
   std::fflush(stdout);
 }
 
+// DIFFRACT_TEST_BACKEND runs the same over another engine, on its own device.
+std::string backend() {
+  const char* given = std::getenv("DIFFRACT_TEST_BACKEND");
+  return given ? given : "gloo";
+}
+at::Device device() {
+  return backend() == "nccl" ? local_device(detect_environment(current_variables()).local_rank) : at::kCPU;
+}
+
 void collectives(const Arguments& arguments) {
-  init_process_group("gloo", timeout_of(arguments));
-  test::check_collectives(world());
+  init_process_group(backend(), timeout_of(arguments));
+  test::check_collectives(world(), device());
   const Group odd_and_even = new_group([] {
     std::vector<int> reversed;
     for (int rank = get_world_size() - 1; rank >= 0; rank -= 2) reversed.push_back(rank);
     return reversed;
   }());
-  if (odd_and_even) test::check_collectives(odd_and_even);
+  if (odd_and_even) test::check_collectives(odd_and_even, device());
   barrier();
   destroy_process_group();
   init_process_group();  // the world may be made anew
+  if (get_backend() != backend()) throw InternalError("the device chose {}", get_backend());
   barrier();
   say("collectives hold");
 }
@@ -52,11 +63,11 @@ void collectives(const Arguments& arguments) {
 // Meets the others, and then the rank `arguments[1]` does not come to the second barrier: it waits to be
 // killed.
 void absent(const Arguments& arguments) {
-  init_process_group("gloo", timeout_of(arguments));
+  init_process_group(backend(), timeout_of(arguments));
   barrier();
   say("met");
   if (get_rank() == std::stoi(arguments.at(1))) ::pause();
-  at::Tensor tensor = at::ones({4});
+  at::Tensor tensor = at::ones({4}, device());
   all_reduce(tensor);
 }
 
@@ -71,15 +82,15 @@ void mismatch(const Arguments& arguments) {
 }
 
 void silent_peer(const Arguments& arguments) {
-  init_process_group("gloo", timeout_of(arguments));
-  at::Tensor tensor = at::ones({4});
+  init_process_group(backend(), timeout_of(arguments));
+  at::Tensor tensor = at::ones({4}, device());
   if (get_rank() == 0) recv(tensor, 1);
   barrier();
 }
 
 void meet(const Arguments& arguments) {
-  init_process_group("gloo", timeout_of(arguments));
-  say(fmt::format("rank {} of {}", get_rank(), get_world_size()));
+  init_process_group(arguments.size() > 1 ? arguments[1] : backend(), timeout_of(arguments));
+  say(fmt::format("rank {} of {} over {}", get_rank(), get_world_size(), get_backend()));
   barrier();
 }
 

@@ -1,7 +1,10 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "diffract/tensor/device_backend.h"
+#include "tests/support/reference_case.h"
 
 namespace diffract::test {
 
@@ -13,6 +16,15 @@ class Gpu : public ::testing::Test {
     if (!backend_) GTEST_SKIP() << "no GPU: " << tensor::why_no_backend("cuda");
   }
   static at::TensorOptions on_gpu(at::ScalarType dtype) { return at::TensorOptions(at::kCUDA).dtype(dtype); }
+
+  /// A case's pipeline on the GPU; in `dtype` its weights and arithmetic, or the case's own.
+  static pipelines::DiffusionPipeline load_on_gpu(const ReferenceCase& reference,
+                                                  std::optional<at::ScalarType> dtype = {}) {
+    pipelines::LoadOptions options = reference.load_options();
+    options.device = at::Device(at::kCUDA, 0);
+    if (dtype) options.torch_dtype = dtype;
+    return reference.load(options);
+  }
 
   tensor::DeviceBackend* backend_ = nullptr;
   c10::InferenceMode no_autograd_;

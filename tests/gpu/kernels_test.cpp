@@ -1,40 +1,17 @@
 // Every kernel beside its plain twin, in float64 on the same numbers, over even and odd shapes.
+#include "tests/gpu/kernels.h"
+#include "diffract/kernels/attention.h"
 #include "diffract/kernels/bias_residual.h"
 #include "diffract/kernels/gated_gelu.h"
 #include "diffract/kernels/group_norm.h"
 #include "diffract/kernels/linear.h"
-#include "diffract/kernels/linear_float8.h"
 #include "diffract/kernels/norm_rotary.h"
 #include "diffract/kernels/residual_norm.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/kernels/step_math.h"
-#include "tests/gpu/gpu.h"
 
 namespace diffract::kernels {
 namespace {
-
-using test::Gpu;
-
-constexpr at::ScalarType kTypes[] = {at::kFloat, at::kHalf, at::kBFloat16};
-
-// Largest difference over the largest value; a value that is not a number never passes.
-double error(const Tensor& found, const Tensor& wanted) {
-  EXPECT_EQ(found.sizes(), wanted.sizes());
-  if (found.sizes() != wanted.sizes()) return INFINITY;
-  const Tensor exact = wanted.to(at::kCPU, at::kDouble);
-  const double off = (found.to(at::kCPU, at::kDouble) - exact).abs().max().item<double>();
-  return off == off ? off / exact.abs().max().item<double>() : INFINITY;
-}
-
-// One rounding of the result, and the sums' own in float32.
-double bound(at::ScalarType type) { return type == at::kFloat ? 2e-6 : type == at::kHalf ? 1e-3 : 8e-3; }
-
-Tensor wide(const Tensor& x) { return x.defined() ? x.to(at::kDouble) : x; }
-
-class Kernels : public Gpu {
- protected:
-  static Tensor random(at::IntArrayRef shape, at::ScalarType type) { return at::randn(shape, on_gpu(type)); }
-};
 
 TEST_F(Kernels, GroupNorm) {
   struct Shape {
@@ -43,7 +20,8 @@ TEST_F(Kernels, GroupNorm) {
   for (const auto type : kTypes)
     for (const Shape& s :
          {Shape{2, 320, 64, 64, 32}, Shape{1, 128, 256, 256, 32}, Shape{2, 2560, 8, 8, 32},
-          Shape{1, 6, 5, 7, 3}, Shape{3, 36, 1, 1, 4}, Shape{1, 513, 9, 3, 27}, Shape{2, 64, 33, 31, 32}})
+          Shape{1, 6, 5, 7, 3}, Shape{3, 36, 1, 1, 4}, Shape{1, 513, 9, 3, 27}, Shape{2, 64, 33, 31, 32},
+          Shape{2, 960, 64, 64, 32}, Shape{1, 1280, 16, 16, 32}, Shape{5, 96, 3, 1, 32}})
       for (const bool silu : {false, true})
         for (const bool with_addend : {false, true}) {
           const Tensor x = (random({s.batch, s.channels, s.height, s.width}, type) + 3)
@@ -77,14 +55,15 @@ TEST_F(Kernels, ResidualNorm) {
                                      .bias = wide(n.bias),
                                      .scale = wide(n.scale),
                                      .shift = wide(n.shift)};
-            const Tensor alone = residual_norm(x, {}, {}, n).norm;
-            EXPECT_LT(error(alone, plain::residual_norm(wide(x), {}, {}, exact).norm), 4 * bound(type))
+            const Tensor alone = residual_norm(x, {}, {}, n).norm.values;
+            EXPECT_LT(error(alone, plain::residual_norm(wide(x), {}, {}, exact).norm.values), 4 * bound(type))
                 << width;
             const auto found = residual_norm(x, y, vectors[2], n);
             const auto sum = plain::gated_residual(wide(x), wide(y), wide(vectors[2]));
             EXPECT_LT(error(found.sum, sum), bound(type)) << width;
-            EXPECT_LT(error(found.norm, plain::residual_norm(wide(found.sum), {}, {}, exact).norm),
-                      4 * bound(type))
+            EXPECT_LT(
+                error(found.norm.values, plain::residual_norm(wide(found.sum), {}, {}, exact).norm.values),
+                4 * bound(type))
                 << width;
           }
           EXPECT_LT(error(gated_residual(x, y, {}), wide(x) + wide(y)), bound(type));
@@ -135,54 +114,23 @@ TEST_F(Kernels, BiasResidual) {
     }
 }
 
-TEST_F(Kernels, Linear) {
+TEST_F(Kernels, Attention) {
   struct Shape {
-    int64_t batch, rows, in, out;
+    int64_t batch, heads, queries, keys, width;
   };
   for (const auto type : kTypes)
-    for (const Shape& s : {Shape{2, 77, 768, 320}, Shape{1, 512, 4096, 1024}, Shape{1, 1, 256, 3072},
-                           Shape{3, 1, 64, 128}, Shape{2, 5, 7, 3}, Shape{1, 9, 32, 33}})
-      for (const bool with_bias : {false, true}) {
-        const Tensor x = random({s.batch, s.rows, s.in}, type), weight = random({s.out, s.in}, type);
-        const Tensor bias = with_bias ? random({s.out}, type) : Tensor();
-        const Tensor residual = random({s.batch, s.rows, s.out}, type);
-        const auto exact = [&](const LinearEnd& end) {
-          return plain::linear(wide(x), wide(weight), wide(bias), end);
+    for (const Shape& s : {Shape{2, 8, 1024, 1024, 40}, Shape{2, 8, 256, 77, 160}, Shape{1, 3, 65, 65, 64},
+                           Shape{1, 1, 1, 9, 24}, Shape{2, 3, 31, 33, 12}})
+      for (const bool causal : {false, true}) {
+        const auto make = [&](int64_t tokens) {  // parts of one tensor, as projections give them
+          return random({s.batch, tokens, 3, s.heads, s.width}, type).select(2, 1).transpose(1, 2);
         };
-        EXPECT_LT(error(linear(x, weight, bias), exact({})), 2 * bound(type)) << s.in;
-        EXPECT_LT(error(linear(x, weight, bias, {.gelu = true}), exact({.gelu = true})), 2 * bound(type))
-            << s.in;
-        EXPECT_LT(error(linear(x, weight, bias, {.residual = residual}), exact({.residual = wide(residual)})),
-                  2 * bound(type))
-            << s.in;
-        const Tensor room = at::full({s.batch, s.rows, 3 * s.out}, 7.0, on_gpu(type));
-        linear(x, weight, bias, {.out = room.narrow(2, s.out, s.out)});
-        EXPECT_LT(error(room.narrow(2, s.out, s.out), exact({})), 2 * bound(type)) << s.in;
-        EXPECT_TRUE(room.narrow(2, 0, s.out).eq(7.0).all().item<bool>());
-        EXPECT_TRUE(room.narrow(2, 2 * s.out, s.out).eq(7.0).all().item<bool>());
-        // A part of a wider tensor.
-        const Tensor parts = random({s.batch, s.rows, 3 * s.in}, type), part = parts.narrow(2, s.in, s.in);
-        EXPECT_LT(error(linear(part, weight, bias), plain::linear(wide(part), wide(weight), wide(bias))),
-                  2 * bound(type));
+        const Tensor q = make(s.queries), k = make(s.keys), v = make(s.keys);
+        const Scores scores{.causal = causal, .scale = 0.3};
+        const Tensor wanted = plain::attention(wide(q), wide(k), wide(v), scores);
+        // The weights are rounded before they are multiplied, too.
+        EXPECT_LT(error(attention(q, k, v, scores), wanted), 4 * bound(type)) << type << " " << s.queries;
       }
-}
-
-TEST_F(Kernels, LinearFloat8) {
-  for (const int64_t gelu_from : {-1, 0, 1024}) {
-    const Tensor x = random({2, 77, 2048}, at::kBFloat16), weight = random({1024, 2048}, at::kBFloat16);
-    const Tensor bias = random({1024}, at::kBFloat16);
-    ASSERT_TRUE(can_multiply_float8(weight));
-    const auto narrow = to_float8(weight);
-    const Tensor found = linear_float8(x, narrow, bias, {}, gelu_from);
-    // The same roundings on another way, but for the sums' order in the matrix units' narrower accumulator.
-    EXPECT_LT(
-        error(found, plain::linear_float8(x.to(at::kFloat), narrow, bias.to(at::kFloat), {}, gelu_from)),
-        2e-2);
-    const Tensor room = at::full({2, 77, 3072}, 7.0, on_gpu(at::kBFloat16));
-    linear_float8(x, narrow, bias, {.out = room.narrow(2, 1024, 1024)}, gelu_from);
-    EXPECT_TRUE(room.narrow(2, 1024, 1024).equal(found));
-    EXPECT_TRUE(room.narrow(2, 2048, 1024).eq(7.0).all().item<bool>());
-  }
 }
 
 TEST_F(Kernels, StepMath) {
@@ -209,7 +157,9 @@ TEST_F(Kernels, GraphsGiveWhatTheStepGives) {
       wanted.push_back(linear(in[0], weight, {}, {.residual = in[1]}));
     }
   for (size_t i = 0; i < kept.size(); ++i) EXPECT_TRUE(kept[i].equal(wanted[i])) << i;
-  EXPECT_EQ(calls, 4) << "each shape runs once as it is and is recorded once";
+  // Each shape runs once as it is and is recorded once; before that once more where its product is measured.
+  EXPECT_GE(calls, 4);
+  EXPECT_LE(calls, 6);
   graphs.run({random({24, 64}, at::kHalf), random({24, 64}, at::kHalf)}, step);
   EXPECT_EQ(graphs.size(), 2u);
 }

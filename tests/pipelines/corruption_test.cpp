@@ -113,6 +113,7 @@ TEST_F(Corruption, OfConfigValues) {
       {"unet/config.json", "norm_num_groups", 0},
       {"unet/config.json", "sample_size", -1},
       {"unet/config.json", "class_embed_type", "timestep"},
+      {"text_encoder/config.json", "use_attention_mask", true},
       {"vae/config.json", "latent_channels", 16},
       {"vae/config.json", "block_out_channels", Json::array()},
       {"vae/config.json", "down_block_types", {"X"}},

@@ -63,6 +63,7 @@ TEST(Manifest, ReadsWhateverIsThere) {
     const Manifest manifest(folder.file("m", damaged));
     for (const auto& [index, found] : manifest.load()) EXPECT_GE(found.size(), 1u);
   }
+  log::set_level(log::Level::info);
 }
 
 TEST(Manifest, ForgetsPicturesThatAreMadeAnew) {

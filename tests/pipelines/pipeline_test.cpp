@@ -123,8 +123,31 @@ TEST(DiffusionPipeline, RefusesAnUnknownScheduler) {
   auto pipeline = tiny();
   EXPECT_THROW(pipeline.set_scheduler("EulerScheduler"), UsageError);
   EXPECT_THROW(pipeline.set_scheduler("EulerDiscreteScheduler", Json::array()), UsageError);
-  EXPECT_THROW(pipeline.set_scheduler("EulerDiscreteScheduler", {{"beta_start", "x"}}), CheckpointError);
+  EXPECT_THROW(pipeline.set_scheduler("EulerDiscreteScheduler", {{"beta_start", "x"}}), UsageError);
+  EXPECT_THROW(pipeline.set_scheduler("FlowMatchEulerDiscreteScheduler"), UsageError);
   EXPECT_EQ(pipeline.scheduler().class_name, "PNDMScheduler");
+}
+
+TEST(DiffusionPipeline, NamesKeysOfASchedulerConfigThatItsClassDoesNotKnow) {
+  auto pipeline = tiny();
+  const SchedulerSpec before = pipeline.scheduler();
+  ::testing::internal::CaptureStderr();
+  pipeline.set_scheduler("EulerDiscreteScheduler", {{"use_karas_sigmas", true}, {"steps_offset", 1}});
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("\"use_karas_sigmas\" has no effect on EulerDiscreteScheduler; did you mean "
+                      "\"use_karras_sigmas\"?"),
+            std::string::npos)
+      << said;
+  EXPECT_EQ(said.find("steps_offset"), std::string::npos) << said;
+  pipeline.set_scheduler(before.class_name);
+}
+
+TEST(VaeImageProcessor, RefusesValuesThatAreNotFinite) {
+  at::Tensor pixels = at::zeros({1, 3, 8, 8});
+  EXPECT_EQ(VaeImageProcessor(8).postprocess(pixels).size(), 1u);
+  pixels[0][1][2][3] = std::nanf("");
+  const auto message = error_of<CheckpointError>([&] { VaeImageProcessor(8).postprocess(pixels); });
+  EXPECT_NE(message.find("vae"), std::string::npos) << message;
 }
 
 TEST(DiffusionPipeline, SaysWhereItLookedForAModel) {

@@ -1,14 +1,10 @@
 // Every case of tests/data/reference: what diffusers 0.42.1 computed from tiny random checkpoints, embedding
 // by embedding, step by step, pixel by pixel.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
-#include "diffract/io/png.h"
 #include "diffract/pipelines/flux.h"
 #include "diffract/pipelines/stable_diffusion.h"
-#include "tests/support/reference_case.h"
+#include "tests/support/pictures.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::pipelines {
@@ -22,40 +18,13 @@ using test::relative_error;
 constexpr double kLatentTolerance = 1e-4;
 constexpr int kPixelTolerance = 1;
 
-int largest_pixel_difference(const io::Image& a, const io::Image& b) {
-  EXPECT_EQ(a.width, b.width);
-  EXPECT_EQ(a.height, b.height);
-  int worst = 0;
-  for (size_t i = 0; i < std::min(a.pixels.size(), b.pixels.size()); ++i)
-    worst = std::max(worst, std::abs(int{a.pixels[i]} - int{b.pixels[i]}));
-  return worst;
-}
-
-void check_images(const ReferenceCase& expected, const std::vector<io::Image>& images) {
-  for (size_t i = 0; i < images.size(); ++i) {
-    const auto png = io::load_png(expected.folder() / fmt::format("image_{}.png", i));
-    EXPECT_LE(largest_pixel_difference(images[i], png.image), kPixelTolerance) << "image " << i;
-  }
-}
-
 class AnyCase : public ::testing::TestWithParam<std::string> {};
 class StableDiffusionCase : public ::testing::TestWithParam<std::string> {};
 class FluxCase : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(AnyCase, GivesDiffusersLatentsAndPixels) {
   const ReferenceCase expected(GetParam());
-  auto pipeline = expected.load();
-  size_t steps = 0;
-  const auto observe = [&](const StepReport& step) {
-    ++steps;
-    const at::Tensor wanted = expected.tensor(fmt::format("latents_{:03}", step.index));
-    EXPECT_LT(relative_error(step.latents, wanted), kLatentTolerance) << "after step " << step.index;
-  };
-  const Output result = pipeline(expected.request(), observe);
-  EXPECT_EQ(steps, expected.step_count());
-  EXPECT_LT(relative_error(result.latents, expected.tensor("latents")), kLatentTolerance);
-  ASSERT_EQ(result.images.size(), expected.request().image_count());
-  check_images(expected, result.images);
+  test::expect_reference(expected, expected.load(), {.latents = kLatentTolerance, .pixels = kPixelTolerance});
 }
 
 TEST_P(StableDiffusionCase, EncodesPromptsAsTransformersDoes) {
@@ -87,7 +56,7 @@ TEST_P(AnyCase, GivesTheSamePicturesOneByOne) {
     one.seeds = {request.seed + i};
     images.push_back(pipeline(one).images[0]);
   }
-  check_images(expected, images);
+  EXPECT_LE(test::largest_pixel_difference(images, test::reference_images(expected)), kPixelTolerance);
 }
 
 TEST_P(FluxCase, EncodesPromptsAsTransformersDoes) {
@@ -134,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionCase, ::testing::ValuesIn(tes
 INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
 
 TEST(ReferenceData, HoldsAllCases) {
-  EXPECT_EQ(test::reference_cases("sd").size(), 19u);
+  EXPECT_EQ(test::reference_cases("sd").size(), 21u);
   EXPECT_EQ(test::reference_cases("flux").size(), 6u);
 }
 

@@ -126,5 +126,17 @@ TEST(UniPCMultistep, StaysFiniteWhereTheLastStepHasNoLength) {
   EXPECT_TRUE(at::isfinite(sample).all().item<bool>());
 }
 
+TEST(UniPCMultistep, ReachesThePictureWhereItPredictsNoise) {
+  const auto schedule =
+      make_schedule("UniPCMultistepScheduler", {{"predict_x0", false}}, "", {.num_inference_steps = 3});
+  // A model that finds all of the sample to be noise: the picture is nothing.
+  Tensor sample = at::ones({1, 1, 2, 2});
+  for (size_t i = 0; i < 3; ++i) {
+    const Tensor noise = i == 2 ? sample : 0.1 * sample;
+    sample = schedule->step(noise, i, sample, {});
+  }
+  EXPECT_TRUE(at::isfinite(sample).all().item<bool>());
+}
+
 }  // namespace
 }  // namespace diffract::schedulers

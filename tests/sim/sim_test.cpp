@@ -12,6 +12,10 @@ TEST(Sim, HasEightDevicesByTheirNames) {
   EXPECT_EQ(device(3).str(), "sim:3");
   EXPECT_EQ(tensor::parse_device("sim"), device(0));
   EXPECT_THROW(tensor::parse_device("sim:8"), UsageError);
+  // The processes of a host have one each, in turn; a number is what it says.
+  EXPECT_EQ(tensor::parse_device("sim", 3), device(3));
+  EXPECT_EQ(tensor::parse_device("sim", 9), device(1));
+  EXPECT_EQ(tensor::parse_device("sim:2", 3), device(2));
 }
 
 TEST(Sim, CountsMemoryAndKeepsItsCap) {

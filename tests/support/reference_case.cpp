@@ -64,6 +64,8 @@ pipelines::Request ReferenceCase::request() const {
       request.guidance_scale = value.get<double>();
     else if (key == "guidance_rescale")
       request.guidance_rescale = value.get<double>();
+    else if (key == "clip_skip")
+      request.clip_skip = value.get<int64_t>();
     else if (key == "eta")
       request.eta = value.get<double>();
     else if (key == "height")

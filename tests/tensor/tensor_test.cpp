@@ -2,7 +2,9 @@
 
 #include "diffract/core/error.h"
 #include "diffract/tensor/dtype.h"
+#include "diffract/tensor/memory_errors.h"
 #include "diffract/tensor/noise.h"
+#include "tests/support/temp_folder.h"
 
 namespace diffract::tensor {
 namespace {
@@ -30,6 +32,31 @@ TEST(DtypePolicy, ComputesInFloat32UnlessAFasterTypeWasAskedFor) {
     EXPECT_EQ(policy.arithmetic, computes_fast(dtype, at::kCPU) ? dtype : at::kFloat);
   }
   EXPECT_EQ(DtypePolicy::choose(at::kHalf, at::kHalf, at::kCPU).arithmetic, at::kHalf);
+}
+
+TEST(DtypePolicy, HasNoFloat8OnACpu) {
+  const auto policy = DtypePolicy::choose(at::kBFloat16, at::kBFloat16, at::kCPU);
+  EXPECT_FALSE(policy.float8);
+  const std::string error = test::error_of<UsageError>([&] { policy.with_float8(at::kCPU); });
+  EXPECT_NE(error.find("cpu has no float8 products; expected an NVIDIA GPU"), std::string::npos) << error;
+}
+
+TEST(MemoryErrors, AreWhatLibtorchAndCudaSayInTheirWays) {
+  const auto error = [](auto&& fail) {
+    return test::error_of<MemoryError>([&] { with_memory_errors([&] { fail(); }); });
+  };
+  const std::string device = "out of device memory", host = "out of host memory";
+  EXPECT_TRUE(error([] { throw std::bad_alloc(); }).starts_with(host));
+  EXPECT_TRUE(
+      error([] { TORCH_CHECK(false, "DefaultCPUAllocator: can't allocate memory: 8"); }).starts_with(host));
+  EXPECT_TRUE(error([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "4 GiB"); }).starts_with(device));
+  EXPECT_TRUE(error([] { TORCH_CHECK(false, "CUDA error: out of memory"); }).starts_with(device));
+  EXPECT_TRUE(
+      error([] { TORCH_CHECK(false, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"); }).starts_with(device));
+  EXPECT_TRUE(error([] {
+                TORCH_CHECK(false, "FIND was unable to find an engine to execute this");
+              }).starts_with(device));
+  EXPECT_THROW(with_memory_errors([] { TORCH_CHECK(false, "another"); }), c10::Error);
 }
 
 // The first values of torch.randn(1, 2, 2, 2, generator=torch.Generator("cpu").manual_seed(7)) and of a

@@ -10,9 +10,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include "diffract/core/error.h"
 #include "diffract/kernels/cuda/bindings.h"
+#include "diffract/kernels/cuda_support.h"
 
 namespace diffract::kernels::cuda {
 namespace {
@@ -53,7 +55,9 @@ class Copies final : public CopyStream {
   c10::cuda::CUDAStream stream_;
 };
 
-class CudaBackend final : public tensor::DeviceBackend, public CudaKernelsProvider {
+class CudaBackend final : public tensor::DeviceBackend,
+                          public CudaKernelsProvider,
+                          public distributed::NcclProvider {
  public:
   explicit CudaBackend(int devices) : devices_(devices) {}
 
@@ -62,7 +66,9 @@ class CudaBackend final : public tensor::DeviceBackend, public CudaKernelsProvid
   int device_count() const override { return devices_; }
   bool computes_fast(at::ScalarType dtype, int device) const override {
     const auto* properties = at::cuda::getDeviceProperties(index(device));
-    return dtype == at::kFloat || dtype == at::kHalf || (dtype == at::kBFloat16 && properties->major >= 8);
+    const int capability = 10 * properties->major + properties->minor;
+    if (dtype == at::kFloat8_e4m3fn) return capability >= 89;
+    return dtype == at::kFloat || dtype == at::kHalf || (dtype == at::kBFloat16 && capability >= 80);
   }
 
   tensor::DeviceMemory memory(int device) const override {
@@ -102,6 +108,10 @@ class CudaBackend final : public tensor::DeviceBackend, public CudaKernelsProvid
   std::vector<std::pair<std::string, std::string>> describe(int device) const override {
     return cuda::describe(device);
   }
+  c10::intrusive_ptr<::c10d::Backend> make_nccl(
+      const distributed::BackendArguments& arguments) const override {
+    return cuda::make_nccl(arguments);
+  }
 
  private:
   static c10::DeviceIndex index(int device) { return static_cast<c10::DeviceIndex>(std::max(device, 0)); }
@@ -109,22 +119,22 @@ class CudaBackend final : public tensor::DeviceBackend, public CudaKernelsProvid
 };
 
 std::string why_unusable(int& devices) {
+  int driver = 0;
+  cudaDriverGetVersion(&driver);  // 0 where there is none
+  // Drivers and libraries of one major version go together.
+  if (const auto why = why_driver_is_unusable(driver, CUDART_VERSION / 1000 * 1000); !why.empty()) return why;
   const cudaError_t result = cudaGetDeviceCount(&devices);
-  if (result == cudaErrorInsufficientDriver)
-    return "the NVIDIA driver is missing or older than CUDA 13 needs (580 or newer)";
-  if (result == cudaErrorNoDevice || (result == cudaSuccess && devices == 0)) return "there is no NVIDIA GPU";
+  if (result == cudaErrorNoDevice || (result == cudaSuccess && devices == 0))
+    return "there is no NVIDIA GPU (or CUDA_VISIBLE_DEVICES leaves all of them out)";
   if (result != cudaSuccess) return fmt::format("the NVIDIA driver says: {}", cudaGetErrorString(result));
+  // Nothing here touches a GPU: a process that did would take half a gigabyte of each.
   for (int device = 0; device < devices; ++device) {
-    cudaSetDevice(device);
-    const cudaError_t probed = probe();
-    if (probed == cudaSuccess) continue;
-    cudaGetLastError();
     cudaDeviceProp properties{};
-    cudaGetDeviceProperties(&properties, device);
-    return fmt::format("GPU {} ({}, compute capability {}.{}) cannot run this build's kernels: {}", device,
-                       properties.name, properties.major, properties.minor, cudaGetErrorString(probed));
+    if (const cudaError_t known = cudaGetDeviceProperties(&properties, device); known != cudaSuccess)
+      return fmt::format("GPU {}: the NVIDIA driver says: {}", device, cudaGetErrorString(known));
+    const Gpu gpu{.name = properties.name, .major = properties.major, .minor = properties.minor};
+    if (auto why = why_gpu_is_unusable(gpu, device, DIFFRACT_CUDA_ARCHITECTURES); !why.empty()) return why;
   }
-  cudaSetDevice(0);
   return "";
 }
 
@@ -133,13 +143,14 @@ tensor::BackendEntry entry() {
   int devices = 0;
   why = why_unusable(devices);
   if (!why.empty()) return {tensor::kBackendInterface, nullptr, why.c_str()};
-  // float32 means float32; convolutions choose their algorithm by measurement, once a shape.
-  const char* tune = std::getenv("DIFFRACT_CUDA_TUNE");
+  // float32 means float32. cuDNN's own first choice of a convolution's algorithm is as fast as what its
+  // measurements find, which take seconds.
   at::globalContext().setAllowTF32CuBLAS(false);
   at::globalContext().setAllowTF32CuDNN(false);
-  at::globalContext().setBenchmarkCuDNN(!tune || tune[0] != '0');
+  at::globalContext().setBenchmarkCuDNN(false);
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   static CudaBackend backend(devices);
+  prepare_libraries();
   return {tensor::kBackendInterface, &backend, nullptr};
 }
 

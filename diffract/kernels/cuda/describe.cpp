@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
+#include <sstream>
 
 #include "diffract/kernels/cuda/bindings.h"
 
@@ -39,6 +41,17 @@ double seconds_of(const std::function<void()>& work) {
 
 std::string version(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
 
+// "580.159.04 " as the kernel's module says; nothing where it does not.
+std::string driver_version() {
+  std::ifstream file("/proc/driver/nvidia/version");
+  std::string line, word;
+  std::getline(file, line);
+  for (std::istringstream words(line); words >> word;)
+    if (word.find('.') != std::string::npos && word.find_first_not_of("0123456789.") == std::string::npos)
+      return word + " ";
+  return "";
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> describe(int device) {
@@ -61,6 +74,7 @@ std::vector<std::pair<std::string, std::string>> describe(int device) {
   const at::Tensor host = at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(true));
   const at::Tensor here = at::empty({bytes}, options.dtype(at::kByte)), there = at::empty_like(here);
   const double up = seconds_of([&] { here.copy_(host, /*non_blocking=*/true); });
+  const double down = seconds_of([&] { host.copy_(here, /*non_blocking=*/true); });
   const double across = seconds_of([&] { there.copy_(here); });
   const auto rate = [&](double seconds, double times) {
     return times * static_cast<double>(bytes) / 1e9 / seconds;
@@ -68,14 +82,16 @@ std::vector<std::pair<std::string, std::string>> describe(int device) {
   return {{"name", properties->name},
           {"compute capability", fmt::format("{}.{}", properties->major, properties->minor)},
           {"multiprocessors", std::to_string(properties->multiProcessorCount)},
-          {"driver", fmt::format("CUDA {}", version(driver))},
-          {"libraries", fmt::format("CUDA {}, cublasLt {}, cuDNN {}", version(runtime), cublasLtGetVersion(),
-                                    at::detail::getCUDAHooks().versionCuDNN())},
+          {"driver", fmt::format("{}for CUDA {}", driver_version(), version(driver))},
+          {"libraries",
+           fmt::format("CUDA {}, cublasLt {}, cuDNN {}, NCCL {}", version(runtime), cublasLtGetVersion(),
+                       at::detail::getCUDAHooks().versionCuDNN(), nccl_version())},
           {"memory", fmt::format("{:.1f} GB, {:.1f} GB free", static_cast<double>(total) / 1e9,
                                  static_cast<double>(free) / 1e9)},
           {"bfloat16 products", fmt::format("{:.0f} TFLOP/s", 2 * cube / product / 1e12)},
           {"memory copy", fmt::format("{:.0f} GB/s read and written", rate(across, 2))},
-          {"host to device", fmt::format("{:.1f} GB/s", rate(up, 1))}};
+          {"host to device", fmt::format("{:.1f} GB/s", rate(up, 1))},
+          {"device to host", fmt::format("{:.1f} GB/s", rate(down, 1))}};
 }
 
 }  // namespace diffract::kernels::cuda

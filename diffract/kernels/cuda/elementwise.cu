@@ -121,9 +121,4 @@ cudaError_t weighted_sum(float a, const float* x, float b, const float* y, float
   return cudaGetLastError();
 }
 
-cudaError_t probe() {
-  cudaFuncAttributes attributes{};
-  return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(guide_kernel));
-}
-
 }  // namespace diffract::kernels::cuda

@@ -233,6 +233,7 @@ int64_t group_norm_scratch(const GroupNormLaunch& l) {
 
 cudaError_t group_norm(const GroupNormLaunch& l, cudaStream_t stream) {
   cudaError_t result = cudaSuccess;
+  if (group_norm_in_one_launch(l, stream, result)) return result;
   with_type(l.type, [&](auto value) {
     using T = decltype(value);
     constexpr int kWide = 16 / sizeof(T);

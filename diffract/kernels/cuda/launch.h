@@ -10,7 +10,7 @@ namespace diffract::kernels::cuda {
 enum class ElementType { float32, float16, bfloat16 };
 
 /// GroupNorm of channels-last `x` [batch, pixels, channels], the activation behind it and what is added
-/// before it, in two launches (three for large maps).
+/// before it: in one launch where the map fits in shared memory, else in two (three for large maps).
 struct GroupNormLaunch {
   ElementType type;
   const void* x;
@@ -23,6 +23,8 @@ struct GroupNormLaunch {
   bool silu;
 };
 int64_t group_norm_scratch(const GroupNormLaunch& launch);
+/// False when the map or the GPU does not allow it; `result` is the launch's otherwise.
+bool group_norm_in_one_launch(const GroupNormLaunch& launch, cudaStream_t stream, cudaError_t& result);
 cudaError_t group_norm(const GroupNormLaunch& launch, cudaStream_t stream);
 
 /// sum = x + gate * y, out = norm(sum) * (1 + scale) + shift, or norm(sum) * weight + bias; rows of `width`.
@@ -36,6 +38,7 @@ struct ResidualNormLaunch {
   const void *weight, *bias;  // [width], null: none
   void* sum;                  // null: not wanted
   void* out;                  // null: no norm
+  float* float8_scales;       // [rows], where out is rounded to float8; null: out has the type above
   int64_t rows, rows_a_batch, width;
   float eps;
   bool rms;  // no mean taken off
@@ -78,6 +81,18 @@ struct BiasResidualLaunch {
 };
 cudaError_t bias_residual(const BiasResidualLaunch& launch, cudaStream_t stream);
 
+/// y [rows, out] = x W^T + bias for 1 to kMostFewRows rows; `in` and x's stride are multiples of 16 bytes.
+struct FewRowsLaunch {
+  ElementType type;
+  const void *x, *weight;  // [rows, in], [out, in]
+  const void* bias;        // [out], null: none
+  void* y;
+  int64_t rows, in, out;
+  int64_t x_stride;  // elements between rows
+};
+constexpr int64_t kMostFewRows = 4;
+cudaError_t few_rows(const FewRowsLaunch& launch, cudaStream_t stream);
+
 /// Rows of `bytes` (a multiple of 16) from one stride (in bytes) to another.
 cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes,
                       int64_t rows, cudaStream_t stream);
@@ -89,20 +104,18 @@ cudaError_t guide(const float* negative, const float* positive, float scale, flo
 cudaError_t weighted_sum(float a, const float* x, float b, const float* y, float* out, int64_t elements,
                          cudaStream_t stream);
 
-/// Rows of `x` [rows, width] to float8 (e4m3), each divided by a scale of its own that is written too.
-/// From a column on a tanh gelu comes first.
-struct QuantizeLaunch {
+/// Rows of `x` beside tanh gelu(hidden) to float8 (e4m3), each divided by a scale of its own that is written
+/// too. Widths and strides are multiples of 16 bytes; either width may be 0.
+struct RoundRowsLaunch {
   ElementType type;
-  const void* x;
-  int64_t row_stride;  // elements
-  void* out;           // [rows, width] bytes
-  float* scales;       // [rows]
-  int64_t rows, width;
-  int64_t gelu_from;  // the first column that goes through it; width: none
+  const void *x, *hidden;
+  int64_t x_width, hidden_width;
+  int64_t x_stride, hidden_stride;  // elements between rows
+  void* out;                        // [rows, x_width + hidden_width] bytes
+  float* scales;                    // [rows]
+  int64_t rows;
 };
-cudaError_t quantize_rows(const QuantizeLaunch& launch, cudaStream_t stream);
-
-/// Whether the current device can run what is compiled here.
-cudaError_t probe();
+constexpr int64_t kMostRoundedBytes = 8 * 384 * 16;  // of a row
+cudaError_t round_rows(const RoundRowsLaunch& launch, cudaStream_t stream);
 
 }  // namespace diffract::kernels::cuda

@@ -4,19 +4,19 @@
 namespace diffract::kernels::cuda {
 namespace {
 
-constexpr int kWarps = 8;
+constexpr int kMostThreads = 512;
 
 // `Lanes` threads a head of a token, each with up to `Packs` packs of N neighbours (N even).
 template <typename T, int N, int Lanes, int Packs>
-__global__ void __launch_bounds__(32 * kWarps) norm_rotary_kernel(RotaryLaunch l) {
-  constexpr int kHeadsAtOnce = 32 * kWarps / Lanes;
+__global__ void __launch_bounds__(kMostThreads) norm_rotary_kernel(RotaryLaunch l) {
+  const int heads_at_once = static_cast<int>(blockDim.x) / Lanes;
   const int lane = static_cast<int>(threadIdx.x) % Lanes;
   const int packs = static_cast<int>(l.width) / N;
   const int64_t row = blockIdx.x, token = row % l.tokens, batch = row / l.tokens;
   T* x = static_cast<T*>(l.x) + batch * l.batch_stride + token * l.token_stride;
   const float* rope = l.rope + token * l.width;
   for (int head = static_cast<int>(threadIdx.x) / Lanes;
-       head - static_cast<int>(threadIdx.x) / Lanes < l.heads; head += kHeadsAtOnce) {
+       head - static_cast<int>(threadIdx.x) / Lanes < l.heads; head += heads_at_once) {
     const bool is_one = head < l.heads;  // all lanes take part in the sums
     Pack<T, N> values[Packs];
     float squares = 0;
@@ -54,7 +54,11 @@ __global__ void __launch_bounds__(32 * kWarps) norm_rotary_kernel(RotaryLaunch l
 
 cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>(l.batch * l.tokens);
-  constexpr int kThreads = 32 * kWarps;
+  // All heads of a token at once, or a whole part of them.
+  const auto threads_for = [&](int64_t lanes) {
+    const int64_t wanted = l.heads * lanes, rounds = (wanted + kMostThreads - 1) / kMostThreads;
+    return static_cast<unsigned>((wanted + rounds * 32 - 1) / (rounds * 32) * 32);
+  };
   bool fits = true;
   with_type(l.type, [&](auto value) {
     using T = decltype(value);
@@ -62,11 +66,11 @@ cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
     const bool wide = l.is_wide && l.width % kWide == 0;
     const int64_t packs = wide ? l.width / kWide : l.width / 2;
     if (wide && packs <= 16)
-      norm_rotary_kernel<T, kWide, 16, 1><<<blocks, kThreads, 0, stream>>>(l);
+      norm_rotary_kernel<T, kWide, 16, 1><<<blocks, threads_for(16), 0, stream>>>(l);
     else if (wide && packs <= 64)
-      norm_rotary_kernel<T, kWide, 32, 2><<<blocks, kThreads, 0, stream>>>(l);
+      norm_rotary_kernel<T, kWide, 32, 2><<<blocks, threads_for(32), 0, stream>>>(l);
     else if (!wide && packs <= 256)
-      norm_rotary_kernel<T, 2, 32, 8><<<blocks, kThreads, 0, stream>>>(l);
+      norm_rotary_kernel<T, 2, 32, 8><<<blocks, threads_for(32), 0, stream>>>(l);
     else
       fits = false;
   });

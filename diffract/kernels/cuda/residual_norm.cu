@@ -1,3 +1,4 @@
+#include "diffract/kernels/cuda/float8.cuh"
 #include "diffract/kernels/cuda/launch.h"
 #include "diffract/kernels/cuda/types.cuh"
 
@@ -19,8 +20,22 @@ __device__ float row_sum(float x, float* shared) {
   return x;
 }
 
-// A row lies in the registers of `Warps` warps, in up to `Packs` packs of N a thread.
-template <typename T, int N, int Warps, int Packs>
+// The same for the largest; `x` is not negative.
+template <int Warps>
+__device__ float row_max(float x, float* shared) {
+  x = warp_max(x);
+  if constexpr (Warps > 1) {
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < Warps; ++i) x = fmaxf(x, shared[i]);
+  }
+  return x;
+}
+
+// A row lies in the registers of `Warps` warps, in up to `Packs` packs of N a thread. Narrow: out is float8.
+template <typename T, int N, int Warps, int Packs, bool Narrow>
 __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_kernel(ResidualNormLaunch l) {
   __shared__ float shared[Warps];
   constexpr int kRowThreads = 32 * Warps;
@@ -77,7 +92,7 @@ __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_k
       for (int i = 0; i < N; ++i) squares += (values[p][i] - mean) * (values[p][i] - mean);
   const float scale = rsqrtf(row_sum<Warps>(squares, shared) / width + l.eps);
 
-  T* out = static_cast<T*>(l.out) + row * l.width;
+  float most = 0;
 #pragma unroll
   for (int p = 0; p < Packs; ++p) {
     const int pack = p * kRowThreads + lane;
@@ -101,25 +116,44 @@ __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_k
       for (int i = 0; i < N; ++i)
         values[p][i] = values[p][i] * (1.0f + to_float(s.at[i])) + to_float(t.at[i]);
     }
-    Pack<T, N> result;
+    if constexpr (Narrow) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) result.at[i] = from_float<T>(values[p][i]);
-    store<T, N>(out + pack * N, result);
+      for (int i = 0; i < N; ++i) most = fmaxf(most, fabsf(values[p][i]));
+    } else {
+      Pack<T, N> result;
+#pragma unroll
+      for (int i = 0; i < N; ++i) result.at[i] = from_float<T>(values[p][i]);
+      store<T, N>(static_cast<T*>(l.out) + row * l.width + pack * N, result);
+    }
+  }
+  if constexpr (Narrow) {
+    const float divisor = float8_scale(row_max<Warps>(most, shared));
+    if (lane == 0) l.float8_scales[row] = divisor;
+    const float inverse = 1.0f / divisor;
+#pragma unroll
+    for (int p = 0; p < Packs; ++p) {
+      const int pack = p * kRowThreads + lane;
+      if (pack < packs)
+        store<Float8, N>(static_cast<Float8*>(l.out) + row * l.width + pack * N,
+                         to_float8<N>(values[p], inverse));
+    }
   }
 }
 
-template <typename T, int N>
+constexpr int64_t kManyRows = 1024;  // that keep all multiprocessors busy with a warp each
+
+template <typename T, int N, bool Narrow>
 cudaError_t run(const ResidualNormLaunch& l, cudaStream_t stream) {
   const int64_t packs = l.width / N;
   const auto rows = static_cast<unsigned>(l.rows);
   if (packs <= 64)
-    residual_norm_kernel<T, N, 1, 2><<<(rows + 3) / 4, 128, 0, stream>>>(l);
-  else if (packs <= 160)
-    residual_norm_kernel<T, N, 1, 5><<<(rows + 3) / 4, 128, 0, stream>>>(l);
+    residual_norm_kernel<T, N, 1, 2, Narrow><<<(rows + 3) / 4, 128, 0, stream>>>(l);
+  else if (packs <= 160 && l.rows >= kManyRows)
+    residual_norm_kernel<T, N, 1, 5, Narrow><<<(rows + 3) / 4, 128, 0, stream>>>(l);
   else if (packs <= 512)
-    residual_norm_kernel<T, N, 4, 4><<<rows, 128, 0, stream>>>(l);
+    residual_norm_kernel<T, N, 4, 4, Narrow><<<rows, 128, 0, stream>>>(l);
   else if (packs <= 4096)
-    residual_norm_kernel<T, N, 16, 8><<<rows, 512, 0, stream>>>(l);
+    residual_norm_kernel<T, N, 16, 8, Narrow><<<rows, 512, 0, stream>>>(l);
   else
     return cudaErrorInvalidValue;
   return cudaGetLastError();
@@ -133,7 +167,10 @@ cudaError_t residual_norm(const ResidualNormLaunch& l, cudaStream_t stream) {
     using T = decltype(value);
     constexpr int kWide = 16 / sizeof(T);
     const bool wide = l.width % kWide == 0 && l.vector_stride % kWide == 0;
-    result = wide ? run<T, kWide>(l, stream) : run<T, 1>(l, stream);
+    if (l.float8_scales)
+      result = wide ? run<T, kWide, true>(l, stream) : run<T, 1, true>(l, stream);
+    else
+      result = wide ? run<T, kWide, false>(l, stream) : run<T, 1, false>(l, stream);
   });
   return result;
 }

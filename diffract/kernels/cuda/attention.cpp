@@ -1,0 +1,37 @@
+#include <ATen/ATen.h>
+
+#include "diffract/kernels/cuda/bindings.h"
+
+namespace diffract::kernels::cuda {
+namespace {
+
+// cuDNN's kernel is the faster one for much work. Each shape of it costs 40 ms when it is met for the first
+// time, and half a second on a machine where no process has compiled it before; flash attention lies compiled
+// in libtorch, and is at most some microseconds slower where there are few scores in all.
+constexpr int64_t kFewScores = int64_t{1} << 23;
+
+bool is_for_flash(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores) {
+  const auto type = query.scalar_type();
+  const int64_t width = query.size(-1);
+  const auto lies_well = [&](const Tensor& x) {
+    return x.dim() == 4 && x.size(3) == width && x.stride(3) == 1 && x.scalar_type() == type;
+  };
+  return !scores.mask.defined() && !scores.causal && (type == at::kHalf || type == at::kBFloat16) &&
+         width % 8 == 0 && width <= 256 &&
+         query.size(0) * query.size(1) * query.size(2) * key.size(2) < kFewScores && lies_well(query) &&
+         lies_well(key) && lies_well(value);
+}
+
+}  // namespace
+
+Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores) {
+  if (!is_for_flash(query, key, value, scores)) {
+    await_attention(query.device().index(), query.scalar_type(), query.size(-1));
+    return plain::attention(query, key, value, scores);
+  }
+  return std::get<0>(at::_scaled_dot_product_flash_attention(query, key, value, /*dropout_p=*/0.0,
+                                                             /*is_causal=*/false,
+                                                             /*return_debug_mask=*/false, scores.scale));
+}
+
+}  // namespace diffract::kernels::cuda

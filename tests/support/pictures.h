@@ -1,0 +1,35 @@
+#pragma once
+#include <string>
+
+#include "diffract/io/png.h"
+#include "diffract/pipelines/pipeline.h"
+#include "tests/support/reference_case.h"
+
+namespace diffract::test {
+
+/// Largest difference of two pictures' 8-bit values; fails the test where their sizes differ.
+int largest_pixel_difference(const io::Image& a, const io::Image& b);
+int largest_pixel_difference(const std::vector<io::Image>& a, const std::vector<io::Image>& b);
+
+/// How far results are from what was expected, at most.
+struct Deviation {
+  double latents = 0;  // of the largest value, after any step and at the end
+  int pixels = 0;
+};
+
+/// What a request gave: the latents after each step, and the pictures.
+struct Recording {
+  std::vector<at::Tensor> steps;
+  pipelines::Output output;
+};
+Recording record(const pipelines::DiffusionPipeline& pipeline, const pipelines::Request& request);
+Deviation deviation(const Recording& found, const Recording& expected);
+
+/// The pictures of a reference case.
+std::vector<io::Image> reference_images(const ReferenceCase& reference);
+/// Runs a case's request; fails the test where its latents after a step, or its pictures, are farther from
+/// diffusers' than `most`. Gives how far they were.
+Deviation expect_reference(const ReferenceCase& reference, const pipelines::DiffusionPipeline& pipeline,
+                           const Deviation& most);
+
+}  // namespace diffract::test
