@@ -109,7 +109,9 @@ void AppendLog::rewrite(const std::function<std::string(const std::string& text)
   const Lock lock(*this, 0);
   if (descriptor_ < 0) return;
   // A killed process left it half-written; who writes one now has the lock.
-  if (lock.locked()) remove_leftovers({file_.string()});
+  if (lock.locked())
+    remove_leftovers({file_.parent_path()},
+                     [&](const auto& file) { return file.filename() == file_.filename(); });
   const std::string before = load_text(file_, kMaxBytes), after = change(before);
   if (after == before) return;
   AtomicFile anew(file_);

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <map>
 #include <vector>
 
 #include "diffract/core/error.h"
@@ -110,14 +109,15 @@ void AtomicFile::commit() {
   }
 }
 
-void remove_leftovers(const std::set<std::string>& files) {
-  std::map<fs::path, std::set<std::string>> names;  // by folder
-  for (const fs::path file : files) names[folder_of(file)].insert(file.filename().string());
-  for (const auto& [folder, mine] : names) {
+void remove_leftovers(const std::set<fs::path>& folders,
+                      const std::function<bool(const fs::path& file)>& is_meant) {
+  for (const auto& folder : folders) {
     std::error_code ignored;
     std::vector<fs::path> leftovers;
-    for (const auto& item : fs::directory_iterator(folder, ignored))
-      if (mine.count(destination_of(item.path().filename().string())) > 0) leftovers.push_back(item.path());
+    for (const auto& item : fs::directory_iterator(folder.empty() ? "." : folder, ignored)) {
+      const std::string file = destination_of(item.path().filename().string());
+      if (!file.empty() && is_meant(folder / file)) leftovers.push_back(item.path());
+    }
     for (const fs::path& leftover : leftovers) fs::remove(leftover, ignored);
   }
 }

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <set>
 #include <span>
 #include <string>
@@ -34,8 +35,9 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
-/// Removes the temporary files that AtomicFiles for these files left when their processes were killed. Nobody
-/// may be writing one of the files meanwhile.
-void remove_leftovers(const std::set<std::string>& files);
+/// Removes the temporary files that AtomicFiles left in these folders ("": the current one) when their
+/// processes were killed, for the files that `is_meant` picks. Nobody may be writing one of those meanwhile.
+void remove_leftovers(const std::set<std::filesystem::path>& folders,
+                      const std::function<bool(const std::filesystem::path& file)>& is_meant);
 
 }  // namespace diffract

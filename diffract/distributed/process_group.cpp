@@ -119,7 +119,7 @@ const Group& cpu_world() {
   if (all.group.device().is_cpu()) return all.group;
   if (!all.cpu_group) {
     World over_gloo = all;
-    over_gloo.make = &make_gloo;
+    over_gloo.engine = {.name = "gloo", .make = &make_gloo};
     over_gloo.arguments.device = at::kCPU;
     all.cpu_group = make_group(over_gloo, "cpu_group", all.group.world_ranks(), all.group.rank());
   }

@@ -1,5 +1,9 @@
 #include "diffract/pipelines/job_folder.h"
 
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
 #include "diffract/core/file.h"
 #include "diffract/core/log.h"
 #include "diffract/io/png.h"
@@ -40,37 +44,47 @@ bool says_itself(const std::string& file, const std::string& parameters) {
 JobFolder::JobFolder(Naming naming)
     : naming_(std::move(naming)),
       manifest_(naming_.folder / kManifestName),
-      rank_in_names_(naming_.file({}, 0) != naming_.file({}, 1)) {}
+      names_(naming_.file, naming_.world_size) {}
 
 std::string JobFolder::relative(const std::string& file) const {
   return fs::path(file).lexically_normal().lexically_relative(naming_.folder.lexically_normal()).string();
-}
-
-// Names with every rank in them: a picture may have been another process's before a restart.
-template <typename Call>
-void JobFolder::for_each_name(const std::vector<JobBatch>& batches, Call&& call) const {
-  for (const auto& batch : batches)
-    for (const auto& image : batch.images)
-      for (int64_t rank = 0; rank < (rank_in_names_ ? naming_.world_size : 1); ++rank)
-        call(image, naming_.file(image, rank));
 }
 
 void JobFolder::note(const ManifestEntry& entry) {
   if (naming_.with_manifest) manifest_.append(entry);
 }
 
+// Whichever rank's they were: a picture may have been another process's before a restart.
 void JobFolder::forget(const std::vector<JobBatch>& batches) {
-  std::set<std::pair<size_t, std::string>> pictures;
-  for_each_name(batches, [&](const JobImage& image, const std::string& file) {
-    pictures.emplace(image.index, relative(file));
+  std::unordered_map<size_t, const JobImage*> images;
+  for (const auto& batch : batches)
+    for (const auto& image : batch.images) images[image.index] = &image;
+  manifest_.forget([&](const ManifestEntry& entry) {
+    const auto image = images.find(entry.index);
+    return image != images.end() && entry.file == relative(naming_.file(*image->second, entry.rank));
   });
-  manifest_.forget(pictures);
 }
 
+// Not the manifest's, which another host may be rewriting: it cleans up itself.
 void JobFolder::remove_leftovers(const std::vector<JobBatch>& batches) const {
-  std::set<std::string> files;  // not the manifest, which another host may be rewriting: it cleans up itself
-  for_each_name(batches, [&](const JobImage&, const std::string& file) { files.insert(file); });
-  diffract::remove_leftovers(files);
+  std::set<std::string> names;
+  std::set<fs::path> folders;
+  const auto add = [&](const fs::path& file) {
+    names.insert((file.parent_path() / file.filename()).string());
+    folders.insert(file.parent_path());
+  };
+  for (const auto& batch : batches)
+    for (const auto& image : batch.images) {
+      if (names_.readable()) add(names_.with_place(image));
+      for (int64_t rank = 0; !names_.readable() && rank < naming_.world_size; ++rank)
+        add(naming_.file(image, rank));
+    }
+  diffract::remove_leftovers(folders, [&](const fs::path& destination) {
+    if (!names_.readable()) return names.count(destination.string()) > 0;
+    const auto readings = names_.readings(destination);
+    return std::any_of(readings.begin(), readings.end(),
+                       [&](const auto& text) { return names.count(text) > 0; });
+  });
 }
 
 ManifestEntry JobFolder::entry_of(const JobBatch& batch, const JobImage& image, int64_t rank) const {
@@ -102,7 +116,7 @@ Json JobFolder::finished(const Manifest::Entries& entries, const JobBatch& batch
           has_hash(file, entry->sha256))
         return summary(*entry);
     }
-  for (int64_t rank = 0; rank < (rank_in_names_ ? naming_.world_size : 1); ++rank) {
+  for (const int64_t rank : names_.ranks_of(image)) {
     const std::string file = naming_.file(image, rank);
     if (!says_itself(file, wanted.parameters)) continue;
     wanted.rank = rank;

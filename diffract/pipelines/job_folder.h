@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "diffract/pipelines/manifest.h"
+#include "diffract/pipelines/ranked_names.h"
 
 namespace diffract::pipelines {
 
@@ -51,12 +52,10 @@ class JobFolder {
   Json summary(const ManifestEntry& entry) const;
   std::string relative(const std::string& file) const;
   void note(const ManifestEntry& entry);
-  template <typename Call>
-  void for_each_name(const std::vector<JobBatch>& batches, Call&& call) const;
 
   Naming naming_;
   Manifest manifest_;
-  bool rank_in_names_ = false;
+  RankedNames names_;
 };
 
 }  // namespace diffract::pipelines

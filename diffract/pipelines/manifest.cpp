@@ -88,7 +88,7 @@ Manifest::Entries Manifest::load() const {
   return entries;
 }
 
-void Manifest::forget(const std::set<std::pair<size_t, std::string>>& pictures) {
+void Manifest::forget(const std::function<bool(const ManifestEntry& entry)>& is_meant) {
   log_.rewrite([&](const std::string& text) {
     std::map<std::pair<size_t, std::string>, size_t>
         last;  // the line that counts, where a picture has several
@@ -102,7 +102,7 @@ void Manifest::forget(const std::set<std::pair<size_t, std::string>>& pictures) 
     const auto keep = [&](std::string_view line, const ManifestEntry& entry) {
       const std::pair picture(entry.index, entry.file);
       const bool counts = last.at(picture) == number++;
-      if (counts && !entry.failed() && pictures.count(picture) == 0) kept.append(line).append("\n");
+      if (counts && !entry.failed() && !is_meant(entry)) kept.append(line).append("\n");
     };
     walk(text, file(), keep, [](size_t) {});
     return kept;

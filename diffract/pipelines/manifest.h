@@ -1,6 +1,6 @@
 #pragma once
 #include <filesystem>
-#include <set>
+#include <functional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -40,9 +40,9 @@ class Manifest {
   /// out: their pictures are looked at themselves. Empty without a file.
   Entries load() const;
   void append(const ManifestEntry& entry) { log_.append(entry.line()); }
-  /// Takes out the lines of these pictures (index and file), of failed ones and damaged ones, and all but the
-  /// last where one has several: what is made anew gets its line anew.
-  void forget(const std::set<std::pair<size_t, std::string>>& pictures);
+  /// Takes out the lines that `is_meant` picks, of failed pictures and damaged ones, and all but the last
+  /// where a picture has several: what is made anew gets its line anew.
+  void forget(const std::function<bool(const ManifestEntry& entry)>& is_meant);
 
   const std::filesystem::path& file() const { return log_.file(); }
 

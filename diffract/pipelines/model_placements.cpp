@@ -82,6 +82,19 @@ void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor:
                                : fmt::format("there is none here: {}", tensor::why_no_backend("cuda")));
 }
 
+// The other strategies keep the budgets by themselves. "balanced" puts what fits nowhere on the CPU, as in
+// diffusers, whatever the CPU's budget is.
+void check_given_budgets(std::optional<placement::Strategy> strategy, const DeviceMap& map,
+                         const PipelineLayout& layout, const MaxMemory& memory) {
+  if (strategy && strategy != placement::Strategy::balanced) return;
+  try {
+    check_budgets(layout.components, map, memory, layout.residency);
+  } catch (const MemoryError& error) {
+    if (!strategy) throw;
+    log::warning("device_map \"balanced\": {}", error.what());
+  }
+}
+
 }  // namespace
 
 DeviceMap parse_device_map(const std::string& text) { return given_map(text); }
@@ -151,6 +164,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
     placed.map_ = plan_map(layout, *strategy, memory);
   }
   check_map(placed.map_, layout, backend);
+  if (!request.max_memory.empty()) check_given_budgets(strategy, placed.map_, layout, request.max_memory);
   const Place main = placed.map_.main_place();
   if (main.is_accelerator())
     placed.device_ = {placed.accelerator_, static_cast<c10::DeviceIndex>(main.index())};

@@ -72,7 +72,7 @@ TEST(Manifest, ForgetsPicturesThatAreMadeAnew) {
   manifest.append(entry(2));
   manifest.append(entry(2, "of another job.png"));
   manifest.append({.index = 3, .parameters = "{}", .error_kind = "memory"});
-  manifest.forget({{2, "a.png"}});
+  manifest.forget([](const ManifestEntry& e) { return e.index == 2 && e.file == "a.png"; });
   EXPECT_EQ(load_text(manifest.file(), 4096),
             entry(1).line() + "\n" + entry(2, "of another job.png").line() + "\n");
 }
