@@ -86,14 +86,14 @@ TEST_F(Kernels, LinearFloat8) {
       const Tensor weight = random({1024, 2048}, at::kBFloat16);
       const Tensor bias = with_bias ? random({1024}, at::kBFloat16) : Tensor();
       const Tensor residual = random({2, rows, 1024}, at::kBFloat16);
-      ASSERT_TRUE(can_multiply_float8(weight));
+      ASSERT_TRUE(can_multiply_float8(weight, 1024));
       const auto narrow = to_float8(weight);
       const Rows x = round_rows(random({2, rows, 2048}, at::kBFloat16));
       const auto exact = [&](const LinearEnd& end) {
         return plain::linear(wide(x), wide({narrow.values, narrow.scales}), wide(bias), end);
       };
       // The sums' order, and the matrix units' narrower accumulator.
-      constexpr double kBound = 2e-2;
+      constexpr double kBound = 3e-2;
       const Tensor found = linear_float8(x, narrow, bias);
       EXPECT_LT(error(found, exact({})), kBound);
       EXPECT_LT(error(linear_float8(x, narrow, bias, {.gelu = true}), exact({.gelu = true})), kBound);
