@@ -119,7 +119,8 @@ pipelines::LoadOptions load_options(const GenerateOptions& o, int local_rank) {
   load.expected = {.height = o.settings.height,
                    .width = o.settings.width,
                    .batch_size = o.batch_size,
-                   .max_sequence_length = o.settings.max_sequence_length};
+                   .max_sequence_length = o.settings.max_sequence_length,
+                   .num_inference_steps = o.settings.num_inference_steps};
   if (!o.dtype.empty()) load.torch_dtype = tensor::parse_dtype(o.dtype);
   load.float8 = o.float8;
   if (!o.compute_dtype.empty()) load.arithmetic = tensor::parse_dtype(o.compute_dtype);

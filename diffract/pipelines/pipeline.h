@@ -25,6 +25,7 @@ struct ExpectedRequest {
   std::optional<int64_t> height, width;  // pixels; unset: the model's default
   int64_t batch_size = 1;                // pictures computed together
   std::optional<int64_t> max_sequence_length;
+  std::optional<int64_t> num_inference_steps = {};  // how much more often the denoiser runs than the rest
 };
 
 /// How a checkpoint is loaded; the fields are from_pretrained's arguments.
