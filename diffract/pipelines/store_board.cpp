@@ -115,10 +115,9 @@ void StoreBoard::take_rank() {
 // Whether the process that took this rank before is still there.
 bool StoreBoard::holds_rank(const distributed::Peer& earlier) {
   if (has("left", rank())) return false;
-  if (const auto runs = distributed::runs(earlier); runs == false)
-    return false;
-  else if (runs == true && earlier.pid != ::getpid())
-    return true;
+  const auto runs = distributed::runs(earlier);
+  if (runs == false) return false;
+  if (runs == true && earlier.pid != ::getpid()) return true;
   const std::string alive = key_of("alive", rank());
   const int64_t count = store_.add(alive, 0);
   const Deadline deadline(kProofOfLife);

@@ -93,6 +93,22 @@ TEST(Launch, KeepsWhatTheUserSetAndHidesGpus) {
   EXPECT_EQ(test::count_of(gpus.out, "0:2\n") + test::count_of(gpus.out, "0:5\n"), 2u) << gpus.out;
 }
 
+TEST(Launch, HasNoVirtualLocalRanksWithoutGpus) {
+  const auto result =
+      launch(shell({"--nproc-per-node=2", "--cpu", "--virtual-local-rank"}, "echo $LOCAL_RANK"));
+  EXPECT_TRUE(result.out == "0\n1\n" || result.out == "1\n0\n") << result.out;
+}
+
+TEST(Launch, NamesTheOptionOfAnAddressThatIsNotItsOwn) {
+  // 192.0.2.0/24 is for documentation: no machine has it.
+  const auto local = launch({"--nnodes=2", "--node-rank=1", "--local-addr=192.0.2.1", "true"});
+  EXPECT_EQ(local.exit_code, 5);
+  EXPECT_TRUE(contains(local.err, "--local-addr must be an address of this machine")) << local.err;
+  const auto master = launch({"--master-addr=192.0.2.1", "true"});
+  EXPECT_EQ(master.exit_code, 5);
+  EXPECT_TRUE(contains(master.err, "--master-addr must be an address of the first machine")) << master.err;
+}
+
 TEST(Launch, RunsWhatItIsAskedTo) {
   EXPECT_EQ(launch({"generate", "--prompt", "a dog", "--num_processes=2"}).out,
             "generate(--prompt a dog)\ngenerate(--prompt a dog)\n");
