@@ -172,8 +172,8 @@ class Generation {
   // Once, when all processes of this host have come: its part of their cores. Those that compute together
   // have shared them when they met.
   void take_cores() {
-    if (std::exchange(has_cores_, true) || is_together_ || options_.threads > 0 ||
-        place_.local_world_size == 1)
+    if (is_together_ || options_.threads > 0 || place_.local_world_size == 1 ||
+        std::exchange(has_cores_, true))
       return;
     distributed::share_cores(place_.local_rank, place_.local_world_size, board_.shares_cpus());
   }
