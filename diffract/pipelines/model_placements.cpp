@@ -83,15 +83,15 @@ void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor:
 }
 
 // The other strategies keep the budgets by themselves. "balanced" puts what fits nowhere on the CPU, as in
-// diffusers, whatever the CPU's budget is.
-void check_given_budgets(std::optional<placement::Strategy> strategy, const DeviceMap& map,
-                         const PipelineLayout& layout, const MaxMemory& memory) {
+// diffusers, whatever the CPU's budget is, and a map of one's own is the user's. What is counted for
+// activations is an estimate, so it is a warning: an accelerator's budget is a hard limit anyway.
+void warn_of_given_budgets(std::optional<placement::Strategy> strategy, const DeviceMap& map,
+                           const PipelineLayout& layout, const MaxMemory& memory) {
   if (strategy && strategy != placement::Strategy::balanced) return;
   try {
     check_budgets(layout.components, map, memory, layout.residency);
   } catch (const MemoryError& error) {
-    if (!strategy) throw;
-    log::warning("device_map \"balanced\": {}", error.what());
+    log::warning("device_map: {}", error.what());
   }
 }
 
@@ -164,7 +164,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
     placed.map_ = plan_map(layout, *strategy, memory);
   }
   check_map(placed.map_, layout, backend);
-  if (!request.max_memory.empty()) check_given_budgets(strategy, placed.map_, layout, request.max_memory);
+  if (!request.max_memory.empty()) warn_of_given_budgets(strategy, placed.map_, layout, request.max_memory);
   const Place main = placed.map_.main_place();
   if (main.is_accelerator())
     placed.device_ = {placed.accelerator_, static_cast<c10::DeviceIndex>(main.index())};

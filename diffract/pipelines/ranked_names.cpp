@@ -62,15 +62,15 @@ std::vector<int64_t> RankedNames::ranks_of(const JobImage& image) {
   }
   const std::hash<std::string> hash;
   const fs::path wanted = with_place(image), folder = wanted.parent_path();
-  const auto [known, is_new] = folders_.try_emplace(folder);
+  const auto [entry_of_folder, is_new] = folders_.try_emplace(folder);
+  auto& known = entry_of_folder->second;
   std::error_code ignored;
   if (is_new)
     for (const auto& item : fs::directory_iterator(folder.empty() ? "." : folder, ignored))
-      for_each_reading(
-          folder / item.path().filename(), world_size_,
-          [&](const std::string& text, int64_t rank) { known->second.emplace(hash(text), rank); });
+      for_each_reading(folder / item.path().filename(), world_size_,
+                       [&](const std::string& text, int64_t rank) { known.emplace(hash(text), rank); });
   std::vector<int64_t> ranks;
-  const auto [begin, end] = known->second.equal_range(hash((folder / wanted.filename()).string()));
+  const auto [begin, end] = known.equal_range(hash((folder / wanted.filename()).string()));
   for (auto entry = begin; entry != end; ++entry) ranks.push_back(entry->second);
   std::sort(ranks.begin(), ranks.end());
   return ranks;

@@ -195,8 +195,8 @@ std::vector<bool> StoreBoard::agree_on_finished(const std::vector<bool>& found) 
 
 std::string StoreBoard::collect_found(size_t batches) {
   const Deadline deadline(store_.timeout());
-  std::vector<std::string> keys;
-  for (int r = 0; r < world_size(); ++r) keys.push_back(key_of("found", r));
+  std::vector<std::string> keys(static_cast<size_t>(world_size()));
+  for (int r = 0; r < world_size(); ++r) keys[static_cast<size_t>(r)] = key_of("found", r);
   signs_.clear();
   while (!store_.wait_for(keys, slice_of(deadline))) look_for_missing(deadline);
   std::vector<bool> all(batches, false);
