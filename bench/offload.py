@@ -2,7 +2,7 @@
 """A step of the full-size FLUX transformer from 6 GB of memory and the disk, in a process that may take 10 GiB, page cache
 included; accelerate's disk offload of the same weights beside it.
 
-    python tools/make_random_checkpoint.py --model flux-dev --dtype bfloat16 /tmp/flux-dev
+    python tools/make_random_checkpoint.py --model flux-dev --only transformer --dtype bfloat16 /tmp/flux-dev
     bench/offload.py build/release/bin/offload /tmp/flux-dev [--python ref/bin/python]
 
 The limit is a control group of the memory controller (version 1 or 2), so this needs root. With --python (an interpreter with

@@ -84,7 +84,7 @@ def write_model(folder, make, stem, weights):
         (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def flux_dev(folder, weights):
+def flux_dev(folder, weights, only):
     encoder = "DownEncoderBlock2D", "UpDecoderBlock2D"
     makers = {
         "text_encoder": ("model", lambda: transformers.CLIPTextModel(transformers.CLIPTextConfig(
@@ -99,6 +99,8 @@ def flux_dev(folder, weights):
             down_block_types=encoder[:1] * 4, up_block_types=encoder[1:] * 4, scaling_factor=0.3611, shift_factor=0.1159,
             use_quant_conv=False, use_post_quant_conv=False))}
     for name, (stem, make) in makers.items():
+        if only not in (None, name):
+            continue
         (folder / name).mkdir(parents=True, exist_ok=True)
         write_model(folder / name, make, stem, weights)
     shutil.copytree(TOKENIZER, folder / "tokenizer", dirs_exist_ok=True)
@@ -124,12 +126,13 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="sd15", choices=["sd15", "flux-dev", "flux-small"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--only", metavar="COMPONENT", help="of flux-dev: the weights of one component, as transformer")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     dtype = getattr(torch, arguments.dtype)
     if arguments.model == "flux-dev":
-        flux_dev(arguments.folder, RandomWeights(dtype))
+        flux_dev(arguments.folder, RandomWeights(dtype), arguments.only)
     elif arguments.model == "flux-small":
         flux_small(arguments.folder, RandomWeights(dtype))
     else:

@@ -10,6 +10,7 @@
 #include "diffract/kernels/group_norm.h"
 #include "diffract/kernels/linear.h"
 #include "diffract/kernels/linear_float8.h"
+#include "diffract/kernels/norm_rotary.h"
 #include "diffract/kernels/residual_norm.h"
 #include "diffract/kernels/step_graph.h"
 
@@ -28,7 +29,7 @@ struct CudaKernels {
   Tensor (*group_norm)(const Tensor&, const GroupNorm&, const Tensor& addend);
   ResidualNormResult (*residual_norm)(const Tensor&, const Tensor&, const Tensor&, const ResidualNorm&);
   Tensor (*gated_residual)(const Tensor&, const Tensor&, const Tensor& gate);
-  Tensor (*norm_rotary)(const Tensor&, const Tensor& weight, double eps, const Tensor& rope);
+  QueryKey (*norm_rotary)(const QueryKey&, const QueryKey& weight, double eps, const Tensor& rope);
   Tensor (*gated_gelu)(const Tensor&, GatedGelu);
   Tensor (*linear)(const Tensor&, const Tensor& weight, const Tensor& bias, const LinearEnd&);
   Rows (*round_rows)(const Tensor& x, const Tensor& hidden);  // one of them may be undefined

@@ -12,12 +12,15 @@ Tensor rotary(const Tensor& x, const Tensor& rope) {
   return at::view_as_real(turned).flatten(3).to(x.scalar_type());
 }
 
-Tensor plain::norm_rotary(const Tensor& x, const Tensor& weight, double eps, const Tensor& rope) {
-  return rotary(at::rms_norm(x, x.sizes().slice(3), weight, eps), rope);
+QueryKey plain::norm_rotary(const QueryKey& x, const QueryKey& weight, double eps, const Tensor& rope) {
+  const auto one = [&](const Tensor& of, const Tensor& by) {
+    return rotary(at::rms_norm(of, of.sizes().slice(3), by, eps), rope);
+  };
+  return {.query = one(x.query, weight.query), .key = one(x.key, weight.key)};
 }
 
-Tensor norm_rotary(const Tensor& x, const Tensor& weight, double eps, const Tensor& rope) {
-  if (const auto* cuda = cuda_kernels(x)) return cuda->norm_rotary(x, weight, eps, rope);
+QueryKey norm_rotary(const QueryKey& x, const QueryKey& weight, double eps, const Tensor& rope) {
+  if (const auto* cuda = cuda_kernels(x.query)) return cuda->norm_rotary(x, weight, eps, rope);
   return plain::norm_rotary(x, weight, eps, rope);
 }
 

@@ -86,9 +86,9 @@ FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer
 FluxQkv FluxQkvProjection::operator()(const Rows& x, const Tensor& rope, const Tensor& out) const {
   const auto heads = [&](const Tensor& projected) { return projected.unflatten(2, {heads_, -1}); };
   const auto qkv = qkv_(x, out);
-  return {.query = kernels::norm_rotary(heads(qkv[0]), norm_q_.weight(), norm_q_.eps(), rope),
-          .key = kernels::norm_rotary(heads(qkv[1]), norm_k_.weight(), norm_k_.eps(), rope),
-          .value = heads(qkv[2])};
+  auto [query, key] = kernels::norm_rotary({.query = heads(qkv[0]), .key = heads(qkv[1])},
+                                           {.query = norm_q_.weight(), .key = norm_k_.weight()}, kEps, rope);
+  return {.query = std::move(query), .key = std::move(key), .value = heads(qkv[2])};
 }
 
 FluxQkv FluxQkvProjection::parts(const Tensor& qkv) const {

@@ -77,7 +77,7 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
        .max_memory = options.max_memory,
        .offload_folder = options.offload_folder},
       [&](bool on_accelerator) {
-        PipelineLayout layout = lay_out_pipeline(
+        return lay_out_pipeline(
             folder, {.height = options.expected.height,
                      .width = options.expected.width,
                      .batch_size = options.expected.batch_size,
@@ -85,14 +85,8 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
                      .max_sequence_length = options.expected.max_sequence_length.value_or(512),
                      .torch_dtype = options.torch_dtype,
                      .arithmetic = options.arithmetic,
-                     .on_accelerator = on_accelerator});
-        for (size_t c = layout.components.size(); c-- > 0;) {
-          const auto& name = layout.components[c].name;
-          if (std::find(without.begin(), without.end(), name) == without.end()) continue;
-          layout.components.erase(layout.components.begin() + static_cast<ptrdiff_t>(c));
-          layout.costs.erase(layout.costs.begin() + static_cast<ptrdiff_t>(c));
-        }
-        return layout;
+                     .on_accelerator = on_accelerator,
+                     .without = without});
       });
 }
 

@@ -41,7 +41,8 @@ std::optional<at::ScalarType> stored_dtype(const std::filesystem::path& folder) 
     return {};  // a plan needs config.json only
   }
   std::map<io::Dtype, uint64_t> bytes;
-  for (const auto& tensor : io::SafetensorsFile::open(files.files.front())->tensors())
+  const auto opened = io::SafetensorsFile::open(files.files.front());
+  for (const auto& tensor : opened->tensors())
     bytes[tensor.dtype] += tensor.end - tensor.begin;
   const auto most = std::max_element(bytes.begin(), bytes.end(),
                                      [](const auto& a, const auto& b) { return a.second < b.second; });
@@ -132,6 +133,7 @@ PipelineLayout lay_out_pipeline(const io::ModelFolder& folder, const LayoutReque
   std::vector<Part> parts;
   std::vector<std::string> left_out;
   for (const std::string& name : folder.component_names()) {
+    if (std::find(request.without.begin(), request.without.end(), name) != request.without.end()) continue;
     const std::string class_name = folder.component_class(name);
     std::error_code ignored;
     if (models::is_model_class(class_name))
@@ -139,7 +141,7 @@ PipelineLayout lay_out_pipeline(const io::ModelFolder& folder, const LayoutReque
     else if (std::filesystem::exists(folder.path() / name / "config.json", ignored))
       left_out.push_back(fmt::format("{} ({})", name, class_name));
   }
-  if (parts.empty())
+  if (parts.empty() && request.without.empty())
     throw CheckpointError("{}: names no model that diffract builds",
                           (folder.path() / "model_index.json").string());
   const Family family = family_of(parts, folder);

@@ -19,6 +19,7 @@ struct LayoutRequest {
   std::optional<at::ScalarType> torch_dtype = {};  // unset: as the weight files have it, or float32 without
   std::optional<at::ScalarType> arithmetic = {};   // unset: what the device does fast
   bool on_accelerator = false;                     // computes what the weights are stored in
+  std::vector<std::string> without = {};           // components that are not wanted, nor looked for
 };
 
 /// A pipeline, or one model, as the planner needs it; nothing but its config files is read, and the header of

@@ -5,12 +5,29 @@ namespace {
 
 constexpr uint64_t kAlignment = 256;  // what every device's vector loads and matrix products like
 
+uint64_t rounded(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
+
 }  // namespace
 
 void Part::add(PartTensor tensor) {
-  tensor.begin = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  tensor.begin = rounded(bytes, kAlignment);
   bytes = tensor.begin + tensor.bytes();
   tensors.push_back(std::move(tensor));
+}
+
+void Part::lie_as_in_files() {
+  bytes = 0;
+  for (PartTensor& tensor : tensors) {
+    const uint64_t width = c10::elementSize(tensor.dtype), offset = tensor.stored.offset;
+    tensor.has_pages = tensor.stored.file && !tensor.is_converted() && offset % width == 0;
+    if (!tensor.has_pages) {
+      tensor.begin = rounded(bytes, kAlignment);
+      bytes = tensor.begin + tensor.bytes();
+      continue;
+    }
+    tensor.begin = rounded(bytes, kPage) + offset % kPage;
+    bytes = rounded(tensor.begin + tensor.bytes(), kPage);
+  }
 }
 
 LoadedTensors unpack(const Part& part, const at::Tensor& memory) {

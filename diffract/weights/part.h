@@ -9,6 +9,9 @@
 
 namespace diffract::weights {
 
+/// What disks read and memory is mapped in.
+constexpr uint64_t kPage = 4096;
+
 /// A tensor of a part: where it stands, and what it becomes.
 struct PartTensor {
   std::string module_name;  // as a device map names it, with the tensor's own name
@@ -17,6 +20,7 @@ struct PartTensor {
   std::optional<at::ScalarType> storage;  // rounded to it first
   at::ScalarType dtype;                   // of the result
   uint64_t begin = 0;                     // in the part's memory
+  bool has_pages = false;                 // the pages of the file that it stands in have room there
 
   uint64_t bytes() const { return static_cast<uint64_t>(stored.view.numel()) * c10::elementSize(dtype); }
   bool is_converted() const { return dtype != stored.view.scalar_type() || (storage && *storage != dtype); }
@@ -32,6 +36,9 @@ struct Part {
 
   /// Appends a tensor.
   void add(PartTensor tensor);
+  /// Moves the tensors that are used as they are stored to where the pages of their file begin with pages of
+  /// memory, so that they are read without a copy.
+  void lie_as_in_files();
 };
 
 /// The tensors of a part by their names in the checkpoint, each a view of `memory` (uint8, packed as the part

@@ -9,6 +9,9 @@
 
 namespace diffract::weights {
 
+/// Host memory (uint8) that begins with a page; pinned by the backend where there is one.
+at::Tensor page_aligned(uint64_t bytes, tensor::DeviceBackend* backend = nullptr);
+
 /// Reads parts from their files: past the page cache where the file system can, so that a model larger than
 /// memory does not push everything else out of it, and from the page cache what is there already. Belongs to
 /// one thread.
@@ -43,6 +46,8 @@ class PartReader {
   const File& file_of(const PartTensor& tensor);
   std::span<const std::byte> fetch(const PartTensor& tensor, uint64_t begin, uint64_t end, std::byte* buffer);
   void read_tensor(const PartTensor& tensor, const at::Tensor& memory, bool to_device);
+  void read_in_place(const PartTensor& tensor, const at::Tensor& memory);
+  void check_stopped(const PartTensor& tensor) const;
   Staging& next_staging();
 
   at::Device device_;

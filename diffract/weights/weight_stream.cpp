@@ -16,13 +16,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kLongestWait{600};  // for a part
 constexpr uint64_t kMostAhead = 3;                 // of the largest parts; more only takes memory
-constexpr uint64_t kAlignment = 4096;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-uint64_t rounded(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+uint64_t rounded(uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 }  // namespace
 
@@ -117,8 +116,14 @@ size_t WeightStream::add(Part part) {
   } else if (folder_) {
     folder_->take(part, *reader_);
   }
+  if (part.source == Source::disk && !backend_) part.lie_as_in_files();
   parts_.push_back(std::move(part));
   return parts_.size() - 1;
+}
+
+at::Tensor WeightStream::new_memory(uint64_t bytes) const {
+  if (!backend_) return page_aligned(bytes);
+  return at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions(at::kByte).device(options_.device));
 }
 
 // Before the first part is entered. The ring holds some of the largest parts; what the budget holds beyond
@@ -136,8 +141,7 @@ void WeightStream::prepare() {
   else if (backend_)  // half of what is free: activations want the rest
     budget = std::min(budget, backend_->memory(options_.device.index()).free / 2);
   ring_bytes_ = std::clamp(budget, largest, std::max(largest, std::min(kMostAhead * largest, total)));
-  ring_ =
-      at::empty({static_cast<int64_t>(ring_bytes_)}, at::TensorOptions(at::kByte).device(options_.device));
+  ring_ = new_memory(ring_bytes_);
   if (backend_)  // what computes with the memory's last owner may still be running
     reader_->copy_stream()->wait(*backend_->record_compute(options_.device.index()));
   for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back((i + 1) % parts_.size());
@@ -309,7 +313,7 @@ void WeightStream::load(Held& held) {
   const Part& part = parts_[held.part];
   const trace::Span span(part.source == Source::disk ? "read" : "copy", part.name);
   const at::Tensor memory =
-      held.is_kept ? at::empty({static_cast<int64_t>(part.bytes)}, ring_.options())
+      held.is_kept ? new_memory(part.bytes)
                    : ring_.narrow(0, static_cast<int64_t>(held.begin), static_cast<int64_t>(part.bytes));
   reader_->read(part, memory);
   held.tensors = unpack(part, memory);

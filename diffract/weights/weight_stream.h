@@ -77,6 +77,7 @@ class WeightStream {
  private:
   using Held = Lease::Held;
   using HeldPtr = std::shared_ptr<Held>;
+  at::Tensor new_memory(uint64_t bytes) const;
   void prepare();
   void run();  // of the thread
   void read_parts();

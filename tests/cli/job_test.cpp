@@ -93,7 +93,8 @@ TEST_F(JobTest, FindsPicturesThatOtherRanksMade) {
   EXPECT_EQ(results[0].exit_code, 0) << results[0].err;
   EXPECT_EQ(pictures("out"), before);
   EXPECT_NE(results[0].err.find("6 pictures are there already"), std::string::npos) << results[0].err;
-  for (const Json& image : Json::parse(results[0].out)["images"])
+  const Json said = Json::parse(results[0].out);
+  for (const Json& image : said["images"])
     EXPECT_EQ(before.count(fs::path(image["file"].get<std::string>()).filename().string()), 1u) << image;
 }
 

@@ -76,20 +76,23 @@ TEST_F(Kernels, NormRotary) {
       for (const int64_t heads : {24, 3}) {
         const Tensor qkv = random({2, 19, 3 * heads * width}, type);
         const Tensor rope = at::randn({19, width / 2, 2}, on_gpu(at::kFloat));
-        const Tensor weight = random({width}, type);
-        const Tensor part = qkv.narrow(2, heads * width, heads * width).unflatten(2, {heads, width});
+        const QueryKey weights{.query = random({width}, type), .key = random({width}, type)};
+        const auto part = [&](const Tensor& all, int64_t which) {
+          return all.narrow(2, which * heads * width, heads * width).unflatten(2, {heads, width});
+        };
         const Tensor before = qkv.clone();
-        const Tensor x = wide(part);
-        const Tensor normed = x / (x.square().mean(3, true) + 1e-6).sqrt() * wide(weight);
-        const Tensor wanted =
-            at::view_as_real(at::view_as_complex(normed.unflatten(3, {-1, 2}).contiguous()) *
-                             at::view_as_complex(wide(rope)).unsqueeze(1))
-                .flatten(3);
-        const Tensor found = norm_rotary(part, weight, 1e-6, rope);
-        EXPECT_LT(error(found, wanted), 2 * bound(type)) << width;
-        EXPECT_TRUE(qkv.narrow(2, 0, heads * width).equal(before.narrow(2, 0, heads * width)));
-        EXPECT_TRUE(qkv.narrow(2, 2 * heads * width, heads * width)
-                        .equal(before.narrow(2, 2 * heads * width, heads * width)));
+        const auto wanted = [&](int64_t which, const Tensor& weight) {
+          const Tensor x = wide(part(before, which));
+          const Tensor normed = x / (x.square().mean(3, true) + 1e-6).sqrt() * wide(weight);
+          return at::view_as_real(at::view_as_complex(normed.unflatten(3, {-1, 2}).contiguous()) *
+                                  at::view_as_complex(wide(rope)).unsqueeze(1))
+              .flatten(3);
+        };
+        const auto found =
+            norm_rotary({.query = part(qkv, 0), .key = part(qkv, 1)}, weights, 1e-6, rope);
+        EXPECT_LT(error(found.query, wanted(0, weights.query)), 2 * bound(type)) << width;
+        EXPECT_LT(error(found.key, wanted(1, weights.key)), 2 * bound(type)) << width;
+        EXPECT_TRUE(part(qkv, 2).equal(part(before, 2)));
       }
 }
 

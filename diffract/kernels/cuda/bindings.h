@@ -28,7 +28,7 @@ Tensor group_norm(const Tensor& x, const GroupNorm& norm, const Tensor& addend);
 ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
                                  const ResidualNorm& norm);
 Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate);
-Tensor norm_rotary(const Tensor& x, const Tensor& weight, double eps, const Tensor& rope);
+QueryKey norm_rotary(const QueryKey& x, const QueryKey& weight, double eps, const Tensor& rope);
 Rows round_rows(const Tensor& x, const Tensor& hidden);
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end);
 Tensor linear_float8(const Rows& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end);

@@ -7,17 +7,20 @@ namespace diffract::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+// Items that 32 bits count, the step beyond the last one too.
+constexpr int64_t kShort = int64_t{1} << 31;
 
 unsigned blocks_for(int64_t items) {
   return static_cast<unsigned>(std::clamp<int64_t>((items + kThreads - 1) / kThreads, 1, 132 * 64));
 }
 
-template <typename T, int N>
+// Index: of 32 bits where that is enough, since a division of 64 takes as long as the rest.
+template <typename T, int N, typename Index>
 __global__ void __launch_bounds__(kThreads) gated_gelu_kernel(GatedGeluLaunch l) {
-  const int64_t packs = l.width / N, items = l.rows * packs;
-  for (int64_t item = blockIdx.x * kThreads + threadIdx.x; item < items; item += gridDim.x * kThreads) {
-    const int64_t row = item / packs, pack = item % packs;
-    const T* x = static_cast<const T*>(l.x) + row * 2 * l.width + pack * N;
+  const Index packs = static_cast<Index>(l.width / N), items = static_cast<Index>(l.rows) * packs;
+  for (Index item = blockIdx.x * kThreads + threadIdx.x; item < items; item += gridDim.x * kThreads) {
+    const Index row = item / packs, pack = item % packs;
+    const T* x = static_cast<const T*>(l.x) + int64_t{row} * 2 * l.width + pack * N;
     auto plain = load<T, N>(x + (l.gate_first ? l.width : 0));
     const auto gate = load<T, N>(x + (l.gate_first ? 0 : l.width));
 #pragma unroll
@@ -25,15 +28,15 @@ __global__ void __launch_bounds__(kThreads) gated_gelu_kernel(GatedGeluLaunch l)
       const float g = to_float(gate.at[i]);
       plain.at[i] = from_float<T>(to_float(plain.at[i]) * (l.tanh ? gelu_tanh(g) : gelu_exact(g)));
     }
-    store<T, N>(static_cast<T*>(l.out) + row * l.width + pack * N, plain);
+    store<T, N>(static_cast<T*>(l.out) + int64_t{row} * l.width + pack * N, plain);
   }
 }
 
-template <typename T, int N>
+template <typename T, int N, typename Index>
 __global__ void __launch_bounds__(kThreads) bias_residual_kernel(BiasResidualLaunch l) {
-  const int64_t items = l.elements / N, packs = l.channels / N;
-  for (int64_t item = blockIdx.x * kThreads + threadIdx.x; item < items; item += gridDim.x * kThreads) {
-    auto values = load<T, N>(static_cast<const T*>(l.x) + item * N);
+  const Index items = static_cast<Index>(l.elements / N), packs = static_cast<Index>(l.channels / N);
+  for (Index item = blockIdx.x * kThreads + threadIdx.x; item < items; item += gridDim.x * kThreads) {
+    auto values = load<T, N>(static_cast<const T*>(l.x) + int64_t{item} * N);
     float sum[N];
 #pragma unroll
     for (int i = 0; i < N; ++i) sum[i] = to_float(values.at[i]);
@@ -43,13 +46,13 @@ __global__ void __launch_bounds__(kThreads) bias_residual_kernel(BiasResidualLau
       for (int i = 0; i < N; ++i) sum[i] += to_float(bias.at[i]);
     }
     if (l.residual) {
-      const auto residual = load<T, N>(static_cast<const T*>(l.residual) + item * N);
+      const auto residual = load<T, N>(static_cast<const T*>(l.residual) + int64_t{item} * N);
 #pragma unroll
       for (int i = 0; i < N; ++i) sum[i] += to_float(residual.at[i]);
     }
 #pragma unroll
     for (int i = 0; i < N; ++i) values.at[i] = from_float<T>(sum[i]);
-    store<T, N>(static_cast<T*>(l.out) + item * N, values);
+    store<T, N>(static_cast<T*>(l.out) + int64_t{item} * N, values);
   }
 }
 
@@ -81,10 +84,12 @@ cudaError_t gated_gelu(const GatedGeluLaunch& l, cudaStream_t stream) {
     using T = decltype(value);
     constexpr int kWide = 16 / sizeof(T);
     const int64_t elements = l.rows * l.width;
-    if (l.width % kWide == 0)
-      gated_gelu_kernel<T, kWide><<<blocks_for(elements / kWide), kThreads, 0, stream>>>(l);
+    if (l.width % kWide != 0)
+      gated_gelu_kernel<T, 1, int64_t><<<blocks_for(elements), kThreads, 0, stream>>>(l);
+    else if (elements / kWide < kShort)
+      gated_gelu_kernel<T, kWide, uint32_t><<<blocks_for(elements / kWide), kThreads, 0, stream>>>(l);
     else
-      gated_gelu_kernel<T, 1><<<blocks_for(elements), kThreads, 0, stream>>>(l);
+      gated_gelu_kernel<T, kWide, int64_t><<<blocks_for(elements / kWide), kThreads, 0, stream>>>(l);
   });
   return cudaGetLastError();
 }
@@ -93,10 +98,12 @@ cudaError_t bias_residual(const BiasResidualLaunch& l, cudaStream_t stream) {
   with_type(l.type, [&](auto value) {
     using T = decltype(value);
     constexpr int kWide = 16 / sizeof(T);
-    if (l.channels % kWide == 0)
-      bias_residual_kernel<T, kWide><<<blocks_for(l.elements / kWide), kThreads, 0, stream>>>(l);
+    if (l.channels % kWide != 0)
+      bias_residual_kernel<T, 1, int64_t><<<blocks_for(l.elements), kThreads, 0, stream>>>(l);
+    else if (l.elements / kWide < kShort)
+      bias_residual_kernel<T, kWide, uint32_t><<<blocks_for(l.elements / kWide), kThreads, 0, stream>>>(l);
     else
-      bias_residual_kernel<T, 1><<<blocks_for(l.elements), kThreads, 0, stream>>>(l);
+      bias_residual_kernel<T, kWide, int64_t><<<blocks_for(l.elements / kWide), kThreads, 0, stream>>>(l);
   });
   return cudaGetLastError();
 }

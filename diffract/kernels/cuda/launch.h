@@ -45,15 +45,15 @@ struct ResidualNormLaunch {
 };
 cudaError_t residual_norm(const ResidualNormLaunch& launch, cudaStream_t stream);
 
-/// In place over `x` [batch, tokens, heads, width] with the strides given: RMS norm of each head, scaled by
-/// `weight` [width], then each pair of neighbours turned by rope [tokens, width / 2, 2].
+/// In place over queries and keys [batch, tokens, heads, width] with the strides given: RMS norm of each head,
+/// scaled by its weight [width], then each pair of neighbours turned by rope [tokens, width / 2, 2].
 struct RotaryLaunch {
   ElementType type;
-  void* x;
-  const void* weight;
+  void *query, *key;
+  const void *query_weight, *key_weight;
   const float* rope;
   int64_t batch, tokens, heads, width;
-  int64_t batch_stride, token_stride;  // of x, in elements; heads are neighbours
+  int64_t batch_stride, token_stride;  // of both, in elements; heads are neighbours
   float eps;
   bool is_wide;  // every head begins at a multiple of 16 bytes
 };

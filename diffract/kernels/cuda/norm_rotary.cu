@@ -6,46 +6,57 @@ namespace {
 
 constexpr int kMostThreads = 512;
 
-// `Lanes` threads a head of a token, each with up to `Packs` packs of N neighbours (N even).
+// `Lanes` threads a head of a token, each with up to `Packs` packs of N neighbours (N even): of the query and
+// of the key, whose loads are under way together.
 template <typename T, int N, int Lanes, int Packs>
 __global__ void __launch_bounds__(kMostThreads) norm_rotary_kernel(RotaryLaunch l) {
   const int heads_at_once = static_cast<int>(blockDim.x) / Lanes;
   const int lane = static_cast<int>(threadIdx.x) % Lanes;
   const int packs = static_cast<int>(l.width) / N;
   const int64_t row = blockIdx.x, token = row % l.tokens, batch = row / l.tokens;
-  T* x = static_cast<T*>(l.x) + batch * l.batch_stride + token * l.token_stride;
+  const int64_t begin = batch * l.batch_stride + token * l.token_stride;
+  T* const x[2] = {static_cast<T*>(l.query) + begin, static_cast<T*>(l.key) + begin};
+  const T* const weights[2] = {static_cast<const T*>(l.query_weight), static_cast<const T*>(l.key_weight)};
   const float* rope = l.rope + token * l.width;
   for (int head = static_cast<int>(threadIdx.x) / Lanes;
        head - static_cast<int>(threadIdx.x) / Lanes < l.heads; head += heads_at_once) {
     const bool is_one = head < l.heads;  // all lanes take part in the sums
-    Pack<T, N> values[Packs];
-    float squares = 0;
+    Pack<T, N> values[2][Packs];
 #pragma unroll
-    for (int p = 0; p < Packs; ++p) {
-      const int pack = p * Lanes + lane;
-      if (!is_one || pack >= packs) continue;
-      values[p] = load<T, N>(x + head * l.width + pack * N);
+    for (int which = 0; which < 2; ++which)
 #pragma unroll
-      for (int i = 0; i < N; ++i) squares += to_float(values[p].at[i]) * to_float(values[p].at[i]);
-    }
+      for (int p = 0; p < Packs; ++p)
+        if (is_one && p * Lanes + lane < packs)
+          values[which][p] = load<T, N>(x[which] + head * l.width + (p * Lanes + lane) * N);
 #pragma unroll
-    for (int offset = Lanes / 2; offset > 0; offset /= 2)
-      squares += __shfl_xor_sync(0xffffffffu, squares, offset);
-    const float scale = rsqrtf(squares / static_cast<float>(l.width) + l.eps);
+    for (int which = 0; which < 2; ++which) {
+      float squares = 0;
 #pragma unroll
-    for (int p = 0; p < Packs; ++p) {
-      const int pack = p * Lanes + lane;
-      if (!is_one || pack >= packs) continue;
-      const auto weights = load<T, N>(static_cast<const T*>(l.weight) + pack * N);
-      const auto turns = load<float, N>(rope + pack * N);  // cosine, sine, cosine, ...
+      for (int p = 0; p < Packs; ++p)
+        if (is_one && p * Lanes + lane < packs)
 #pragma unroll
-      for (int i = 0; i < N; i += 2) {
-        const float a = to_float(values[p].at[i]) * scale * to_float(weights.at[i]);
-        const float b = to_float(values[p].at[i + 1]) * scale * to_float(weights.at[i + 1]);
-        values[p].at[i] = from_float<T>(a * turns.at[i] - b * turns.at[i + 1]);
-        values[p].at[i + 1] = from_float<T>(a * turns.at[i + 1] + b * turns.at[i]);
+          for (int i = 0; i < N; ++i)
+            squares += to_float(values[which][p].at[i]) * to_float(values[which][p].at[i]);
+#pragma unroll
+      for (int offset = Lanes / 2; offset > 0; offset /= 2)
+        squares += __shfl_xor_sync(0xffffffffu, squares, offset);
+      const float scale = rsqrtf(squares / static_cast<float>(l.width) + l.eps);
+#pragma unroll
+      for (int p = 0; p < Packs; ++p) {
+        const int pack = p * Lanes + lane;
+        if (!is_one || pack >= packs) continue;
+        const auto weight = load<T, N>(weights[which] + pack * N);
+        const auto turns = load<float, N>(rope + pack * N);  // cosine, sine, cosine, ...
+        auto& of_pack = values[which][p];
+#pragma unroll
+        for (int i = 0; i < N; i += 2) {
+          const float a = to_float(of_pack.at[i]) * scale * to_float(weight.at[i]);
+          const float b = to_float(of_pack.at[i + 1]) * scale * to_float(weight.at[i + 1]);
+          of_pack.at[i] = from_float<T>(a * turns.at[i] - b * turns.at[i + 1]);
+          of_pack.at[i + 1] = from_float<T>(a * turns.at[i + 1] + b * turns.at[i]);
+        }
+        store<T, N>(x[which] + head * l.width + pack * N, of_pack);
       }
-      store<T, N>(x + head * l.width + pack * N, values[p]);
     }
   }
 }

@@ -117,28 +117,35 @@ Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate) {
   return residual_norm_or_sum(x, y, gate, nullptr).sum;
 }
 
-Tensor norm_rotary(const Tensor& x, const Tensor& weight, double eps, const Tensor& rope) {
-  const bool fits = has_kernels_for(x) && x.dim() == 4 && x.size(3) % 2 == 0 &&
-                    x.size(3) <= kMostRotaryWidth && x.stride(3) == 1 && x.stride(2) == x.size(3) &&
-                    x.stride(1) % 2 == 0 && x.stride(0) % 2 == 0 &&
-                    reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 8 == 0 &&
-                    weight.scalar_type() == x.scalar_type() && rope.is_contiguous();
-  if (!fits) return plain::norm_rotary(x, weight, eps, rope);
-  const c10::cuda::CUDAGuard device(x.device());
-  check_launch(cuda::norm_rotary({.type = element_type(x),
-                                  .x = x.data_ptr(),
-                                  .weight = data(weight),
+QueryKey norm_rotary(const QueryKey& x, const QueryKey& weight, double eps, const Tensor& rope) {
+  const Tensor& query = x.query;
+  const auto fits = [&](const Tensor& of, const Tensor& by) {
+    return has_kernels_for(of) && of.dim() == 4 && of.sizes() == query.sizes() &&
+           of.strides() == query.strides() && of.scalar_type() == query.scalar_type() &&
+           reinterpret_cast<uintptr_t>(of.const_data_ptr()) % 8 == 0 && by.scalar_type() == of.scalar_type();
+  };
+  if (!fits(query, weight.query) || !fits(x.key, weight.key) || query.size(3) % 2 != 0 ||
+      query.size(3) > kMostRotaryWidth || query.stride(3) != 1 || query.stride(2) != query.size(3) ||
+      query.stride(1) % 2 != 0 || query.stride(0) % 2 != 0 || !rope.is_contiguous())
+    return plain::norm_rotary(x, weight, eps, rope);
+  const c10::cuda::CUDAGuard device(query.device());
+  const bool is_wide = is_aligned(query) && is_aligned(x.key) && is_aligned(weight.query) &&
+                       is_aligned(weight.key) && query.stride(0) % 8 == 0 && query.stride(1) % 8 == 0;
+  check_launch(cuda::norm_rotary({.type = element_type(query),
+                                  .query = query.data_ptr(),
+                                  .key = x.key.data_ptr(),
+                                  .query_weight = data(weight.query),
+                                  .key_weight = data(weight.key),
                                   .rope = rope.const_data_ptr<float>(),
-                                  .batch = x.size(0),
-                                  .tokens = x.size(1),
-                                  .heads = x.size(2),
-                                  .width = x.size(3),
-                                  .batch_stride = x.stride(0),
-                                  .token_stride = x.stride(1),
+                                  .batch = query.size(0),
+                                  .tokens = query.size(1),
+                                  .heads = query.size(2),
+                                  .width = query.size(3),
+                                  .batch_stride = query.stride(0),
+                                  .token_stride = query.stride(1),
                                   .eps = static_cast<float>(eps),
-                                  .is_wide = is_aligned(x) && is_aligned(weight) && x.stride(0) % 8 == 0 &&
-                                             x.stride(1) % 8 == 0},
-                                 stream_of(x)),
+                                  .is_wide = is_wide},
+                                 stream_of(query)),
                "norm_rotary");
   return x;
 }

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""How far diffusers' own pictures in half precision on a GPU are from float32 on the CPU, with the same weights rounded to
+half precision: what tests/gpu/pipelines_test.cpp (GpuHalfCase) measures of diffract.
+
+    bench/half_parity.py tests/data/reference [float16|bfloat16]
+
+Needs torch with CUDA, diffusers 0.42.1 and transformers. Prints one line a case: the largest difference of latents after any
+step, relative to the largest value, and of 8-bit pixels.
+"""
+import json
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+import diffusers
+import numpy as np
+import torch
+
+diffusers.utils.logging.set_verbosity_error()
+diffusers.utils.logging.disable_progress_bar()
+torch.set_grad_enabled(False)
+
+
+def load(case, checkpoints, half):
+    more = {"variant": case["variant"]} if case.get("variant") else {}
+    pipe = diffusers.DiffusionPipeline.from_pretrained(checkpoints / case["checkpoint"], torch_dtype=half, **more)
+    if case.get("scheduler"):
+        spec = case["scheduler"]
+        pipe.scheduler = getattr(diffusers, spec["class"]).from_config(pipe.scheduler.config, **spec.get("config", {}))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def draw(pipe, case):
+    call, steps = dict(case["call"]), []
+    prompts = call["prompt"] if isinstance(call["prompt"], list) else [call["prompt"]]
+    count = len(prompts) * call.get("num_images_per_prompt", 1)
+
+    def record(_, i, t, values):
+        steps.append(values["latents"].float().cpu())
+        return values
+
+    generators = [torch.Generator("cpu").manual_seed(case["seed"] + i) for i in range(count)]
+    pictures = pipe(**call, generator=generators, callback_on_step_end=record).images
+    return steps, [np.asarray(picture, dtype=np.int32) for picture in pictures]
+
+
+def main():
+    data, half = Path(sys.argv[1]), getattr(torch, sys.argv[2] if len(sys.argv) > 2 else "float16")
+    for folder in sorted(path.parent for path in data.glob("*/case.json")):
+        case = json.loads((folder / "case.json").read_text())
+        pipe = load(case, data / "checkpoints", half)
+        try:
+            expected_steps, expected = draw(pipe.to("cpu", torch.float32), case)
+        except AttributeError as error:  # clip_skip, with versions of transformers that diffusers does not know
+            print(f"{folder.name}: not drawn by this diffusers: {error}", flush=True)
+            continue
+        found_steps, found = draw(load(case, data / "checkpoints", half).to("cuda"), case)
+        latents = max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found_steps, expected_steps))
+        pixels = max(int(np.abs(a - b).max()) for a, b in zip(found, expected))
+        print(f"{folder.name} {sys.argv[2] if len(sys.argv) > 2 else 'float16'}: latents {latents:.1e}, pixels {pixels}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
