@@ -20,7 +20,7 @@ namespace diffract::kernels {
 /// form in float64 on the same numbers, relative to the largest value (tests/gpu/kernels_test.cpp). With r =
 /// 2e-6 in float32, 1e-3 in float16 and 8e-3 in bfloat16 (two roundings of the type) that is
 ///   r   gated_residual, gated_gelu, bias_residual
-///   2r  norm_rotary, linear
+///   2r  norm_rotary, linear, linear_each
 ///   4r  group_norm, residual_norm
 ///   1e-6  guide, step_along (float32 only)
 ///   3e-2  linear_float8, beside a plain form that rounds to float8 alike
@@ -32,6 +32,7 @@ struct CudaKernels {
   QueryKey (*norm_rotary)(const QueryKey&, const QueryKey& weight, double eps, const Tensor& rope);
   Tensor (*gated_gelu)(const Tensor&, GatedGelu);
   Tensor (*linear)(const Tensor&, const Tensor& weight, const Tensor& bias, const LinearEnd&);
+  std::vector<Tensor> (*linear_each)(const Tensor&, const std::vector<LinearLayer>&);
   Rows (*round_rows)(const Tensor& x, const Tensor& hidden);  // one of them may be undefined
   Tensor (*linear_float8)(const Rows&, const Float8Matrix&, const Tensor& bias, const LinearEnd&);
   Tensor (*attention)(const Tensor& query, const Tensor& key, const Tensor& value, const Scores&);

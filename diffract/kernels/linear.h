@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <vector>
+
 namespace diffract::kernels {
 
 using at::Tensor;
@@ -24,11 +26,20 @@ LinearEnd map_tensors(const LinearEnd& end, Map&& map) {
 /// undefined. On a GPU what LinearEnd asks for costs no pass over memory of its own.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end = {});
 
+struct LinearLayer {
+  Tensor weight, bias;  // [out, in]; [out] or undefined
+};
+
+/// What each of `layers` gives for the same rows `x` [rows, in], as linear() does. On a GPU that is one
+/// launch where the rows are few.
+std::vector<Tensor> linear_each(const Tensor& x, const std::vector<LinearLayer>& layers);
+
 /// Copies `from` [B, L, D] to the part `to` of a wider tensor.
 void copy_into(const Tensor& to, const Tensor& from);
 
 namespace plain {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end = {});
-}
+std::vector<Tensor> linear_each(const Tensor& x, const std::vector<LinearLayer>& layers);
+}  // namespace plain
 
 }  // namespace diffract::kernels

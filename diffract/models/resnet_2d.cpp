@@ -95,15 +95,23 @@ Tensor ResnetBlock2D::convolved(const Tensor& input, const Tensor& temb) const {
 }
 
 // The same sums; what is added to a map is added where the map is read or written anyway.
-Tensor ResnetBlock2D::convolved_on_gpu(const Tensor& input, const Tensor& temb) const {
-  const Tensor between =
-      time_emb_proj_ ? kernels::linear(temb, time_emb_proj_->weight().get(), between_bias_) : between_bias_;
+Tensor ResnetBlock2D::convolved_on_gpu(const Tensor& input, const Tensor& between) const {
   const Tensor x = conv1_.without_bias(norm1_.activated(input, activation_));
   return conv2_(norm2_.activated(x, activation_, between), conv_shortcut_ ? (*conv_shortcut_)(input) : input);
 }
 
-Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb) const {
-  const Tensor x = input.is_cuda() ? convolved_on_gpu(input, temb) : convolved(input, temb);
+std::optional<kernels::LinearLayer> ResnetBlock2D::time_layer() const {
+  if (!time_emb_proj_ || !between_bias_.defined()) return {};
+  return kernels::LinearLayer{time_emb_proj_->weight().stored(), between_bias_};
+}
+
+Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb, const Tensor& between) const {
+  const auto on_gpu = [&] {
+    if (between.defined() || !time_emb_proj_)
+      return convolved_on_gpu(input, between.defined() ? between : between_bias_);
+    return convolved_on_gpu(input, kernels::linear(temb, time_emb_proj_->weight().get(), between_bias_));
+  };
+  const Tensor x = input.is_cuda() ? on_gpu() : convolved(input, temb);
   return output_scale_factor_ == 1.0 ? x : x.div_(output_scale_factor_);
 }
 

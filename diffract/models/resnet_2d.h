@@ -25,12 +25,16 @@ struct ResnetShape {
 class ResnetBlock2D {
  public:
   ResnetBlock2D(const WeightScope& w, const ResnetShape& shape);
-  /// [B, in, H, W] -> [B, out, H, W]; `temb` [B, temb_channels] already activated, undefined in a VAE.
-  Tensor operator()(const Tensor& x, const Tensor& temb = {}) const;
+  /// [B, in, H, W] -> [B, out, H, W]; `temb` [B, temb_channels] already activated, undefined in a VAE;
+  /// `between` [B, out] what time_layer() gives for it, where somebody has asked already.
+  Tensor operator()(const Tensor& x, const Tensor& temb = {}, const Tensor& between = {}) const;
+  /// On a GPU: the layer, its weight as stored, that makes of the time embedding what is added between the
+  /// convolutions.
+  std::optional<kernels::LinearLayer> time_layer() const;
 
  private:
   Tensor convolved(const Tensor& x, const Tensor& temb) const;
-  Tensor convolved_on_gpu(const Tensor& x, const Tensor& temb) const;
+  Tensor convolved_on_gpu(const Tensor& x, const Tensor& between) const;
 
   nn::GroupNorm norm1_, norm2_;
   nn::Conv2d conv1_, conv2_;

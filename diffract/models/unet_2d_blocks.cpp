@@ -38,6 +38,26 @@ ResnetShape mid_resnet_shape(const UNet2DConditionConfig& c) {
 
 }  // namespace
 
+TimeProjections::TimeProjections(const Tensor& temb, const std::vector<const PlacedResnet*>& resnets) {
+  if (!temb.is_cuda()) return;
+  std::vector<const PlacedResnet*> asked;
+  std::vector<kernels::LinearLayer> layers;
+  for (const PlacedResnet* resnet : resnets) {
+    const auto* here = resnet->device() == temb.device() ? resnet->resident() : nullptr;
+    auto layer = here ? here->time_layer() : std::nullopt;
+    if (!layer || layer->weight.scalar_type() != temb.scalar_type()) continue;
+    asked.push_back(resnet);
+    layers.push_back(*std::move(layer));
+  }
+  const auto projected = kernels::linear_each(temb, layers);
+  for (size_t i = 0; i < asked.size(); ++i) projected_.emplace(asked[i], projected[i]);
+}
+
+Tensor TimeProjections::of(const PlacedResnet& resnet) const {
+  const auto found = projected_.find(&resnet);
+  return found == projected_.end() ? Tensor() : found->second;
+}
+
 UNetDownBlock::UNetDownBlock(const WeightScope& w, const UNet2DConditionConfig& c, size_t level) {
   const int64_t out = c.block_out_channels[level];
   const int64_t in = level == 0 ? out : c.block_out_channels[level - 1];
@@ -51,7 +71,7 @@ UNetDownBlock::UNetDownBlock(const WeightScope& w, const UNet2DConditionConfig& 
 
 Tensor UNetDownBlock::operator()(Tensor x, const UNetConditioning& cond, std::vector<Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    x = resnets_[i](x, cond.temb);
+    x = resnets_[i](x, cond.temb, cond.time.of(resnets_[i]));
     if (!attentions_.empty()) x = attentions_[i](x, cond.text);
     skips.push_back(x);
   }
@@ -65,8 +85,8 @@ UNetMidBlock::UNetMidBlock(const WeightScope& w, const UNet2DConditionConfig& c)
       resnet_out_(w / "resnets.1", mid_resnet_shape(c)) {}
 
 Tensor UNetMidBlock::operator()(Tensor x, const UNetConditioning& cond) const {
-  x = attention_(resnet_in_(x, cond.temb), cond.text);
-  return resnet_out_(x, cond.temb);
+  x = attention_(resnet_in_(x, cond.temb, cond.time.of(resnet_in_)), cond.text);
+  return resnet_out_(x, cond.temb, cond.time.of(resnet_out_));
 }
 
 UNetUpBlock::UNetUpBlock(const WeightScope& w, const UNet2DConditionConfig& c, size_t level) {
@@ -86,7 +106,7 @@ UNetUpBlock::UNetUpBlock(const WeightScope& w, const UNet2DConditionConfig& c, s
 
 Tensor UNetUpBlock::operator()(Tensor x, const UNetConditioning& cond, std::vector<Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    x = resnets_[i](at::cat({x, nn::beside(x, skips.back())}, 1), cond.temb);
+    x = resnets_[i](at::cat({x, nn::beside(x, skips.back())}, 1), cond.temb, cond.time.of(resnets_[i]));
     skips.pop_back();
     if (!attentions_.empty()) x = attentions_[i](x, cond.text);
   }

@@ -42,6 +42,17 @@ Tensor UNet2DConditionModel::time_embedding(const Tensor& timesteps) const {
   return nn::activate(config_.act_fn, time_embedding_(sinusoid.to(arithmetic_)));
 }
 
+std::vector<const PlacedResnet*> UNet2DConditionModel::resnets() const {
+  std::vector<const PlacedResnet*> all;
+  const auto add = [&](const auto& block) {
+    for (const PlacedResnet& resnet : block.resnets()) all.push_back(&resnet);
+  };
+  for (const auto& block : down_blocks_) add(block);
+  for (const PlacedResnet* resnet : mid_block_.resnets()) all.push_back(resnet);
+  for (const auto& block : up_blocks_) add(block);
+  return all;
+}
+
 Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, const Tensor& text) const {
   return (*this)(sample, at::full({sample.size(0)}, timestep, sample.options().dtype(at::kFloat)), text);
 }
@@ -49,7 +60,8 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, c
 Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& timesteps,
                                         const Tensor& text) const {
   check(sample, text);
-  const UNetConditioning cond{.temb = time_embedding(timesteps), .text = text.to(arithmetic_)};
+  UNetConditioning cond{.temb = time_embedding(timesteps), .text = text.to(arithmetic_)};
+  cond.time = TimeProjections(cond.temb, resnets());
   Tensor x = sample.to(arithmetic_);
   if (config_.center_input_sample) x = 2 * x - 1;
   x = conv_in_(x);

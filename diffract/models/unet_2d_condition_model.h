@@ -24,6 +24,7 @@ class UNet2DConditionModel {
 
  private:
   Tensor time_embedding(const Tensor& timesteps) const;
+  std::vector<const PlacedResnet*> resnets() const;
   void check(const Tensor& sample, const Tensor& text) const;
 
   UNet2DConditionConfig config_;

@@ -64,6 +64,8 @@ class Placed {
   }
 
   at::Device device() const { return device_; }
+  /// The layer where it stays and this process computes it; null otherwise.
+  const T* resident() const { return layer_ && !on_rank_ ? &*layer_ : nullptr; }
 
  private:
   std::string device_name() const { return trace::is_on() ? device_.str() : std::string(); }

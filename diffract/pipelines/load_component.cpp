@@ -77,16 +77,16 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
        .max_memory = options.max_memory,
        .offload_folder = options.offload_folder},
       [&](bool on_accelerator) {
-        return lay_out_pipeline(
-            folder, {.height = options.expected.height,
-                     .width = options.expected.width,
-                     .batch_size = options.expected.batch_size,
-                     .num_inference_steps = options.expected.num_inference_steps,
-                     .max_sequence_length = options.expected.max_sequence_length.value_or(512),
-                     .torch_dtype = options.torch_dtype,
-                     .arithmetic = options.arithmetic,
-                     .on_accelerator = on_accelerator,
-                     .without = without});
+        return lay_out_pipeline(folder,
+                                {.height = options.expected.height,
+                                 .width = options.expected.width,
+                                 .batch_size = options.expected.batch_size,
+                                 .num_inference_steps = options.expected.num_inference_steps,
+                                 .max_sequence_length = options.expected.max_sequence_length.value_or(512),
+                                 .torch_dtype = options.torch_dtype,
+                                 .arithmetic = options.arithmetic,
+                                 .on_accelerator = on_accelerator,
+                                 .without = without});
       });
 }
 

@@ -42,8 +42,7 @@ std::optional<at::ScalarType> stored_dtype(const std::filesystem::path& folder) 
   }
   std::map<io::Dtype, uint64_t> bytes;
   const auto opened = io::SafetensorsFile::open(files.files.front());
-  for (const auto& tensor : opened->tensors())
-    bytes[tensor.dtype] += tensor.end - tensor.begin;
+  for (const auto& tensor : opened->tensors()) bytes[tensor.dtype] += tensor.end - tensor.begin;
   const auto most = std::max_element(bytes.begin(), bytes.end(),
                                      [](const auto& a, const auto& b) { return a.second < b.second; });
   if (most == bytes.end()) return {};

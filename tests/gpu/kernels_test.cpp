@@ -88,11 +88,29 @@ TEST_F(Kernels, NormRotary) {
                                   at::view_as_complex(wide(rope)).unsqueeze(1))
               .flatten(3);
         };
-        const auto found =
-            norm_rotary({.query = part(qkv, 0), .key = part(qkv, 1)}, weights, 1e-6, rope);
+        const auto found = norm_rotary({.query = part(qkv, 0), .key = part(qkv, 1)}, weights, 1e-6, rope);
         EXPECT_LT(error(found.query, wanted(0, weights.query)), 2 * bound(type)) << width;
         EXPECT_LT(error(found.key, wanted(1, weights.key)), 2 * bound(type)) << width;
         EXPECT_TRUE(part(qkv, 2).equal(part(before, 2)));
+      }
+}
+
+TEST_F(Kernels, LinearEach) {
+  for (const auto type : kTypes)
+    for (const int64_t rows : {1, 2, 4, 9})
+      for (const size_t count : {1, 3, 40}) {  // also more than one launch takes
+        const Tensor x = random({rows, 128}, type);
+        std::vector<LinearLayer> layers;
+        for (size_t i = 0; i < count; ++i) {
+          const int64_t out = 5 + 37 * static_cast<int64_t>(i);
+          layers.push_back({random({out, 128}, type), i % 2 == 0 ? random({out}, type) : Tensor()});
+        }
+        const auto found = linear_each(x, layers);
+        ASSERT_EQ(found.size(), count);
+        for (size_t i = 0; i < count; ++i) {
+          const Tensor bias = layers[i].bias.defined() ? wide(layers[i].bias) : Tensor();
+          EXPECT_LT(error(found[i], at::linear(wide(x), wide(layers[i].weight), bias)), 2 * bound(type)) << i;
+        }
       }
 }
 

@@ -134,6 +134,7 @@ const CudaKernels& table() {
                                    .norm_rotary = norm_rotary,
                                    .gated_gelu = gated_gelu,
                                    .linear = linear,
+                                   .linear_each = linear_each,
                                    .round_rows = round_rows,
                                    .linear_float8 = linear_float8,
                                    .attention = attention,

@@ -30,6 +30,7 @@ ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor&
 Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate);
 QueryKey norm_rotary(const QueryKey& x, const QueryKey& weight, double eps, const Tensor& rope);
 Rows round_rows(const Tensor& x, const Tensor& hidden);
+std::vector<Tensor> linear_each(const Tensor& x, const std::vector<LinearLayer>& layers);
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end);
 Tensor linear_float8(const Rows& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end);
 Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores);

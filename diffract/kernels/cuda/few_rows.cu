@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "diffract/kernels/cuda/launch.h"
 #include "diffract/kernels/cuda/types.cuh"
 
@@ -9,13 +11,14 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kInFlight = 4;  // packs of the weight that a thread waits for at once
 
-// A warp a column of the result.
+// A warp a column of a layer's result; blockIdx.y is the layer.
 template <typename T, int N, int Rows>
-__global__ void __launch_bounds__(32 * kWarps) few_rows_kernel(FewRowsLaunch l) {
+__global__ void __launch_bounds__(32 * kWarps) few_rows_kernel(const __grid_constant__ FewRowsLaunch l) {
+  const FewRowsLayer& layer = l.layer[blockIdx.y];
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-  if (column >= l.out) return;
+  if (column >= layer.out) return;
   const int lane = static_cast<int>(threadIdx.x) % 32, packs = static_cast<int>(l.in) / N;
-  const T* weight = static_cast<const T*>(l.weight) + column * l.in;
+  const T* weight = static_cast<const T*>(layer.weight) + column * l.in;
   const T* x = static_cast<const T*>(l.x);
   float sums[Rows] = {};
   for (int first = lane; first < packs; first += 32 * kInFlight) {
@@ -38,8 +41,8 @@ __global__ void __launch_bounds__(32 * kWarps) few_rows_kernel(FewRowsLaunch l) 
   for (int row = 0; row < Rows; ++row) {
     sums[row] = warp_sum(sums[row]);
     if (lane != 0) continue;
-    if (l.bias) sums[row] += to_float(static_cast<const T*>(l.bias)[column]);
-    static_cast<T*>(l.y)[row * l.out + column] = from_float<T>(sums[row]);
+    if (layer.bias) sums[row] += to_float(static_cast<const T*>(layer.bias)[column]);
+    static_cast<T*>(layer.y)[row * layer.out + column] = from_float<T>(sums[row]);
   }
 }
 
@@ -49,7 +52,9 @@ cudaError_t few_rows(const FewRowsLaunch& l, cudaStream_t stream) {
   with_type(l.type, [&](auto value) {
     using T = decltype(value);
     constexpr int kWide = 16 / sizeof(T);
-    const auto blocks = static_cast<unsigned>((l.out + kWarps - 1) / kWarps);
+    int64_t widest = 1;
+    for (int i = 0; i < l.layers; ++i) widest = std::max(widest, l.layer[i].out);
+    const dim3 blocks(static_cast<unsigned>((widest + kWarps - 1) / kWarps), static_cast<unsigned>(l.layers));
     if (l.rows == 1)
       few_rows_kernel<T, kWide, 1><<<blocks, 32 * kWarps, 0, stream>>>(l);
     else if (l.rows == 2)

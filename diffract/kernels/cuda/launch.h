@@ -45,8 +45,8 @@ struct ResidualNormLaunch {
 };
 cudaError_t residual_norm(const ResidualNormLaunch& launch, cudaStream_t stream);
 
-/// In place over queries and keys [batch, tokens, heads, width] with the strides given: RMS norm of each head,
-/// scaled by its weight [width], then each pair of neighbours turned by rope [tokens, width / 2, 2].
+/// In place over queries and keys [batch, tokens, heads, width] with the strides given: RMS norm of each
+/// head, scaled by its weight [width], then each pair of neighbours turned by rope [tokens, width / 2, 2].
 struct RotaryLaunch {
   ElementType type;
   void *query, *key;
@@ -81,14 +81,22 @@ struct BiasResidualLaunch {
 };
 cudaError_t bias_residual(const BiasResidualLaunch& launch, cudaStream_t stream);
 
-/// y [rows, out] = x W^T + bias for 1 to kMostFewRows rows; `in` and x's stride are multiples of 16 bytes.
+/// y [rows, out] = x W^T + bias for 1 to kMostFewRows rows and each of the layers; `in` and x's stride are
+/// multiples of 16 bytes.
+struct FewRowsLayer {
+  const void* weight;  // [out, in]
+  const void* bias;    // [out], null: none
+  void* y;
+  int64_t out;
+};
+constexpr int kMostFewRowsLayers = 32;
 struct FewRowsLaunch {
   ElementType type;
-  const void *x, *weight;  // [rows, in], [out, in]
-  const void* bias;        // [out], null: none
-  void* y;
-  int64_t rows, in, out;
+  const void* x;  // [rows, in]
+  int64_t rows, in;
   int64_t x_stride;  // elements between rows
+  int layers;
+  FewRowsLayer layer[kMostFewRowsLayers];
 };
 constexpr int64_t kMostFewRows = 4;
 cudaError_t few_rows(const FewRowsLaunch& launch, cudaStream_t stream);

@@ -2,6 +2,7 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 
@@ -78,29 +79,35 @@ Tensor multiply(const Operands& in, const LinearEnd& end, const std::function<vo
 // Weights beyond this come from the GPU's memory, at whose rate cublasLt's kernel reads them too.
 constexpr int64_t kMostFewRowsWeight = int64_t{8} << 20;  // elements
 
-// One or a few rows, of which nothing but a bias is wanted; undefined where the kernel does not fit.
-Tensor multiply_few(const Operands& in, const LinearEnd& end) {
-  const int64_t rows = in.x.numel() / in.x.size(-1), width = in.x.size(-1), stride = *row_stride(in.x);
-  const int64_t wide = 16 / in.x.element_size();
-  if (rows > kMostFewRows || in.weight.numel() > kMostFewRowsWeight || end.gelu || in.residual.defined() ||
-      end.out.defined() || width % wide != 0 || stride % wide != 0 || !is_aligned(in.x) ||
-      !is_aligned(in.weight))
-    return {};
-  auto sizes = in.x.sizes().vec();
-  sizes.back() = in.weight.size(0);
-  const Tensor y = at::empty(sizes, in.x.options());
-  check_launch(few_rows({.type = element_type(in.x),
-                         .x = data(in.x),
-                         .weight = data(in.weight),
-                         .bias = data(in.bias),
-                         .y = y.data_ptr(),
-                         .rows = rows,
-                         .in = width,
-                         .out = in.weight.size(0),
-                         .x_stride = stride},
-                        stream_of(in.x)),
-               "few_rows");
-  return y;
+bool is_for_few_rows(const Tensor& x, int64_t stride, const LinearLayer& layer) {
+  const int64_t rows = x.numel() / x.size(-1), wide = 16 / x.element_size();
+  return rows <= kMostFewRows && layer.weight.numel() <= kMostFewRowsWeight && x.size(-1) % wide == 0 &&
+         stride % wide == 0 && is_aligned(x) && is_aligned(layer.weight);
+}
+
+// One or a few rows `x`, whose stride is even, of which nothing but a bias is wanted. All layers must fit.
+std::vector<Tensor> multiply_few(const Tensor& x, const std::vector<LinearLayer>& layers) {
+  std::vector<Tensor> results;
+  FewRowsLaunch launch{.type = element_type(x),
+                       .x = data(x),
+                       .rows = x.numel() / x.size(-1),
+                       .in = x.size(-1),
+                       .x_stride = *row_stride(x),
+                       .layers = 0,
+                       .layer = {}};
+  auto sizes = x.sizes().vec();
+  for (const LinearLayer& layer : layers) {
+    sizes.back() = layer.weight.size(0);
+    results.push_back(at::empty(sizes, x.options()));
+    launch.layer[launch.layers++] = {.weight = data(layer.weight),
+                                     .bias = data(layer.bias),
+                                     .y = results.back().data_ptr(),
+                                     .out = layer.weight.size(0)};
+    if (launch.layers < kMostFewRowsLayers && results.size() < layers.size()) continue;
+    check_launch(few_rows(launch, stream_of(x)), "few_rows");
+    launch.layers = 0;
+  }
+  return results;
 }
 
 }  // namespace
@@ -119,13 +126,28 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const L
                     .residual = end.residual.defined() ? even_rows(end.residual) : Tensor(),
                     .x_scales = {},
                     .weight_scales = {}};
-  if (const Tensor y = multiply_few(in, end); y.defined()) return y;
-  // ATen's own choice takes part where it could do the same in one launch.
   const bool free_of_ends = !end.gelu && !end.residual.defined() && !end.out.defined();
+  if (free_of_ends && is_for_few_rows(in.x, *row_stride(in.x), {weight, bias}))
+    return multiply_few(in.x, {{weight, bias}}).front();
+  // ATen's own choice takes part where it could do the same in one launch.
   std::function<void()> by_aten;
   if (free_of_ends) by_aten = [&] { plain::linear(x, weight, bias, end); };
   const Tensor y = multiply(in, end, by_aten);
   return y.defined() ? y : plain::linear(x, weight, bias, end);
+}
+
+std::vector<Tensor> linear_each(const Tensor& x, const std::vector<LinearLayer>& layers) {
+  const auto stride = has_kernels_for(x) && x.dim() == 2 ? row_stride(x) : std::nullopt;
+  const auto fits = [&](const LinearLayer& layer) {
+    return layer.weight.is_contiguous() && layer.weight.scalar_type() == x.scalar_type() &&
+           layer.weight.device() == x.device() &&
+           (!layer.bias.defined() || layer.bias.scalar_type() == x.scalar_type()) &&
+           is_for_few_rows(x, *stride, layer);
+  };
+  if (!stride || layers.empty() || !std::all_of(layers.begin(), layers.end(), fits))
+    return plain::linear_each(x, layers);
+  const c10::cuda::CUDAGuard device(x.device());
+  return multiply_few(x, layers);
 }
 
 Tensor linear_float8(const Rows& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end) {

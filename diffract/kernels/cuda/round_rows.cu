@@ -16,10 +16,9 @@ __device__ float rough_gelu_tanh(float x) {
   return fmaf(half, t, half);
 }
 
-// A block a row, which lies in the threads' registers in its own type, so that four blocks share a
-// multiprocessor and wait for enough of the memory at once.
+// A block a row, which lies in the threads' registers.
 template <typename T, int N, int Packs>
-__global__ void __launch_bounds__(kThreads, Packs <= 5 ? 4 : 2) round_rows_kernel(RoundRowsLaunch l) {
+__global__ void __launch_bounds__(kThreads) round_rows_kernel(RoundRowsLaunch l) {
   __shared__ float shared[kWarps];
   const int64_t row = blockIdx.x;
   const int x_packs = static_cast<int>(l.x_width) / N, packs = x_packs + static_cast<int>(l.hidden_width) / N;
@@ -34,16 +33,18 @@ __global__ void __launch_bounds__(kThreads, Packs <= 5 ? 4 : 2) round_rows_kerne
     else if (pack < packs)
       kept[p] = load<T, N>(hidden + (pack - x_packs) * N);
   }
-  float most = 0;
+  float most = 0, values[Packs][N];
 #pragma unroll
   for (int p = 0; p < Packs; ++p) {
     const int pack = p * kThreads + static_cast<int>(threadIdx.x);
     if (pack >= packs) continue;
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[p][i] = to_float(kept[p].at[i]);
     if (pack >= x_packs)
 #pragma unroll
-      for (int i = 0; i < N; ++i) kept[p].at[i] = from_float<T>(rough_gelu_tanh(to_float(kept[p].at[i])));
+      for (int i = 0; i < N; ++i) values[p][i] = rough_gelu_tanh(values[p][i]);
 #pragma unroll
-    for (int i = 0; i < N; ++i) most = fmaxf(most, fabsf(to_float(kept[p].at[i])));
+    for (int i = 0; i < N; ++i) most = fmaxf(most, fabsf(values[p][i]));
   }
   most = warp_max(most);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = most;
@@ -57,11 +58,7 @@ __global__ void __launch_bounds__(kThreads, Packs <= 5 ? 4 : 2) round_rows_kerne
 #pragma unroll
   for (int p = 0; p < Packs; ++p) {
     const int pack = p * kThreads + static_cast<int>(threadIdx.x);
-    if (pack >= packs) continue;
-    float values[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) values[i] = to_float(kept[p].at[i]);
-    store<Float8, N>(out + pack * N, to_float8<N>(values, inverse));
+    if (pack < packs) store<Float8, N>(out + pack * N, to_float8<N>(values[p], inverse));
   }
 }
 
