@@ -5,6 +5,18 @@
 namespace diffract::kernels::cuda {
 namespace {
 
+// Itself, or a copy whose rows begin where 16 bytes can be loaded at once: kernels want that, and flash
+// attention does not look before it loads.
+Tensor with_aligned_rows(const Tensor& x) {
+  const auto strides_fit = [&] {
+    for (int64_t i = 0; i + 1 < x.dim(); ++i)
+      if (x.size(i) > 1 && x.stride(i) * x.element_size() % 16 != 0) return false;
+    return true;
+  };
+  if (x.size(-1) * x.element_size() % 16 != 0 || x.stride(-1) != 1) return x;
+  return is_aligned(x) && strides_fit() ? x : dense(x);
+}
+
 // cuDNN's kernel is the faster one for much work. Each shape of it costs 40 ms when it is met for the first
 // time, and half a second on a machine where no process has compiled it before; flash attention lies compiled
 // in libtorch, and is at most some microseconds slower where there are few scores in all.
@@ -24,7 +36,10 @@ bool is_for_flash(const Tensor& query, const Tensor& key, const Tensor& value, c
 
 }  // namespace
 
-Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores) {
+Tensor attention(const Tensor& any_query, const Tensor& any_key, const Tensor& any_value,
+                 const Scores& scores) {
+  const Tensor query = with_aligned_rows(any_query), key = with_aligned_rows(any_key),
+               value = with_aligned_rows(any_value);
   if (!is_for_flash(query, key, value, scores)) {
     await_attention(query.device().index(), query.scalar_type(), query.size(-1));
     return plain::attention(query, key, value, scores);
