@@ -45,6 +45,23 @@ struct ResidualNormLaunch {
 };
 cudaError_t residual_norm(const ResidualNormLaunch& launch, cudaStream_t stream);
 
+/// out [batch, queries, heads, width] = softmax(scale q k^T) v.
+struct AttentionLaunch {
+  struct Input {  // [batch, heads, tokens, width] by strides in elements; a token's width lies in a row
+    const void* data;
+    int64_t batch_stride, head_stride, token_stride;
+  };
+  ElementType type;
+  Input q, k, v;
+  void* out;
+  int64_t batch, heads, queries, keys, width;
+  float scale;
+};
+constexpr int64_t kHopperHeadWidth = 128;
+/// False when the shape, the strides (every token begins at a multiple of 16 bytes) or the GPU do not allow
+/// it, and for shapes that other kernels are faster at; `result` is the launch's otherwise.
+bool attention_on_hopper(const AttentionLaunch& launch, cudaStream_t stream, cudaError_t& result);
+
 /// In place over queries and keys [batch, tokens, heads, width] with the strides given: RMS norm of each
 /// head, scaled by its weight [width], then each pair of neighbours turned by rope [tokens, width / 2, 2].
 struct RotaryLaunch {
