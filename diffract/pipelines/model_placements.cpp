@@ -123,6 +123,7 @@ bool asks_for_ranks(const DeviceMapArgument& device_map, const MaxMemory& max_me
 }
 
 DeviceMap plan_map(const PipelineLayout& layout, placement::Strategy strategy, const MaxMemory& memory) {
+  if (layout.components.empty()) return {};  // all were given or left out
   if (placement::is_over_ranks(memory)) {
     std::vector<std::vector<placement::RankedLayer>> layers;
     for (const auto& cost : layout.costs) {

@@ -141,7 +141,7 @@ TEST(ProcessGroup, NamesARankThatIsStopped) {
 }
 
 TEST(ProcessGroup, NamesAnotherCollectiveThanItsOwn) {
-  auto ranks = start_all({"mismatch", "1500"}, 2, free_port());
+  auto ranks = start_all({"mismatch", "4000"}, 2, free_port());
   std::string errors;
   for (auto& rank : ranks) {
     const ProcessEnd end = rank.wait(20s);

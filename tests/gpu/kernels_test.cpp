@@ -91,6 +91,7 @@ TEST_F(Kernels, NormRotary) {
         const auto found = norm_rotary({.query = part(qkv, 0), .key = part(qkv, 1)}, weights, 1e-6, rope);
         EXPECT_LT(error(found.query, wanted(0, weights.query)), 2 * bound(type)) << width;
         EXPECT_LT(error(found.key, wanted(1, weights.key)), 2 * bound(type)) << width;
+        EXPECT_TRUE(part(qkv, 0).equal(found.query) && part(qkv, 1).equal(found.key)) << width;
         EXPECT_TRUE(part(qkv, 2).equal(part(before, 2)));
       }
 }

@@ -29,6 +29,29 @@ TEST_F(FluxCorruption, ByCuttingAFileShortOrTakingItAway) {
   EXPECT_GE(cases_, 60u);
 }
 
+TEST_F(FluxCorruption, OfPartsThatAreLeftOutIsNotSeen) {
+  for (const char* part : {"tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"})
+    fs::remove_all(model_ / part);
+  for (const auto& file : files(".safetensors"))
+    if (file.starts_with("vae")) fs::remove(model_ / file);
+  FluxPipeline::Parts parts{.tokenizer = nullptr,
+                            .tokenizer_2 = nullptr,
+                            .text_encoder = nullptr,
+                            .text_encoder_2 = nullptr,
+                            .vae = nullptr};
+  const LoadOptions placed{.device_map = "auto"};
+  const auto denoiser = FluxPipeline::from_pretrained(model_.string(), parts, placed);
+  const Request request{.num_inference_steps = 1,
+                        .height = 64,
+                        .width = 64,
+                        .output_type = OutputType::latent,
+                        .prompt_embeds = at::zeros({1, 16, 32}),
+                        .pooled_prompt_embeds = at::zeros({1, 32})};
+  EXPECT_EQ(denoiser(request).latents.size(0), 1);
+  parts.transformer = nullptr;
+  EXPECT_THROW(FluxPipeline::from_pretrained(model_.string(), parts, placed)(request), UsageError);
+}
+
 TEST_F(FluxCorruption, OfTheTokenizersVocabulary) {
   const std::string file = "tokenizer_2/tokenizer.json";
   for (const size_t part : {1u, 3u, 5u, 7u, 9u}) {

@@ -126,8 +126,12 @@ QueryKey norm_rotary(const QueryKey& x, const QueryKey& weight, double eps, cons
   };
   if (!fits(query, weight.query) || !fits(x.key, weight.key) || query.size(3) % 2 != 0 ||
       query.size(3) > kMostRotaryWidth || query.stride(3) != 1 || query.stride(2) != query.size(3) ||
-      query.stride(1) % 2 != 0 || query.stride(0) % 2 != 0 || !rope.is_contiguous())
-    return plain::norm_rotary(x, weight, eps, rope);
+      query.stride(1) % 2 != 0 || query.stride(0) % 2 != 0 || !rope.is_contiguous()) {
+    const auto turned = plain::norm_rotary(x, weight, eps, rope);
+    query.copy_(turned.query);  // whoever gave parts of a larger tensor reads them there
+    x.key.copy_(turned.key);
+    return x;
+  }
   const c10::cuda::CUDAGuard device(query.device());
   const bool is_wide = is_aligned(query) && is_aligned(x.key) && is_aligned(weight.query) &&
                        is_aligned(weight.key) && query.stride(0) % 8 == 0 && query.stride(1) % 8 == 0;
