@@ -56,7 +56,8 @@ def draw(pipe, case):
 
 
 def main():
-    data, half = Path(sys.argv[1]), getattr(torch, sys.argv[2] if len(sys.argv) > 2 else "float16")
+    data, dtype = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "float16"
+    half = getattr(torch, dtype)
     for folder in sorted(path.parent for path in data.glob("*/case.json")):
         case = json.loads((folder / "case.json").read_text())
         pipe = load(case, data / "checkpoints", half)
@@ -68,7 +69,7 @@ def main():
         found_steps, found = draw(load(case, data / "checkpoints", half).to("cuda"), case)
         latents = max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found_steps, expected_steps))
         pixels = max(int(np.abs(a - b).max()) for a, b in zip(found, expected))
-        print(f"{folder.name} {sys.argv[2] if len(sys.argv) > 2 else 'float16'}: latents {latents:.1e}, pixels {pixels}", flush=True)
+        print(f"{folder.name} {dtype}: latents {latents:.1e}, pixels {pixels}", flush=True)
 
 
 if __name__ == "__main__":

@@ -98,15 +98,17 @@ def flux_dev(folder, weights, only):
             block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=16, sample_size=1024,
             down_block_types=encoder[:1] * 4, up_block_types=encoder[1:] * 4, scaling_factor=0.3611, shift_factor=0.1159,
             use_quant_conv=False, use_post_quant_conv=False))}
+    index = json.loads((ROOT / "models/emoji-flux/model_index.json").read_text())
     for name, (stem, make) in makers.items():
         if only not in (None, name):
+            index[name] = [None, None]
             continue
         (folder / name).mkdir(parents=True, exist_ok=True)
         write_model(folder / name, make, stem, weights)
     shutil.copytree(TOKENIZER, folder / "tokenizer", dirs_exist_ok=True)
     shutil.copytree(ROOT / "models/emoji-flux/tokenizer_2", folder / "tokenizer_2", dirs_exist_ok=True)
     shutil.copytree(ROOT / "models/emoji-flux/scheduler", folder / "scheduler", dirs_exist_ok=True)
-    shutil.copy(ROOT / "models/emoji-flux/model_index.json", folder)
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
 def flux_small(folder, weights):
@@ -129,6 +131,8 @@ def main():
     parser.add_argument("--only", metavar="COMPONENT", help="of flux-dev: the weights of one component, as transformer")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.only and arguments.model != "flux-dev":
+        parser.error("--only is for flux-dev")
     torch.manual_seed(arguments.seed)
     dtype = getattr(torch, arguments.dtype)
     if arguments.model == "flux-dev":

@@ -106,12 +106,12 @@ std::optional<kernels::LinearLayer> ResnetBlock2D::time_layer() const {
 }
 
 Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb, const Tensor& between) const {
-  const auto on_gpu = [&] {
-    if (between.defined() || !time_emb_proj_)
-      return convolved_on_gpu(input, between.defined() ? between : between_bias_);
-    return convolved_on_gpu(input, kernels::linear(temb, time_emb_proj_->weight().get(), between_bias_));
+  const auto added_between = [&] {
+    if (between.defined()) return between;
+    if (!time_emb_proj_) return between_bias_;
+    return kernels::linear(temb, time_emb_proj_->weight().get(), between_bias_);
   };
-  const Tensor x = input.is_cuda() ? on_gpu() : convolved(input, temb);
+  const Tensor x = input.is_cuda() ? convolved_on_gpu(input, added_between()) : convolved(input, temb);
   return output_scale_factor_ == 1.0 ? x : x.div_(output_scale_factor_);
 }
 

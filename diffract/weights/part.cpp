@@ -5,12 +5,10 @@ namespace {
 
 constexpr uint64_t kAlignment = 256;  // what every device's vector loads and matrix products like
 
-uint64_t rounded(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
-
 }  // namespace
 
 void Part::add(PartTensor tensor) {
-  tensor.begin = rounded(bytes, kAlignment);
+  tensor.begin = rounded_up(bytes, kAlignment);
   bytes = tensor.begin + tensor.bytes();
   tensors.push_back(std::move(tensor));
 }
@@ -21,12 +19,12 @@ void Part::lie_as_in_files() {
     const uint64_t width = c10::elementSize(tensor.dtype), offset = tensor.stored.offset;
     tensor.has_pages = tensor.stored.file && !tensor.is_converted() && offset % width == 0;
     if (!tensor.has_pages) {
-      tensor.begin = rounded(bytes, kAlignment);
+      tensor.begin = rounded_up(bytes, kAlignment);
       bytes = tensor.begin + tensor.bytes();
       continue;
     }
-    tensor.begin = rounded(bytes, kPage) + offset % kPage;
-    bytes = rounded(tensor.begin + tensor.bytes(), kPage);
+    tensor.begin = rounded_up(bytes, kPage) + offset % kPage;
+    bytes = rounded_up(tensor.begin + tensor.bytes(), kPage);
   }
 }
 

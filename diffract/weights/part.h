@@ -11,6 +11,8 @@ namespace diffract::weights {
 
 /// What disks read and memory is mapped in.
 constexpr uint64_t kPage = 4096;
+/// `bytes` in whole units.
+constexpr uint64_t rounded_up(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 /// A tensor of a part: where it stands, and what it becomes.
 struct PartTensor {

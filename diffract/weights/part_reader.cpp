@@ -51,7 +51,7 @@ class PartReader::File {
   std::span<const std::byte> read(uint64_t begin, uint64_t end, std::span<const std::byte> mapped,
                                   std::byte* buffer) const {
     int descriptor = direct_ < 0 || is_cached(mapped) ? buffered_ : direct_;
-    const uint64_t first = begin / kPage * kPage, size = (end - first + kPage - 1) / kPage * kPage;
+    const uint64_t first = begin / kPage * kPage, size = rounded_up(end - first, kPage);
     uint64_t done = 0;
     while (first + done < end) {
       if (descriptor < 0) return mapped;

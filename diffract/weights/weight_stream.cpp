@@ -21,7 +21,7 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-uint64_t rounded(uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+uint64_t whole_pages(uint64_t bytes) { return rounded_up(bytes, kPage); }
 
 }  // namespace
 
@@ -132,8 +132,8 @@ void WeightStream::prepare() {
   if (ring_.defined()) return;
   uint64_t total = 0, largest = 0;
   for (const Part& part : parts_) {
-    total += rounded(part.bytes);
-    largest = std::max(largest, rounded(part.bytes));
+    total += whole_pages(part.bytes);
+    largest = std::max(largest, whole_pages(part.bytes));
   }
   uint64_t budget = kMostAhead * largest;
   if (options_.budget)
@@ -151,13 +151,13 @@ void WeightStream::prepare() {
   // Evenly over the model: a part stays where the share of what stays falls behind the share that may.
   uint64_t seen = 0, staying = 0;
   for (size_t i = 0; i < parts_.size(); ++i) {
-    seen += rounded(parts_[i].bytes);
+    seen += whole_pages(parts_[i].bytes);
     const double due = static_cast<double>(may_stay) * static_cast<double>(seen) / static_cast<double>(total);
-    if (static_cast<double>(staying + rounded(parts_[i].bytes)) > due) continue;
+    if (static_cast<double>(staying + whole_pages(parts_[i].bytes)) > due) continue;
     kept_[i] = std::make_shared<Held>();
     kept_[i]->part = i;
     kept_[i]->is_kept = true;
-    staying += rounded(parts_[i].bytes);
+    staying += whole_pages(parts_[i].bytes);
   }
 }
 
@@ -241,7 +241,7 @@ std::optional<size_t> WeightStream::predicted() const {
 
 // Gives `held` its place in the ring when there is room: behind the newest part, or at the ring's begin.
 bool WeightStream::make_room(Held& held) {
-  const uint64_t bytes = rounded(parts_[held.part].bytes);
+  const uint64_t bytes = whole_pages(parts_[held.part].bytes);
   const auto drop_oldest = [&] {
     if (held_.front()->computed && reader_->copy_stream())
       reader_->copy_stream()->wait(*held_.front()->computed);

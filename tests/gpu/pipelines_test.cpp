@@ -37,7 +37,7 @@ class GpuHalfCase : public test::Gpu,
                     public ::testing::WithParamInterface<std::tuple<std::string, at::ScalarType>> {};
 
 // The CPU keeps the same half-precision weights and computes in float32; the GPU computes in half precision,
-// where each value is rounded by up to 2^-11 (float16) or 2^-8 (bfloat16). The steps add that up: an H100
+// where each value is rounded by up to 2^-11 (float16) or 2^-8 (bfloat16). The steps add that up: an H200
 // gave up to 4.4e-3 and 3.0e-2; diffusers' own are as far off (bench/half_parity.py).
 Deviation half_tolerance(at::ScalarType dtype) {
   return dtype == at::kHalf ? Deviation{.latents = 5e-3, .pixels = 3}
