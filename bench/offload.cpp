@@ -2,13 +2,15 @@
 //   offload MODEL MAX_MEMORY [HEIGHT WIDTH]      e.g. offload /tmp/flux-dev cpu=6GB 256 256
 // Prints what a step takes, what its computing alone would (blocks that stay in memory, one of each kind,
 // times their number), what its reading alone would (its bytes at the disk's rate), and how far the step is
-// from the larger of the two. bench/offload.py runs it under a limit.
+// from the larger of the two: medians of rounds in which they take turns. bench/offload.py runs it under a
+// limit.
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "diffract/core/error.h"
@@ -29,6 +31,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kTextTokens = 512;
 constexpr int64_t kTokenPixels = 16;  // each way
+constexpr int kRounds = 5;            // of a step and of reading alone; shared disks change from minute to minute
 
 struct Picture {
   int64_t height, width;
@@ -45,9 +48,9 @@ struct Step {
   uint64_t bytes_read;
 };
 
-// The second of three steps: the first one also fills what is empty at the start.
-Step measure_step(const std::string& model, const placement::MaxMemory& max_memory, const Picture& picture) {
-  const auto pipeline = pipelines::FluxPipeline::from_pretrained(
+pipelines::FluxPipeline load(const std::string& model, const placement::MaxMemory& max_memory,
+                             const Picture& picture) {
+  return pipelines::FluxPipeline::from_pretrained(
       model,
       {.tokenizer = nullptr,
        .tokenizer_2 = nullptr,
@@ -58,7 +61,10 @@ Step measure_step(const std::string& model, const placement::MaxMemory& max_memo
        .device_map = "auto",
        .max_memory = max_memory,
        .expected = {.height = picture.height, .width = picture.width}});
-  std::fprintf(stderr, "%s\n", pipeline.hf_device_map().to_text().c_str());
+}
+
+// The second of three steps: the first one also fills what is empty at the start.
+Step measure_step(const pipelines::FluxPipeline& pipeline, const Picture& picture) {
   struct Mark {
     Clock::time_point when;
     weights::StreamStatistics read;
@@ -73,6 +79,7 @@ Step measure_step(const std::string& model, const placement::MaxMemory& max_memo
            [&](const pipelines::StepReport&) {
              marks.push_back({Clock::now(), weights::stream_statistics()});
            });
+  weights::release_streams();  // what comes next in the disk's queue is the reading alone
   return {.seconds = std::chrono::duration<double>(marks[1].when - marks[0].when).count(),
           .waiting_seconds = marks[1].read.seconds_waiting - marks[0].read.seconds_waiting,
           .bytes_read = marks[1].read.bytes_read - marks[0].read.bytes_read};
@@ -102,38 +109,52 @@ double compute_seconds(const io::ModelFolder& folder, FluxTransformer2DConfig co
   return best;
 }
 
-// Seconds of reading `bytes` of the checkpoint as a stream does, with nothing beside it: the faster of two
-// readings of as much as the step reads, since shared disks are not the same from second to second.
-double reading_seconds(const io::ModelFolder& folder, uint64_t bytes) {
+// "transformer_blocks.3" of "transformer_blocks.3.attn.to_q.weight".
+std::string block_of(const std::string& tensor) { return tensor.substr(0, tensor.find('.', tensor.find('.') + 1)); }
+
+// The blocks of the checkpoint as a stream reads them, those of the last file first, up to `bytes` in all.
+std::vector<weights::Part> parts_of(const io::ModelFolder& folder, uint64_t bytes) {
   const auto files = folder.component_weights("transformer", "");
   const auto checkpoint = weights::Checkpoint::open(files);
-  weights::PartReader reader(at::kCPU, nullptr);
-  at::Tensor memory;
-  const auto once = [&] {
-    uint64_t total = 0;
-    const auto begin = Clock::now();
-    for (auto file = files.files.rbegin(); file != files.files.rend(); ++file) {
-      const auto opened = io::SafetensorsFile::open(*file);
-      for (const auto& info : opened->tensors()) {
-        if (total >= bytes)
-          return seconds_since(begin) * static_cast<double>(bytes) / static_cast<double>(total);
-        weights::Part part;
-        const std::vector<int64_t> shape(info.shape.begin(), info.shape.end());
-        part.add({.module_name = info.name,
-                  .name = info.name,
-                  .stored = checkpoint->stored(info.name, shape),
-                  .storage = {},
-                  .dtype = at::kBFloat16});
-        part.lie_as_in_files();
-        if (!memory.defined() || memory.numel() < static_cast<int64_t>(part.bytes))
-          memory = weights::page_aligned(part.bytes);
-        reader.read(part, memory);
-        total += part.bytes;
+  std::vector<weights::Part> parts;
+  uint64_t total = 0;
+  for (auto file = files.files.rbegin(); file != files.files.rend() && total < bytes; ++file) {
+    const auto opened = io::SafetensorsFile::open(*file);
+    for (const auto& info : opened->tensors()) {
+      const std::string block = block_of(info.name);
+      if (parts.empty() || parts.back().name != block) {
+        if (total >= bytes) break;
+        parts.emplace_back().name = block;
       }
+      parts.back().add({.module_name = info.name,
+                        .name = info.name,
+                        .stored = checkpoint->stored(info.name, std::vector<int64_t>(info.shape.begin(), info.shape.end())),
+                        .storage = {},
+                        .dtype = at::kBFloat16});
+      total += parts.back().tensors.back().bytes();
     }
-    return seconds_since(begin) * static_cast<double>(bytes) / static_cast<double>(total);
-  };
-  return std::min(once(), once());
+  }
+  for (weights::Part& part : parts) part.lie_as_in_files();
+  return parts;
+}
+
+// Seconds that reading as many bytes would take as a stream reads them, with nothing beside it.
+double reading_seconds(const std::vector<weights::Part>& parts, uint64_t bytes) {
+  uint64_t total = 0, largest = 0;
+  for (const weights::Part& part : parts) largest = std::max(largest, part.bytes);
+  const at::Tensor memory = weights::page_aligned(largest);
+  weights::PartReader reader(at::kCPU, nullptr);
+  const auto begin = Clock::now();
+  for (const weights::Part& part : parts) {
+    reader.read(part, memory);
+    total += part.bytes;
+  }
+  return seconds_since(begin) * static_cast<double>(bytes) / static_cast<double>(total);
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
 }
 
 void run(const std::string& path, const placement::MaxMemory& max_memory, const Picture& picture) {
@@ -144,19 +165,38 @@ void run(const std::string& path, const placement::MaxMemory& max_memory, const 
   const double both = compute_seconds(folder, config, 1, 1, picture);
   const double layer = compute_seconds(folder, config, 2, 1, picture) - both;
   const double single = compute_seconds(folder, config, 1, 2, picture) - both;
+  const double layer5 = (compute_seconds(folder, config, 5, 1, picture) - both)/4;
+  const double single9 = (compute_seconds(folder, config, 1, 9, picture) - both)/8;
+  std::fprintf(stderr,"round both %f layer %f %f single %f %f\n",both,layer,layer5,single,single9);
+  if(getenv("ONLY")) return;
   const double compute = both + layer * static_cast<double>(config.num_layers - 1) +
                          single * static_cast<double>(config.num_single_layers - 1);
-  const Step step = measure_step(path, max_memory, picture);
-  const double reading = reading_seconds(folder, step.bytes_read);
+  const auto pipeline = load(path, max_memory, picture);
+  std::fprintf(stderr, "%s\n", pipeline.hf_device_map().to_text().c_str());
+  std::vector<weights::Part> parts;
+  std::vector<double> steps, waits, readings;
+  uint64_t bytes = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const Step step = measure_step(pipeline, picture);
+    if (parts.empty()) parts = parts_of(folder, bytes = step.bytes_read);
+    steps.push_back(step.seconds);
+    waits.push_back(step.waiting_seconds);
+    readings.push_back(reading_seconds(parts, bytes));
+    std::fprintf(stderr, "round %d: step %.2f s, of it waiting %.2f s; reading alone %.2f s\n", round + 1,
+                 step.seconds, step.waiting_seconds, readings.back());
+  }
+  const double step = median(steps), reading = median(readings);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const Json result = {{"step_seconds", step.seconds},
-                       {"waiting_seconds", step.waiting_seconds},
+  const Json result = {{"step_seconds", step},
+                       {"waiting_seconds", median(waits)},
                        {"compute_seconds", compute},
-                       {"bytes_read", step.bytes_read},
-                       {"disk_bytes_a_second", static_cast<double>(step.bytes_read) / reading},
+                       {"bytes_read", bytes},
+                       {"disk_bytes_a_second", static_cast<double>(bytes) / reading},
                        {"read_seconds", reading},
-                       {"step_over_bound", step.seconds / std::max(compute, reading)},
+                       {"step_over_bound", step / std::max(compute, reading)},
+                       {"all_step_seconds", steps},
+                       {"all_read_seconds", readings},
                        {"peak_rss_bytes", static_cast<uint64_t>(usage.ru_maxrss) * 1024}};
   std::printf("%s\n", result.dump(2).c_str());
 }

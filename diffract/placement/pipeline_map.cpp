@@ -7,6 +7,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/size_text.h"
 #include "diffract/placement/infer_device_map.h"
+#include "diffract/placement/spread_offload.h"
 
 namespace diffract::placement {
 namespace {
@@ -207,15 +208,33 @@ void check_groups(const std::vector<Group>& groups, const DeviceMap& map, const 
       throw MemoryError("{}", problem);
 }
 
+// What is offloaded of each component lies evenly among what is kept, where the budgets hold so too.
+DeviceMap spread_group(const Group& group, const DeviceMap& map, const MaxMemory& memory) {
+  const Place main = main_of(memory);
+  DeviceMap spread = map;
+  for (const PlannedComponent* component : group) {
+    DeviceMap trial;
+    for (const PlannedComponent* one : group) {
+      const DeviceMap own = spread.below(one->name);
+      trial.add_below(one->name,
+                      one == component ? spread_offload(one->tree, own, one->options, main) : own);
+    }
+    if (over_budget(group, trial, memory, main).empty()) spread = trial;
+  }
+  return spread;
+}
+
 DeviceMap plan_groups(std::vector<Group> groups, Strategy strategy, const MaxMemory& memory) {
   DeviceMap map;
   for (Group& group : groups) {
-    if (strategy != Strategy::sequential)
+    const bool in_order = strategy == Strategy::sequential;
+    if (!in_order)
       std::stable_sort(group.begin(), group.end(),
                        [](const auto* a, const auto* b) { return a->runs > b->runs; });
     const DeviceMap planned = GroupPlanner(group, memory).plan(strategy);
+    const DeviceMap spread = in_order ? planned : spread_group(group, planned, memory);
     for (const PlannedComponent* component : group)
-      map.add_below(component->name, planned.below(component->name));
+      map.add_below(component->name, spread.below(component->name));
   }
   return map;
 }

@@ -1,5 +1,7 @@
 #include "diffract/weights/part.h"
 
+#include <algorithm>
+
 namespace diffract::weights {
 namespace {
 
@@ -14,18 +16,26 @@ void Part::add(PartTensor tensor) {
 }
 
 void Part::lie_as_in_files() {
+  std::stable_sort(tensors.begin(), tensors.end(), [](const PartTensor& a, const PartTensor& b) {
+    return std::pair(a.stored.file.get(), a.stored.offset) < std::pair(b.stored.file.get(), b.stored.offset);
+  });
+  for (PartTensor& tensor : tensors)
+    tensor.has_pages = tensor.stored.file && !tensor.is_converted() &&
+                       tensor.stored.offset % c10::elementSize(tensor.dtype) == 0;
   bytes = 0;
-  for (PartTensor& tensor : tensors) {
-    const uint64_t width = c10::elementSize(tensor.dtype), offset = tensor.stored.offset;
-    tensor.has_pages = tensor.stored.file && !tensor.is_converted() && offset % width == 0;
-    if (!tensor.has_pages) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    PartTensor& tensor = tensors[i];
+    const bool goes_on = i > 0 && tensor.continues(tensors[i - 1]);
+    if (i > 0 && tensors[i - 1].has_pages && !goes_on) bytes = rounded_up(bytes, kPage);
+    if (!tensor.has_pages)
       tensor.begin = rounded_up(bytes, kAlignment);
-      bytes = tensor.begin + tensor.bytes();
-      continue;
-    }
-    tensor.begin = rounded_up(bytes, kPage) + offset % kPage;
-    bytes = rounded_up(tensor.begin + tensor.bytes(), kPage);
+    else if (!goes_on)
+      tensor.begin = rounded_up(bytes, kPage) + tensor.stored.offset % kPage;
+    else
+      tensor.begin = bytes;
+    bytes = tensor.begin + tensor.bytes();
   }
+  bytes = rounded_up(bytes, kPage);
 }
 
 LoadedTensors unpack(const Part& part, const at::Tensor& memory) {

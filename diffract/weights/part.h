@@ -26,6 +26,11 @@ struct PartTensor {
 
   uint64_t bytes() const { return static_cast<uint64_t>(stored.view.numel()) * c10::elementSize(dtype); }
   bool is_converted() const { return dtype != stored.view.scalar_type() || (storage && *storage != dtype); }
+  /// True where both have pages and the file goes on with this one where `other` ends: memory does too.
+  bool continues(const PartTensor& other) const {
+    return has_pages && other.has_pages && stored.file == other.stored.file &&
+           stored.offset == other.stored.offset + other.bytes();
+  }
 };
 
 /// The tensors that one module needs, which come and go together: packed one behind the other.
@@ -38,8 +43,9 @@ struct Part {
 
   /// Appends a tensor.
   void add(PartTensor tensor);
-  /// Moves the tensors that are used as they are stored to where the pages of their file begin with pages of
-  /// memory, so that they are read without a copy.
+  /// Puts the tensors in the order of their files, and those that are used as they are stored to where the
+  /// pages of their file begin with pages of memory, those that follow one another in one piece: they are
+  /// read without a copy, in few large reads.
   void lie_as_in_files();
 };
 

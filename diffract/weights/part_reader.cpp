@@ -1,12 +1,10 @@
 #include "diffract/weights/part_reader.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
+#include <exception>
+#include <future>
+#include <system_error>
 
 #include "diffract/core/error.h"
 
@@ -15,11 +13,43 @@ namespace {
 
 // A read of this size keeps a disk busy and a copy's start-up cost small; larger ones measured slower.
 constexpr uint64_t kChunk = uint64_t{4} << 20;
+const uint64_t kReadsAtOnce = std::getenv("QD") ? 1 : 2;  // one is on its way while the other's end is seen to
 constexpr size_t kStagingBuffers = 4;
 // Conversions go in pieces that libtorch does not share out among threads: those belong to the computing.
 constexpr int64_t kPiece = 32768;
 
 std::byte* data_of(const at::Tensor& bytes) { return static_cast<std::byte*>(bytes.data_ptr()); }
+
+// Calls work(i) for begin <= i < end, kReadsAtOnce at once. Throws what the first that failed threw.
+template <typename Work>
+void in_parallel(uint64_t begin, uint64_t end, const Work& work) {
+  std::atomic<uint64_t> next = begin;
+  const auto work_on = [&] {
+    try {
+      for (uint64_t i = next++; i < end; i = next++) work(i);
+    } catch (...) {
+      next = end;  // the others need not go on
+      throw;
+    }
+  };
+  std::vector<std::future<void>> others;
+  try {
+    for (uint64_t i = 1; i < std::min(kReadsAtOnce, end - begin); ++i)
+      others.push_back(std::async(std::launch::async, work_on));
+  } catch (const std::system_error&) {  // no thread to be had: this one reads alone
+  }
+  std::exception_ptr failure;
+  const auto keep_failure = [&](auto&& run) {
+    try {
+      run();
+    } catch (...) {
+      if (!failure) failure = std::current_exception();
+    }
+  };
+  keep_failure(work_on);
+  for (auto& other : others) keep_failure([&] { other.get(); });
+  if (failure) std::rethrow_exception(failure);
+}
 
 }  // namespace
 
@@ -30,61 +60,6 @@ at::Tensor page_aligned(uint64_t bytes, tensor::DeviceBackend* backend) {
   return memory.narrow(0, static_cast<int64_t>((kPage - address % kPage) % kPage),
                        static_cast<int64_t>(bytes));
 }
-
-/// A file as it is read in large pieces.
-class PartReader::File {
- public:
-  explicit File(const io::SafetensorsFile& file)
-      : path_(file.path().string()),
-        direct_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT)),
-        buffered_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  ~File() {
-    if (direct_ >= 0) ::close(direct_);
-    if (buffered_ >= 0) ::close(buffered_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
-  /// Bytes begin to end of the file, in `buffer`; `mapped` is the same range in memory, and what is given
-  /// where the file can no longer be opened. What the page cache has is read from there too, not from
-  /// `mapped`: a file that has become shorter is then an error and not a signal.
-  std::span<const std::byte> read(uint64_t begin, uint64_t end, std::span<const std::byte> mapped,
-                                  std::byte* buffer) const {
-    int descriptor = direct_ < 0 || is_cached(mapped) ? buffered_ : direct_;
-    const uint64_t first = begin / kPage * kPage, size = rounded_up(end - first, kPage);
-    uint64_t done = 0;
-    while (first + done < end) {
-      if (descriptor < 0) return mapped;
-      const ssize_t got = ::pread(descriptor, buffer + done, size - done, static_cast<off_t>(first + done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0 && errno == EINVAL && descriptor == direct_) {
-        descriptor = buffered_;  // some file systems open for direct reads, but have none
-        continue;
-      }
-      if (got < 0)
-        throw IoError("{}: cannot be read at byte {}: {}", path_, first + done, std::strerror(errno));
-      if (got == 0)
-        throw IoError("{}: ends at byte {}; it was longer when it was opened. Was it replaced meanwhile?",
-                      path_, first + done);
-      done += static_cast<uint64_t>(got);
-    }
-    return {buffer + (begin - first), end - begin};
-  }
-
- private:
-  static bool is_cached(std::span<const std::byte> mapped) {
-    const auto address = reinterpret_cast<uintptr_t>(mapped.data());
-    const uintptr_t first = address / kPage * kPage;
-    const uint64_t size = address + mapped.size() - first;
-    std::vector<unsigned char> pages((size + kPage - 1) / kPage);
-    void* begin = const_cast<std::byte*>(mapped.data()) - (address - first);
-    if (::mincore(begin, size, pages.data()) != 0) return false;
-    return std::all_of(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; });
-  }
-
-  std::string path_;
-  int direct_, buffered_;  // negative where the file cannot be opened so
-};
 
 PartReader::PartReader(at::Device device, tensor::DeviceBackend* backend)
     : device_(device),
@@ -102,9 +77,9 @@ void PartReader::finish() {
   if (copies_) copies_->record()->synchronize();
 }
 
-const PartReader::File& PartReader::file_of(const PartTensor& tensor) {
+const DirectFile& PartReader::file_of(const PartTensor& tensor) {
   auto& file = files_[tensor.stored.file.get()];
-  if (!file) file = std::make_unique<File>(*tensor.stored.file);
+  if (!file) file = std::make_unique<DirectFile>(*tensor.stored.file);
   return *file;
 }
 
@@ -135,17 +110,24 @@ void PartReader::check_stopped(const PartTensor& tensor) const {
 }
 
 // From the disk to where it is used: on a CPU that computes meanwhile, a copy on the way costs a tenth of the
-// time.
-void PartReader::read_in_place(const PartTensor& tensor, const at::Tensor& memory) {
-  const uint64_t offset = tensor.stored.offset, bytes = tensor.bytes();
-  std::byte* const target = data_of(memory) + tensor.begin;
-  for (uint64_t begin = 0, end = 0; begin < bytes; begin = end) {
-    check_stopped(tensor);
-    end = std::min(((offset + begin) / kChunk + 1) * kChunk - offset, bytes);  // a chunk of the file
+// time. `tensors` follow one another in their file and in memory.
+void PartReader::read_in_place(std::span<const PartTensor> tensors, const at::Tensor& memory) {
+  const PartTensor& first = tensors.front();
+  const uint64_t offset = first.stored.offset;
+  const uint64_t bytes = tensors.back().begin + tensors.back().bytes() - first.begin;
+  if (bytes == 0) return;
+  const auto* const mapped = static_cast<const std::byte*>(first.stored.view.const_data_ptr());
+  std::byte* const target = data_of(memory) + first.begin;
+  const DirectFile& file = file_of(first);
+  in_parallel(offset / kChunk, (offset + bytes - 1) / kChunk + 1, [&](uint64_t chunk) {  // of the file
+    check_stopped(first);
+    const uint64_t begin = std::max(chunk * kChunk, offset) - offset;
+    const uint64_t end = std::min((chunk + 1) * kChunk, offset + bytes) - offset;
     std::byte* const here = target + begin;
-    const auto found = fetch(tensor, begin, end, here - (offset + begin) % kPage);
+    const auto found = file.read(offset + begin, offset + end, {mapped + begin, end - begin},
+                                 here - (offset + begin) % kPage);
     if (found.data() != here) std::memcpy(here, found.data(), found.size());
-  }
+  });
 }
 
 void PartReader::read_tensor(const PartTensor& tensor, const at::Tensor& memory, bool to_device) {
@@ -198,11 +180,16 @@ void PartReader::read(const Part& part, const at::Tensor& memory) {
     return;
   }
   const bool has_pages = !copies_ && reinterpret_cast<uintptr_t>(data_of(memory)) % kPage == 0;
-  for (const PartTensor& tensor : part.tensors)
-    if (has_pages && tensor.has_pages)
-      read_in_place(tensor, memory);
-    else
-      read_tensor(tensor, memory, copies_ != nullptr);
+  const std::span<const PartTensor> tensors = part.tensors;
+  for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
+    end = begin + 1;
+    if (!has_pages || !tensors[begin].has_pages) {
+      read_tensor(tensors[begin], memory, copies_ != nullptr);
+      continue;
+    }
+    while (end < tensors.size() && tensors[end].continues(tensors[end - 1])) ++end;
+    read_in_place(tensors.subspan(begin, end - begin), memory);
+  }
 }
 
 }  // namespace diffract::weights

@@ -2,9 +2,11 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "diffract/tensor/device_backend.h"
+#include "diffract/weights/direct_file.h"
 #include "diffract/weights/part.h"
 
 namespace diffract::weights {
@@ -38,22 +40,21 @@ class PartReader {
   tensor::CopyStream* copy_stream() const { return copies_.get(); }
 
  private:
-  class File;
   struct Staging {
     at::Tensor bytes;  // pinned, aligned to pages
     tensor::DeviceEventPtr in_use;
   };
-  const File& file_of(const PartTensor& tensor);
+  const DirectFile& file_of(const PartTensor& tensor);
   std::span<const std::byte> fetch(const PartTensor& tensor, uint64_t begin, uint64_t end, std::byte* buffer);
   void read_tensor(const PartTensor& tensor, const at::Tensor& memory, bool to_device);
-  void read_in_place(const PartTensor& tensor, const at::Tensor& memory);
+  void read_in_place(std::span<const PartTensor> tensors, const at::Tensor& memory);
   void check_stopped(const PartTensor& tensor) const;
   Staging& next_staging();
 
   at::Device device_;
   tensor::DeviceBackend* backend_;
   std::unique_ptr<tensor::CopyStream> copies_;
-  std::map<const io::SafetensorsFile*, std::unique_ptr<File>> files_;
+  std::map<const io::SafetensorsFile*, std::unique_ptr<DirectFile>> files_;
   at::Tensor raw_;                // what comes from a file
   std::vector<Staging> staging_;  // what goes to an accelerator
   size_t next_ = 0;

@@ -9,6 +9,7 @@
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/core/trace.h"
+#include "diffract/placement/spread.h"
 
 namespace diffract::weights {
 namespace {
@@ -147,17 +148,16 @@ void WeightStream::prepare() {
   for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back((i + 1) % parts_.size());
   kept_.assign(parts_.size(), nullptr);
   if (!options_.keeps_parts) return;
-  const uint64_t may_stay = budget - std::min(budget, ring_bytes_);
-  // Evenly over the model: a part stays where the share of what stays falls behind the share that may.
-  uint64_t seen = 0, staying = 0;
+  std::vector<int64_t> bytes;
+  bytes.reserve(parts_.size());
+  for (const Part& part : parts_) bytes.push_back(static_cast<int64_t>(whole_pages(part.bytes)));
+  const auto stays =
+      placement::spread_kept(bytes, static_cast<int64_t>(budget - std::min(budget, ring_bytes_)));
   for (size_t i = 0; i < parts_.size(); ++i) {
-    seen += whole_pages(parts_[i].bytes);
-    const double due = static_cast<double>(may_stay) * static_cast<double>(seen) / static_cast<double>(total);
-    if (static_cast<double>(staying + whole_pages(parts_[i].bytes)) > due) continue;
+    if (!stays[i]) continue;
     kept_[i] = std::make_shared<Held>();
     kept_[i]->part = i;
     kept_[i]->is_kept = true;
-    staying += whole_pages(parts_[i].bytes);
   }
 }
 
