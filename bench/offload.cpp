@@ -4,7 +4,9 @@
 // times their number), what its reading alone would (its bytes at the disk's rate), and how far the step is
 // from the larger of the two: medians of rounds in which they take turns. bench/offload.py runs it under a
 // limit.
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -152,6 +154,16 @@ double reading_seconds(const std::vector<weights::Part>& parts, uint64_t bytes) 
   return seconds_since(begin) * static_cast<double>(bytes) / static_cast<double>(total);
 }
 
+// Steps and reading alone are both from the disk: what measuring the computing left in the page cache goes.
+void forget_cached(const io::ModelFolder& folder) {
+  for (const auto& file : folder.component_weights("transformer", "").files) {
+    const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+    ::close(descriptor);
+  }
+}
+
 double median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2), values.end());
   return values[values.size() / 2];
@@ -165,13 +177,10 @@ void run(const std::string& path, const placement::MaxMemory& max_memory, const 
   const double both = compute_seconds(folder, config, 1, 1, picture);
   const double layer = compute_seconds(folder, config, 2, 1, picture) - both;
   const double single = compute_seconds(folder, config, 1, 2, picture) - both;
-  const double layer5 = (compute_seconds(folder, config, 5, 1, picture) - both)/4;
-  const double single9 = (compute_seconds(folder, config, 1, 9, picture) - both)/8;
-  std::fprintf(stderr,"round both %f layer %f %f single %f %f\n",both,layer,layer5,single,single9);
-  if(getenv("ONLY")) return;
   const double compute = both + layer * static_cast<double>(config.num_layers - 1) +
                          single * static_cast<double>(config.num_single_layers - 1);
   const auto pipeline = load(path, max_memory, picture);
+  forget_cached(folder);
   std::fprintf(stderr, "%s\n", pipeline.hf_device_map().to_text().c_str());
   std::vector<weights::Part> parts;
   std::vector<double> steps, waits, readings;

@@ -25,7 +25,7 @@ std::vector<bool> spread_kept(const std::vector<int64_t>& bytes, int64_t may_sta
   std::vector<bool> kept(bytes.size(), true);
   if (total <= may_stay) return kept;
   const double level = level_of(bytes, total - may_stay);
-  double due = 0;  // of reading
+  double due = static_cast<double>(bytes.front()) / 2;  // of reading, rounded to whole blocks
   int64_t staying = 0;
   for (size_t i = 0; i < bytes.size(); ++i) {
     due += std::min(static_cast<double>(bytes[i]), level);

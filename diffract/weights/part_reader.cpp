@@ -13,7 +13,7 @@ namespace {
 
 // A read of this size keeps a disk busy and a copy's start-up cost small; larger ones measured slower.
 constexpr uint64_t kChunk = uint64_t{4} << 20;
-const uint64_t kReadsAtOnce = std::getenv("QD") ? 1 : 2;  // one is on its way while the other's end is seen to
+constexpr uint64_t kReadsAtOnce = 2;  // one is on its way while the other's end is seen to
 constexpr size_t kStagingBuffers = 4;
 // Conversions go in pieces that libtorch does not share out among threads: those belong to the computing.
 constexpr int64_t kPiece = 32768;

@@ -89,7 +89,7 @@ TEST(PlanPipelineMap, WhatRunsMostOftenStaysOnTheAccelerators) {
   const MaxMemory memory{{0, "13GB"}, {"cpu", "20GB"}};
   const DeviceMap map = plan_pipeline_map(two, Strategy::automatic, memory, Residency::all);
   EXPECT_EQ(map.below("denoiser"), (DeviceMap{{"", 0}}));
-  EXPECT_EQ(map.at("encoder.9"), Place::cpu());
+  EXPECT_EQ(bytes_on(two, map, "cpu"), 9 * kGB);
   // In the components' own order the encoder takes the device first.
   EXPECT_EQ(plan_pipeline_map(two, Strategy::sequential, memory, Residency::all).below("encoder"),
             (DeviceMap{{"", 0}}));
@@ -141,6 +141,26 @@ TEST(PlanPipelineMap, ReadsFromDiskPassThroughTheCpu) {
   EXPECT_EQ(bytes_on(one, map, 0), 2 * kGB);
   EXPECT_EQ(bytes_on(one, map, "cpu"), 3 * kGB);
   EXPECT_EQ(bytes_on(one, map, "disk"), 5 * kGB);
+}
+
+// "keeps" of ten blocks that compute in this order: K stays on the place, . does not.
+std::string kept_on(const DeviceMap& map, const std::string& name, Place place) {
+  std::string row;
+  for (int i = 0; i < 10; ++i) row += map.at(fmt::format("{}.{}", name, i)) == place ? 'K' : '.';
+  return row;
+}
+
+TEST(PlanPipelineMap, WhatStaysLiesAmongWhatIsBrought) {
+  const std::vector<PlannedComponent> one = {blocks("denoiser", kGB, 20)};
+  const MaxMemory disk{{"cpu", 5 * kGB}}, both{{0, 4 * kGB}, {"cpu", 5 * kGB}};
+  const auto from_disk = plan_pipeline_map(one, Strategy::automatic, disk, Residency::all);
+  EXPECT_EQ(kept_on(from_disk, "denoiser", "cpu"), ".K...K..K.");
+  const auto from_both = plan_pipeline_map(one, Strategy::automatic, both, Residency::all);
+  EXPECT_EQ(kept_on(from_both, "denoiser", 0), "..K....K..");
+  EXPECT_EQ(kept_on(from_both, "denoiser", "cpu"), ".K...K..K.");
+  // A map in the components' order stays in it.
+  const auto in_order = plan_pipeline_map(one, Strategy::sequential, disk, Residency::all);
+  EXPECT_EQ(kept_on(in_order, "denoiser", "cpu"), "KKK.......");
 }
 
 TEST(CheckBudgets, HoldsForAMapOfTheUsersToo) {
