@@ -33,7 +33,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kTextTokens = 512;
 constexpr int64_t kTokenPixels = 16;  // each way
-constexpr int kRounds = 5;            // of a step and of reading alone; shared disks change from minute to minute
+// Rounds of computing alone, steps, and reading alone; shared disks change from minute to minute.
+constexpr int kRounds = 3, kStepsMeasured = 4;
 
 struct Picture {
   int64_t height, width;
@@ -65,14 +66,14 @@ pipelines::FluxPipeline load(const std::string& model, const placement::MaxMemor
        .expected = {.height = picture.height, .width = picture.width}});
 }
 
-// The second of three steps: the first one also fills what is empty at the start.
-Step measure_step(const pipelines::FluxPipeline& pipeline, const Picture& picture) {
+// The steps between the first, which also fills what is empty at the start, and the last.
+std::vector<Step> measure_steps(const pipelines::FluxPipeline& pipeline, const Picture& picture) {
   struct Mark {
     Clock::time_point when;
     weights::StreamStatistics read;
   };
   std::vector<Mark> marks;
-  pipeline({.num_inference_steps = 3,
+  pipeline({.num_inference_steps = kStepsMeasured + 2,
             .height = picture.height,
             .width = picture.width,
             .output_type = pipelines::OutputType::latent,
@@ -82,12 +83,15 @@ Step measure_step(const pipelines::FluxPipeline& pipeline, const Picture& pictur
              marks.push_back({Clock::now(), weights::stream_statistics()});
            });
   weights::release_streams();  // what comes next in the disk's queue is the reading alone
-  return {.seconds = std::chrono::duration<double>(marks[1].when - marks[0].when).count(),
-          .waiting_seconds = marks[1].read.seconds_waiting - marks[0].read.seconds_waiting,
-          .bytes_read = marks[1].read.bytes_read - marks[0].read.bytes_read};
+  std::vector<Step> steps;
+  for (size_t i = 1; i <= kStepsMeasured; ++i)
+    steps.push_back({.seconds = std::chrono::duration<double>(marks[i].when - marks[i - 1].when).count(),
+                     .waiting_seconds = marks[i].read.seconds_waiting - marks[i - 1].read.seconds_waiting,
+                     .bytes_read = marks[i].read.bytes_read - marks[i - 1].read.bytes_read});
+  return steps;
 }
 
-// Of a step of the first blocks alone, in memory: the faster of two runs.
+// Of a step of the first blocks alone, in memory: the fastest of a few runs.
 double compute_seconds(const io::ModelFolder& folder, FluxTransformer2DConfig config, int64_t layers,
                        int64_t singles, const Picture& picture) {
   config.num_layers = layers;
@@ -103,7 +107,7 @@ double compute_seconds(const io::ModelFolder& folder, FluxTransformer2DConfig co
       .guidance = config.guidance_embeds ? at::full({1}, 3.5) : at::Tensor()};
   const at::Tensor latents = at::randn({1, picture.rows() * picture.columns(), config.in_channels});
   double best = 1e9;
-  for (int run = 0; run < 6; ++run) {  // the first one reads the weights
+  for (int run = 0; run < 4; ++run) {  // the first one reads the weights
     const auto begin = Clock::now();
     model(latents, at::full({1}, 0.5), cond);
     best = std::min(best, seconds_since(begin));
@@ -111,8 +115,20 @@ double compute_seconds(const io::ModelFolder& folder, FluxTransformer2DConfig co
   return best;
 }
 
+// Of a whole step, from one block of each kind and one more.
+double compute_seconds(const io::ModelFolder& folder, const Picture& picture) {
+  const auto config = FluxTransformer2DConfig::from_json(folder.config("transformer"));
+  const double both = compute_seconds(folder, config, 1, 1, picture);
+  const double layer = compute_seconds(folder, config, 2, 1, picture) - both;
+  const double single = compute_seconds(folder, config, 1, 2, picture) - both;
+  return both + layer * static_cast<double>(config.num_layers - 1) +
+         single * static_cast<double>(config.num_single_layers - 1);
+}
+
 // "transformer_blocks.3" of "transformer_blocks.3.attn.to_q.weight".
-std::string block_of(const std::string& tensor) { return tensor.substr(0, tensor.find('.', tensor.find('.') + 1)); }
+std::string block_of(const std::string& tensor) {
+  return tensor.substr(0, tensor.find('.', tensor.find('.') + 1));
+}
 
 // The blocks of the checkpoint as a stream reads them, those of the last file first, up to `bytes` in all.
 std::vector<weights::Part> parts_of(const io::ModelFolder& folder, uint64_t bytes) {
@@ -130,7 +146,8 @@ std::vector<weights::Part> parts_of(const io::ModelFolder& folder, uint64_t byte
       }
       parts.back().add({.module_name = info.name,
                         .name = info.name,
-                        .stored = checkpoint->stored(info.name, std::vector<int64_t>(info.shape.begin(), info.shape.end())),
+                        .stored = checkpoint->stored(
+                            info.name, std::vector<int64_t>(info.shape.begin(), info.shape.end())),
                         .storage = {},
                         .dtype = at::kBFloat16});
       total += parts.back().tensors.back().bytes();
@@ -173,28 +190,28 @@ void run(const std::string& path, const placement::MaxMemory& max_memory, const 
   tensor::keep_host_memory();
   const c10::InferenceMode no_autograd;
   const auto folder = io::ModelFolder::open(path);
-  const auto config = FluxTransformer2DConfig::from_json(folder.config("transformer"));
-  const double both = compute_seconds(folder, config, 1, 1, picture);
-  const double layer = compute_seconds(folder, config, 2, 1, picture) - both;
-  const double single = compute_seconds(folder, config, 1, 2, picture) - both;
-  const double compute = both + layer * static_cast<double>(config.num_layers - 1) +
-                         single * static_cast<double>(config.num_single_layers - 1);
   const auto pipeline = load(path, max_memory, picture);
-  forget_cached(folder);
   std::fprintf(stderr, "%s\n", pipeline.hf_device_map().to_text().c_str());
   std::vector<weights::Part> parts;
-  std::vector<double> steps, waits, readings;
+  std::vector<double> steps, waits, computings, readings;
   uint64_t bytes = 0;
   for (int round = 0; round < kRounds; ++round) {
-    const Step step = measure_step(pipeline, picture);
-    if (parts.empty()) parts = parts_of(folder, bytes = step.bytes_read);
-    steps.push_back(step.seconds);
-    waits.push_back(step.waiting_seconds);
+    computings.push_back(compute_seconds(folder, picture));
+    forget_cached(folder);
+    for (const Step& step : measure_steps(pipeline, picture)) {
+      bytes = step.bytes_read;
+      steps.push_back(step.seconds);
+      waits.push_back(step.waiting_seconds);
+    }
+    if (parts.empty()) parts = parts_of(folder, bytes);
     readings.push_back(reading_seconds(parts, bytes));
-    std::fprintf(stderr, "round %d: step %.2f s, of it waiting %.2f s; reading alone %.2f s\n", round + 1,
-                 step.seconds, step.waiting_seconds, readings.back());
+    std::fprintf(
+        stderr,
+        "round %d: steps' median so far %.2f s, of it waiting %.2f s; computing alone %.2f s, reading "
+        "%.2f s\n",
+        round + 1, median(steps), median(waits), computings.back(), readings.back());
   }
-  const double step = median(steps), reading = median(readings);
+  const double step = median(steps), compute = median(computings), reading = median(readings);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const Json result = {{"step_seconds", step},
@@ -205,6 +222,7 @@ void run(const std::string& path, const placement::MaxMemory& max_memory, const 
                        {"read_seconds", reading},
                        {"step_over_bound", step / std::max(compute, reading)},
                        {"all_step_seconds", steps},
+                       {"all_compute_seconds", computings},
                        {"all_read_seconds", readings},
                        {"peak_rss_bytes", static_cast<uint64_t>(usage.ru_maxrss) * 1024}};
   std::printf("%s\n", result.dump(2).c_str());

@@ -216,8 +216,7 @@ DeviceMap spread_group(const Group& group, const DeviceMap& map, const MaxMemory
     DeviceMap trial;
     for (const PlannedComponent* one : group) {
       const DeviceMap own = spread.below(one->name);
-      trial.add_below(one->name,
-                      one == component ? spread_offload(one->tree, own, one->options, main) : own);
+      trial.add_below(one->name, one == component ? spread_offload(one->tree, own, one->options, main) : own);
     }
     if (over_budget(group, trial, memory, main).empty()) spread = trial;
   }

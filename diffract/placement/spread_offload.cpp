@@ -54,8 +54,8 @@ void spread(std::vector<Block>& blocks, Place place, int64_t bytes) {
 void add_entry(const Module& module, const std::string& name, Place place,
                const std::map<std::string, Place>& moved, DeviceMap& map) {
   if (const auto found = moved.find(name); found != moved.end()) return map.set(name, found->second);
-  const bool is_divided = std::any_of(moved.begin(), moved.end(),
-                                      [&](const auto& entry) { return covers(name, entry.first); });
+  const bool is_divided =
+      std::any_of(moved.begin(), moved.end(), [&](const auto& entry) { return covers(name, entry.first); });
   if (!is_divided) return map.set(name, place);
   for (const TensorSize& tensor : module.tensors) map.set(join_name(name, tensor.name), place);
   for (const Module& child : module.children)

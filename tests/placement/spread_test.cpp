@@ -55,12 +55,11 @@ TEST(SpreadKept, FillsTheMemoryAndNoMore) {
 
 TEST(SpreadOffload, LeavesWhatIsTiedOrOnAnotherAccelerator) {
   ModuleTree tree{.root = {.class_name = "Model"}};
-  for (int i = 0; i < 8; ++i)
-    tree.root.children.push_back(test::leaf(std::to_string(i), {100}, "Block"));
+  for (int i = 0; i < 8; ++i) tree.root.children.push_back(test::leaf(std::to_string(i), {100}, "Block"));
   tree.root.children.push_back(test::leaf("out", {100}));
   tree.tied = {{"0.p0", "out.p0"}};
   const PlanOptions options{.no_split_module_classes = {"Block"}};
-  const DeviceMap map{{"0", 0},     {"1", 0},     {"2", 0},     {"3", 1},    {"4", "cpu"},
+  const DeviceMap map{{"0", 0},     {"1", 0},     {"2", 0},     {"3", 1},  {"4", "cpu"},
                       {"5", "cpu"}, {"6", "cpu"}, {"7", "cpu"}, {"out", 0}};
   const DeviceMap spread = spread_offload(tree, map, options, 0);
   EXPECT_EQ(spread.at("0"), Place(0));
