@@ -213,12 +213,19 @@ DeviceMap spread_group(const Group& group, const DeviceMap& map, const MaxMemory
   const Place main = main_of(memory);
   DeviceMap spread = map;
   for (const PlannedComponent* component : group) {
-    DeviceMap trial;
-    for (const PlannedComponent* one : group) {
-      const DeviceMap own = spread.below(one->name);
-      trial.add_below(one->name, one == component ? spread_offload(one->tree, own, one->options, main) : own);
+    for (const Exchange exchange : {Exchange::any_blocks, Exchange::equal_blocks}) {
+      DeviceMap trial;
+      for (const PlannedComponent* one : group) {
+        const DeviceMap own = spread.below(one->name);
+        const bool moves = one == component;
+        trial.add_below(one->name,
+                        moves ? spread_offload(one->tree, own, one->options, main, exchange) : own);
+      }
+      // Where larger blocks are offloaded than before, more is on its way at once.
+      if (!over_budget(group, trial, memory, main).empty()) continue;
+      spread = trial;
+      break;
     }
-    if (over_budget(group, trial, memory, main).empty()) spread = trial;
   }
   return spread;
 }

@@ -36,18 +36,24 @@ std::vector<Block> movable_blocks(const ModuleTree& tree, const DeviceMap& map, 
   return blocks;
 }
 
-// Puts blocks of `bytes` in all to `place`, of those that have none yet.
-void spread(std::vector<Block>& blocks, Place place, int64_t bytes) {
-  std::vector<Block*> open;
-  std::vector<int64_t> sizes;
-  for (Block& block : blocks) {
-    if (block.after) continue;
-    open.push_back(&block);
-    sizes.push_back(block.bytes);
+// Puts as many of the blocks' bytes to each of their places as were there, but for the slowest: that one gets
+// the rest.
+void spread(const std::vector<Block*>& blocks) {
+  std::map<Place, int64_t> bytes;
+  for (const Block* block : blocks) bytes[block->before] += block->bytes;
+  for (const auto& [place, may_stay] : bytes) {
+    std::vector<Block*> open;
+    std::vector<int64_t> sizes;
+    for (Block* block : blocks) {
+      if (block->after) continue;
+      open.push_back(block);
+      sizes.push_back(block->bytes);
+    }
+    const bool is_slowest = place == bytes.rbegin()->first;
+    const auto kept = spread_kept(sizes, may_stay);
+    for (size_t i = 0; i < open.size(); ++i)
+      if (is_slowest || kept[i]) open[i]->after = place;
   }
-  const auto kept = spread_kept(sizes, bytes);
-  for (size_t i = 0; i < open.size(); ++i)
-    if (kept[i]) open[i]->after = place;
 }
 
 // Adds the module's entry, or those of what is below it where blocks move out of it.
@@ -64,19 +70,15 @@ void add_entry(const Module& module, const std::string& name, Place place,
 
 }  // namespace
 
-DeviceMap spread_offload(const ModuleTree& tree, const DeviceMap& map, const PlanOptions& options,
-                         Place main) {
+DeviceMap spread_offload(const ModuleTree& tree, const DeviceMap& map, const PlanOptions& options, Place main,
+                         Exchange exchange) {
   std::vector<Block> blocks = movable_blocks(tree, map, options, main);
-  std::map<Place, int64_t> bytes;
-  for (const Block& block : blocks) bytes[block.before] += block.bytes;
-  if (bytes.size() < 2) return map;
-  const Place slowest = bytes.rbegin()->first;
-  for (const auto& [place, size] : bytes)
-    if (place != slowest) spread(blocks, place, size);
+  std::map<int64_t, std::vector<Block*>> groups;  // that exchange places
+  for (Block& block : blocks) groups[exchange == Exchange::any_blocks ? 0 : block.bytes].push_back(&block);
+  for (const auto& [size, group] : groups) spread(group);
   std::map<std::string, Place> moved;
   for (const Block& block : blocks)
-    if (const Place after = block.after.value_or(slowest); after != block.before)
-      moved.emplace(block.name, after);
+    if (block.after != block.before) moved.emplace(block.name, *block.after);
   DeviceMap divided;
   for (const auto& [name, place] : map) {
     if (const Module* module = tree.find(name))

@@ -61,7 +61,7 @@ TEST(SpreadOffload, LeavesWhatIsTiedOrOnAnotherAccelerator) {
   const PlanOptions options{.no_split_module_classes = {"Block"}};
   const DeviceMap map{{"0", 0},     {"1", 0},     {"2", 0},     {"3", 1},  {"4", "cpu"},
                       {"5", "cpu"}, {"6", "cpu"}, {"7", "cpu"}, {"out", 0}};
-  const DeviceMap spread = spread_offload(tree, map, options, 0);
+  const DeviceMap spread = spread_offload(tree, map, options, 0, Exchange::any_blocks);
   EXPECT_EQ(spread.at("0"), Place(0));
   EXPECT_EQ(spread.at("3"), Place(1));
   EXPECT_EQ(spread.at("out"), Place(0));
@@ -69,6 +69,21 @@ TEST(SpreadOffload, LeavesWhatIsTiedOrOnAnotherAccelerator) {
   for (const char* name : {"1", "2", "4", "5", "6", "7"}) on_main += spread.at(name) == Place(0);
   EXPECT_EQ(on_main, 2);
   EXPECT_EQ(spread.at("1"), Place::cpu());
+}
+
+TEST(SpreadOffload, EqualBlocksExchangePlacesAmongThemselves) {
+  ModuleTree tree{.root = {.class_name = "Model"}};
+  DeviceMap map;
+  for (int i = 0; i < 8; ++i) {
+    const std::string name = std::to_string(i);
+    tree.root.children.push_back(test::leaf(name, {i < 4 ? 200 : 100}, "Block"));
+    map.set(name, i < 2 ? Place(0) : i < 6 ? Place::cpu() : Place::disk());
+  }
+  const PlanOptions options{.no_split_module_classes = {"Block"}};
+  const DeviceMap spread = spread_offload(tree, map, options, 0, Exchange::equal_blocks);
+  std::string row;
+  for (int i = 0; i < 8; ++i) row += spread.at(std::to_string(i)).name().front();
+  EXPECT_EQ(row, "c0c0dcdc");
 }
 
 }  // namespace
