@@ -209,25 +209,25 @@ void check_groups(const std::vector<Group>& groups, const DeviceMap& map, const 
 }
 
 // What is offloaded of each component lies evenly among what is kept, where the budgets hold so too.
-DeviceMap spread_group(const Group& group, const DeviceMap& map, const MaxMemory& memory) {
+DeviceMap spread_group(const Group& group, DeviceMap map, const MaxMemory& memory) {
   const Place main = main_of(memory);
-  DeviceMap spread = map;
-  for (const PlannedComponent* component : group) {
-    for (const Exchange exchange : {Exchange::any_blocks, Exchange::equal_blocks}) {
-      DeviceMap trial;
-      for (const PlannedComponent* one : group) {
-        const DeviceMap own = spread.below(one->name);
-        const bool moves = one == component;
-        trial.add_below(one->name,
-                        moves ? spread_offload(one->tree, own, one->options, main, exchange) : own);
-      }
-      // Where larger blocks are offloaded than before, more is on its way at once.
-      if (!over_budget(group, trial, memory, main).empty()) continue;
-      spread = trial;
-      break;
+  if (!offloads(map, main)) return map;
+  const auto spread = [&](const PlannedComponent* component, Exchange exchange) {
+    DeviceMap trial;
+    for (const PlannedComponent* one : group) {
+      const DeviceMap own = map.below(one->name);
+      const bool moves = one == component;
+      trial.add_below(one->name, moves ? spread_offload(one->tree, own, one->options, main, exchange) : own);
     }
+    return trial;
+  };
+  for (const PlannedComponent* component : group) {
+    DeviceMap trial = spread(component, Exchange::any_blocks);
+    // Where larger blocks are offloaded than before, more is on its way at once.
+    if (!over_budget(group, trial, memory, main).empty()) trial = spread(component, Exchange::equal_blocks);
+    if (over_budget(group, trial, memory, main).empty()) map = std::move(trial);
   }
-  return spread;
+  return map;
 }
 
 DeviceMap plan_groups(std::vector<Group> groups, Strategy strategy, const MaxMemory& memory) {
@@ -237,10 +237,10 @@ DeviceMap plan_groups(std::vector<Group> groups, Strategy strategy, const MaxMem
     if (!in_order)
       std::stable_sort(group.begin(), group.end(),
                        [](const auto* a, const auto* b) { return a->runs > b->runs; });
-    const DeviceMap planned = GroupPlanner(group, memory).plan(strategy);
-    const DeviceMap spread = in_order ? planned : spread_group(group, planned, memory);
+    DeviceMap planned = GroupPlanner(group, memory).plan(strategy);
+    if (!in_order) planned = spread_group(group, std::move(planned), memory);
     for (const PlannedComponent* component : group)
-      map.add_below(component->name, spread.below(component->name));
+      map.add_below(component->name, planned.below(component->name));
   }
   return map;
 }

@@ -15,7 +15,7 @@ double level_of(std::vector<int64_t> bytes, int64_t read) {
     if (level <= static_cast<double>(bytes[i])) return level;
     rest -= static_cast<double>(bytes[i]);
   }
-  return bytes.empty() ? 0 : static_cast<double>(bytes.back());
+  return static_cast<double>(bytes.back());
 }
 
 }  // namespace
@@ -29,7 +29,7 @@ std::vector<bool> spread_kept(const std::vector<int64_t>& bytes, int64_t may_sta
   int64_t staying = 0;
   for (size_t i = 0; i < bytes.size(); ++i) {
     due += std::min(static_cast<double>(bytes[i]), level);
-    kept[i] = due + 0.5 < static_cast<double>(bytes[i]);
+    kept[i] = due + 0.5 < static_cast<double>(bytes[i]);  // half a byte: sums of fractions are not exact
     if (kept[i])
       staying += bytes[i];
     else

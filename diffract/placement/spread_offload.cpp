@@ -11,8 +11,7 @@ namespace {
 struct Block {
   std::string name;
   int64_t bytes;
-  Place before;
-  std::optional<Place> after = {};
+  Place before, after;
 };
 
 // Blocks on `main` and those that it computes for the CPU and the disk, in the model's order.
@@ -31,7 +30,8 @@ std::vector<Block> movable_blocks(const ModuleTree& tree, const DeviceMap& map, 
   for_each_layer(tree.root, "", whole, [&](const std::string& name, const Module& module) {
     const auto place = map.find(name);
     if (!whole.contains(module.class_name) || !place || sizes[name] == 0 || is_tied(name)) return;
-    if (*place == main || place->is_cpu() || place->is_disk()) blocks.push_back({name, sizes[name], *place});
+    if (*place == main || place->is_cpu() || place->is_disk())
+      blocks.push_back({name, sizes[name], *place, *place});
   });
   return blocks;
 }
@@ -41,18 +41,20 @@ std::vector<Block> movable_blocks(const ModuleTree& tree, const DeviceMap& map, 
 void spread(const std::vector<Block*>& blocks) {
   std::map<Place, int64_t> bytes;
   for (const Block* block : blocks) bytes[block->before] += block->bytes;
+  const Place slowest = bytes.rbegin()->first;
+  bytes.erase(slowest);
+  for (Block* block : blocks) block->after = slowest;
   for (const auto& [place, may_stay] : bytes) {
-    std::vector<Block*> open;
+    std::vector<Block*> rest;
     std::vector<int64_t> sizes;
     for (Block* block : blocks) {
-      if (block->after) continue;
-      open.push_back(block);
+      if (block->after != slowest) continue;
+      rest.push_back(block);
       sizes.push_back(block->bytes);
     }
-    const bool is_slowest = place == bytes.rbegin()->first;
     const auto kept = spread_kept(sizes, may_stay);
-    for (size_t i = 0; i < open.size(); ++i)
-      if (is_slowest || kept[i]) open[i]->after = place;
+    for (size_t i = 0; i < rest.size(); ++i)
+      if (kept[i]) rest[i]->after = place;
   }
 }
 
@@ -78,7 +80,7 @@ DeviceMap spread_offload(const ModuleTree& tree, const DeviceMap& map, const Pla
   for (const auto& [size, group] : groups) spread(group);
   std::map<std::string, Place> moved;
   for (const Block& block : blocks)
-    if (block.after != block.before) moved.emplace(block.name, *block.after);
+    if (block.after != block.before) moved.emplace(block.name, block.after);
   DeviceMap divided;
   for (const auto& [name, place] : map) {
     if (const Module* module = tree.find(name))

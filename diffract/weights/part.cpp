@@ -20,7 +20,7 @@ void Part::lie_as_in_files() {
     return std::pair(a.stored.file.get(), a.stored.offset) < std::pair(b.stored.file.get(), b.stored.offset);
   });
   for (PartTensor& tensor : tensors)
-    tensor.has_pages = tensor.stored.file && !tensor.is_converted() &&
+    tensor.has_pages = tensor.stored.file && tensor.bytes() > 0 && !tensor.is_converted() &&
                        tensor.stored.offset % c10::elementSize(tensor.dtype) == 0;
   bytes = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {

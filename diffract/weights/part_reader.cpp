@@ -115,7 +115,6 @@ void PartReader::read_in_place(std::span<const PartTensor> tensors, const at::Te
   const PartTensor& first = tensors.front();
   const uint64_t offset = first.stored.offset;
   const uint64_t bytes = tensors.back().begin + tensors.back().bytes() - first.begin;
-  if (bytes == 0) return;
   const auto* const mapped = static_cast<const std::byte*>(first.stored.view.const_data_ptr());
   std::byte* const target = data_of(memory) + first.begin;
   const DirectFile& file = file_of(first);

@@ -16,7 +16,7 @@ at::Tensor page_aligned(uint64_t bytes, tensor::DeviceBackend* backend = nullptr
 
 /// Reads parts from their files: past the page cache where the file system can, so that a model larger than
 /// memory does not push everything else out of it, and from the page cache what is there already. Belongs to
-/// one thread.
+/// one thread; while a read runs it may have a second one to help.
 class PartReader {
  public:
   /// For memory of `device`; with a backend (an accelerator's) by way of pinned buffers and a copy stream.
@@ -26,7 +26,8 @@ class PartReader {
   PartReader& operator=(const PartReader&) = delete;
 
   /// Fills `memory` (uint8 [part.bytes], on the device) from part.host or the files. On an accelerator the
-  /// copies have begun when it returns; ready() marks their end. Throws IoError naming the file.
+  /// copies have begun when it returns; what copy_stream() records then marks their end. Throws IoError
+  /// naming the file.
   void read(const Part& part, const at::Tensor& memory);
   /// Fills host memory.
   void read_to_host(const Part& part, const at::Tensor& memory);

@@ -143,7 +143,7 @@ TEST(PlanPipelineMap, ReadsFromDiskPassThroughTheCpu) {
   EXPECT_EQ(bytes_on(one, map, "disk"), 5 * kGB);
 }
 
-// "keeps" of ten blocks that compute in this order: K stays on the place, . does not.
+// Ten blocks in the order in which they compute: K is on the place, . is not.
 std::string kept_on(const DeviceMap& map, const std::string& name, Place place) {
   std::string row;
   for (int i = 0; i < 10; ++i) row += map.at(fmt::format("{}.{}", name, i)) == place ? 'K' : '.';

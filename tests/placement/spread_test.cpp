@@ -31,7 +31,8 @@ TEST(SpreadKept, KeepsLargeBlocksUntilTheirReadingIsNoLonger) {
   const std::vector<int64_t> bytes{200, 200, 200, 200, 200, 200, 100, 100, 100, 100, 100, 100};
   EXPECT_EQ(row_of(bytes, 400).substr(6), "......");
   EXPECT_EQ(row_of(bytes, 600), ".K.K.K......");
-  // With 900 of 1,800 to read, 75 of each: three of eight large ones, three of four small ones.
+  // With 900 of 1,800 to read, 75 of each block on average: three of eight large ones, three of four small
+  // ones.
   const std::string row = row_of(bytes, 900);
   EXPECT_EQ(std::count(row.begin(), row.begin() + 6, 'K'), 4) << row;
   EXPECT_EQ(std::count(row.begin() + 6, row.end(), 'K'), 1) << row;
