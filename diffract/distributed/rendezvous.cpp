@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "diffract/core/json.h"
 #include "diffract/distributed/cores.h"
@@ -28,9 +29,10 @@ std::string own_pid_namespace() {
 
 std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
 
-// Ends the wait of all others with `message`.
+// Ends the wait of all others with `message`. The store may end with this process: the others look first.
 [[noreturn]] void give_up(Store& store, const std::string& message) {
   store.set("given_up", message);
+  std::this_thread::sleep_for(2 * kLookAround);
   throw PeerError("{}", message);
 }
 
