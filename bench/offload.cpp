@@ -1,9 +1,9 @@
 // A step of a FLUX transformer whose weights are larger than the memory they may take:
 //   offload MODEL MAX_MEMORY [HEIGHT WIDTH]      e.g. offload /tmp/flux-dev cpu=6GB 256 256
-// Prints what a step takes, what its computing alone would (blocks that stay in memory, one of each kind,
-// times their number), what its reading alone would (its bytes at the disk's rate), and how far the step is
-// from the larger of the two: medians of rounds in which they take turns. bench/offload.py runs it under a
-// limit.
+// Prints what a step takes, what its computing alone would (the same step from memory, with one block's
+// weights for all of its kind), what its reading alone would (its bytes at the disk's rate), and how far the
+// step is from the larger of the two: medians of rounds in which they take turns. bench/offload.py runs it
+// under a limit.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -91,12 +92,22 @@ std::vector<Step> measure_steps(const pipelines::FluxPipeline& pipeline, const P
   return steps;
 }
 
-// Of a step of the first blocks alone, in memory: the fastest of a few runs.
-double compute_seconds(const io::ModelFolder& folder, FluxTransformer2DConfig config, int64_t layers,
-                       int64_t singles, const Picture& picture) {
-  config.num_layers = layers;
-  config.num_single_layers = singles;
-  const auto checkpoint = weights::Checkpoint::open(folder.component_weights("transformer", ""));
+// "transformer_blocks.0.attn.to_q.weight" of "transformer_blocks.3.attn.to_q.weight".
+std::string in_first_block(const std::string& tensor) {
+  static const std::regex number(R"((transformer_blocks\.)\d+)");
+  return std::regex_replace(tensor, number, "$010");
+}
+
+// Of a whole step from memory, with the weights of each kind's first block for all blocks of that kind: the
+// others do not fit there, and these are larger than a processor's caches.
+double compute_seconds(const io::ModelFolder& folder, const Picture& picture) {
+  const auto files = weights::Checkpoint::open(folder.component_weights("transformer", ""));
+  const auto checkpoint = weights::Checkpoint::made(
+      [files](const std::string& name, at::IntArrayRef shape) {
+        return files->stored(in_first_block(name), shape).view;
+      },
+      [files](const std::string& name) { return files->has(in_first_block(name)); });
+  const auto config = FluxTransformer2DConfig::from_json(folder.config("transformer"));
   const tensor::DtypePolicy policy = tensor::DtypePolicy::choose(at::kBFloat16, {}, at::kCPU);
   const FluxTransformer2DModel model(config, weights::WeightScope(checkpoint, policy));
   const at::Tensor text_ids = at::zeros({kTextTokens, 3});
@@ -107,22 +118,12 @@ double compute_seconds(const io::ModelFolder& folder, FluxTransformer2DConfig co
       .guidance = config.guidance_embeds ? at::full({1}, 3.5) : at::Tensor()};
   const at::Tensor latents = at::randn({1, picture.rows() * picture.columns(), config.in_channels});
   double best = 1e9;
-  for (int run = 0; run < 4; ++run) {  // the first one reads the weights
+  for (int run = 0; run < 3; ++run) {  // the first one reads the weights
     const auto begin = Clock::now();
     model(latents, at::full({1}, 0.5), cond);
     best = std::min(best, seconds_since(begin));
   }
   return best;
-}
-
-// Of a whole step, from one block of each kind and one more.
-double compute_seconds(const io::ModelFolder& folder, const Picture& picture) {
-  const auto config = FluxTransformer2DConfig::from_json(folder.config("transformer"));
-  const double both = compute_seconds(folder, config, 1, 1, picture);
-  const double layer = compute_seconds(folder, config, 2, 1, picture) - both;
-  const double single = compute_seconds(folder, config, 1, 2, picture) - both;
-  return both + layer * static_cast<double>(config.num_layers - 1) +
-         single * static_cast<double>(config.num_single_layers - 1);
 }
 
 // "transformer_blocks.3" of "transformer_blocks.3.attn.to_q.weight".
@@ -165,7 +166,7 @@ double reading_seconds(const std::vector<weights::Part>& parts, uint64_t bytes) 
   weights::PartReader reader(at::kCPU, nullptr);
   const auto begin = Clock::now();
   for (const weights::Part& part : parts) {
-    reader.read(part, memory);
+    reader.read(part, {memory});
     total += part.bytes;
   }
   return seconds_since(begin) * static_cast<double>(bytes) / static_cast<double>(total);

@@ -69,7 +69,7 @@ def main():
     result = measure([str(arguments.program), str(arguments.model), f"cpu={arguments.max_memory}", *size], arguments.limit)
     if arguments.python:
         peer = [arguments.python, "-c", PEER, str(arguments.model), arguments.max_memory, *size, str(Path(arguments.model))]
-        result.update(measure(peer, arguments.limit))
+        result.update(accelerate_step_seconds=measure(peer, arguments.limit)["accelerate_step_seconds"])
     print(json.dumps(result, indent=2))
     bound = max(result["compute_seconds"], result["read_seconds"])
     print(f"step {result['step_seconds']:.1f} s, {result['step_over_bound']:.2f} x max(compute {result['compute_seconds']:.1f} s, "

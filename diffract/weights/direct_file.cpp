@@ -13,20 +13,6 @@
 #include "diffract/weights/part.h"
 
 namespace diffract::weights {
-namespace {
-
-bool is_cached(std::span<const std::byte> mapped) {
-  const auto address = reinterpret_cast<uintptr_t>(mapped.data());
-  const uintptr_t first = address / kPage * kPage;
-  const uint64_t size = address + mapped.size() - first;
-  std::vector<unsigned char> pages((size + kPage - 1) / kPage);
-  void* begin = const_cast<std::byte*>(mapped.data()) - (address - first);
-  if (::mincore(begin, size, pages.data()) != 0) return false;
-  return std::all_of(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; });
-}
-
-}  // namespace
-
 DirectFile::DirectFile(const io::SafetensorsFile& file)
     : path_(file.path().string()),
       direct_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT)),
@@ -37,9 +23,20 @@ DirectFile::~DirectFile() {
   if (buffered_ >= 0) ::close(buffered_);
 }
 
+ReadFrom DirectFile::best_source(std::span<const std::byte> mapped) const {
+  const auto address = reinterpret_cast<uintptr_t>(mapped.data());
+  const uintptr_t first = address / kPage * kPage;
+  const uint64_t size = address + mapped.size() - first;
+  std::vector<unsigned char> pages((size + kPage - 1) / kPage);
+  void* begin = const_cast<std::byte*>(mapped.data()) - (address - first);
+  if (::mincore(begin, size, pages.data()) != 0) return ReadFrom::disk;
+  const bool has_all = std::all_of(pages.begin(), pages.end(), [](unsigned char page) { return page & 1; });
+  return has_all ? ReadFrom::page_cache : ReadFrom::disk;
+}
+
 std::span<const std::byte> DirectFile::read(uint64_t begin, uint64_t end, std::span<const std::byte> mapped,
-                                            std::byte* buffer) const {
-  int descriptor = direct_ < 0 || is_cached(mapped) ? buffered_ : direct_;
+                                            std::byte* buffer, ReadFrom source) const {
+  int descriptor = direct_ < 0 || source == ReadFrom::page_cache ? buffered_ : direct_;
   const uint64_t first = begin / kPage * kPage, size = rounded_up(end - first, kPage);
   uint64_t done = 0;
   while (first + done < end) {

@@ -28,7 +28,7 @@ void OffloadFolder::take(Part& part, PartReader& reader) {
     return;
   static std::atomic<int> count = 0;  // two models of a process may have modules of the same name
   const fs::path file = folder_ / fmt::format("{}-{}-{}.safetensors", part.name, ::getpid(), count++);
-  const at::Tensor memory = at::empty({static_cast<int64_t>(part.bytes)}, at::kByte);
+  const PartMemory memory{at::empty({static_cast<int64_t>(part.bytes)}, at::kByte)};
   reader.read_to_host(part, memory);
   const LoadedTensors tensors = unpack(part, memory);
   save_tensors(file, {tensors.begin(), tensors.end()});

@@ -38,14 +38,21 @@ void Part::lie_as_in_files() {
   bytes = rounded_up(bytes, kPage);
 }
 
-LoadedTensors unpack(const Part& part, const at::Tensor& memory) {
+at::Tensor PartMemory::elements(const PartTensor& tensor, uint64_t first, uint64_t last) const {
+  const uint64_t width = c10::elementSize(tensor.dtype);
+  return bytes.narrow(0, static_cast<int64_t>(tensor.begin - begin + first * width),
+                      static_cast<int64_t>((last - first) * width));
+}
+
+at::Tensor PartMemory::operator[](const PartTensor& tensor) const {
+  const auto count = static_cast<uint64_t>(tensor.stored.view.numel());
+  return elements(tensor, 0, count).view(tensor.dtype).view(tensor.stored.view.sizes());
+}
+
+LoadedTensors unpack(const Part& part, const PartMemory& memory) {
   LoadedTensors tensors;
   tensors.reserve(part.tensors.size());
-  for (const PartTensor& tensor : part.tensors)
-    tensors.emplace(tensor.name,
-                    memory.narrow(0, static_cast<int64_t>(tensor.begin), static_cast<int64_t>(tensor.bytes()))
-                        .view(tensor.dtype)
-                        .view(tensor.stored.view.sizes()));
+  for (const PartTensor& tensor : part.tensors) tensors.emplace(tensor.name, memory[tensor]);
   return tensors;
 }
 

@@ -14,6 +14,13 @@ constexpr uint64_t kPage = 4096;
 /// `bytes` in whole units.
 constexpr uint64_t rounded_up(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
 
+/// Bytes begin to end of some memory.
+struct Stretch {
+  uint64_t begin = 0, end = 0;
+  uint64_t bytes() const { return end - begin; }
+  bool overlaps(const Stretch& other) const { return begin < other.end && other.begin < end; }
+};
+
 /// A tensor of a part: where it stands, and what it becomes.
 struct PartTensor {
   std::string module_name;  // as a device map names it, with the tensor's own name
@@ -25,6 +32,8 @@ struct PartTensor {
   bool has_pages = false;                 // the pages of the file that it stands in have room there
 
   uint64_t bytes() const { return static_cast<uint64_t>(stored.view.numel()) * c10::elementSize(dtype); }
+  /// Of the part's memory, that it lies in.
+  Stretch pages() const { return {begin / kPage * kPage, rounded_up(begin + bytes(), kPage)}; }
   bool is_converted() const { return dtype != stored.view.scalar_type() || (storage && *storage != dtype); }
   /// True where both have pages and the file goes on with this one where `other` ends: memory does too.
   bool continues(const PartTensor& other) const {
@@ -49,10 +58,19 @@ struct Part {
   void lie_as_in_files();
 };
 
-/// The tensors of a part by their names in the checkpoint, each a view of `memory` (uint8, packed as the part
-/// says).
+/// Memory (uint8) for a part's tensors, from the part's byte `begin` on: of all of them, or of some.
+struct PartMemory {
+  at::Tensor bytes;
+  uint64_t begin = 0;
+  /// The bytes of the tensor's elements first to last.
+  at::Tensor elements(const PartTensor& tensor, uint64_t first, uint64_t last) const;
+  /// The tensor itself.
+  at::Tensor operator[](const PartTensor& tensor) const;
+};
+
+/// The tensors of a part by their names in the checkpoint, each a view of `memory`.
 using LoadedTensors = std::unordered_map<std::string, at::Tensor>;
-LoadedTensors unpack(const Part& part, const at::Tensor& memory);
+LoadedTensors unpack(const Part& part, const PartMemory& memory);
 
 /// `stored`, rounded to `storage` where that is set, as `dtype`.
 at::Tensor converted(const at::Tensor& stored, std::optional<at::ScalarType> storage, at::ScalarType dtype);

@@ -11,9 +11,12 @@
 namespace diffract::weights {
 namespace {
 
-// A read of this size keeps a disk busy and a copy's start-up cost small; larger ones measured slower.
+// A copy's start-up cost is small beside a chunk of this size.
 constexpr uint64_t kChunk = uint64_t{4} << 20;
-constexpr uint64_t kReadsAtOnce = 2;  // one is on its way while the other's end is seen to
+// Several on their way keep a disk busy also while all cores compute and a read's end is seen late. Larger
+// reads took longer in all on the disk that this was measured on, smaller ones cost the computing more.
+constexpr uint64_t kRead = uint64_t{2} << 20;
+constexpr uint64_t kReadsAtOnce = 4;
 constexpr size_t kStagingBuffers = 4;
 // Conversions go in pieces that libtorch does not share out among threads: those belong to the computing.
 constexpr int64_t kPiece = 32768;
@@ -83,15 +86,6 @@ const DirectFile& PartReader::file_of(const PartTensor& tensor) {
   return *file;
 }
 
-std::span<const std::byte> PartReader::fetch(const PartTensor& tensor, uint64_t begin, uint64_t end,
-                                             std::byte* buffer) {
-  const at::Tensor& view = tensor.stored.view;
-  const std::span<const std::byte> mapped{static_cast<const std::byte*>(view.const_data_ptr()) + begin,
-                                          end - begin};
-  if (!tensor.stored.file) return mapped;  // made in memory (Checkpoint::made)
-  return file_of(tensor).read(tensor.stored.offset + begin, tensor.stored.offset + end, mapped, buffer);
-}
-
 PartReader::Staging& PartReader::next_staging() {
   if (staging_.empty()) {
     std::vector<Staging> buffers;
@@ -111,38 +105,47 @@ void PartReader::check_stopped(const PartTensor& tensor) const {
 
 // From the disk to where it is used: on a CPU that computes meanwhile, a copy on the way costs a tenth of the
 // time. `tensors` follow one another in their file and in memory.
-void PartReader::read_in_place(std::span<const PartTensor> tensors, const at::Tensor& memory) {
+void PartReader::read_in_place(std::span<const PartTensor> tensors, const PartMemory& memory) {
   const PartTensor& first = tensors.front();
   const uint64_t offset = first.stored.offset;
   const uint64_t bytes = tensors.back().begin + tensors.back().bytes() - first.begin;
   const auto* const mapped = static_cast<const std::byte*>(first.stored.view.const_data_ptr());
-  std::byte* const target = data_of(memory) + first.begin;
+  std::byte* const target = data_of(memory.bytes) + (first.begin - memory.begin);
   const DirectFile& file = file_of(first);
-  in_parallel(offset / kChunk, (offset + bytes - 1) / kChunk + 1, [&](uint64_t chunk) {  // of the file
+  const ReadFrom source = file.best_source({mapped, bytes});
+  in_parallel(offset / kRead, (offset + bytes - 1) / kRead + 1, [&](uint64_t read) {  // of the file
     check_stopped(first);
-    const uint64_t begin = std::max(chunk * kChunk, offset) - offset;
-    const uint64_t end = std::min((chunk + 1) * kChunk, offset + bytes) - offset;
+    const uint64_t begin = std::max(read * kRead, offset) - offset;
+    const uint64_t end = std::min((read + 1) * kRead, offset + bytes) - offset;
     std::byte* const here = target + begin;
     const auto found = file.read(offset + begin, offset + end, {mapped + begin, end - begin},
-                                 here - (offset + begin) % kPage);
+                                 here - (offset + begin) % kPage, source);
     if (found.data() != here) std::memcpy(here, found.data(), found.size());
   });
 }
 
-void PartReader::read_tensor(const PartTensor& tensor, const at::Tensor& memory, bool to_device) {
+void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device) {
   const at::Tensor& view = tensor.stored.view;
   const auto width = static_cast<uint64_t>(view.element_size()), wide = c10::elementSize(tensor.dtype);
   const auto count = static_cast<uint64_t>(view.numel());
   const uint64_t step = kChunk / std::max(width, wide);
+  const std::span<const std::byte> mapped{static_cast<const std::byte*>(view.const_data_ptr()),
+                                          view.nbytes()};
+  const DirectFile* const file = tensor.stored.file ? &file_of(tensor) : nullptr;  // null: made in memory
+  const ReadFrom source = file ? file->best_source(mapped) : ReadFrom::page_cache;
+  const auto fetch = [&](uint64_t begin, uint64_t end, std::byte* buffer) {
+    const auto in_memory = mapped.subspan(begin, end - begin);
+    const uint64_t offset = tensor.stored.offset;
+    return file ? file->read(offset + begin, offset + end, in_memory, buffer, source) : in_memory;
+  };
   if (!raw_.defined()) raw_ = page_aligned(kChunk + 2 * kPage);
   for (uint64_t begin = 0; begin < count; begin += step) {
     check_stopped(tensor);
     const uint64_t end = std::min(begin + step, count);
-    const at::Tensor target = memory.narrow(0, static_cast<int64_t>(tensor.begin + begin * wide),
-                                            static_cast<int64_t>((end - begin) * wide));
+    const at::Tensor target = memory.elements(tensor, begin, end);
     Staging* staging = to_device ? &next_staging() : nullptr;
     const bool direct = staging && !tensor.is_converted();  // into the pinned buffer, no copy between
-    const auto bytes = fetch(tensor, begin * width, end * width, data_of(direct ? staging->bytes : raw_));
+    const auto bytes = fetch(begin * width, end * width, data_of(direct ? staging->bytes : raw_));
     const auto length = static_cast<int64_t>(bytes.size());
     if (direct && bytes.data() >= data_of(staging->bytes) &&
         bytes.data() < data_of(staging->bytes) + staging->bytes.numel()) {
@@ -169,17 +172,22 @@ void PartReader::read_tensor(const PartTensor& tensor, const at::Tensor& memory,
   }
 }
 
-void PartReader::read_to_host(const Part& part, const at::Tensor& memory) {
+void PartReader::read_to_host(const Part& part, const PartMemory& memory) {
   for (const PartTensor& tensor : part.tensors) read_tensor(tensor, memory, /*to_device=*/false);
 }
 
-void PartReader::read(const Part& part, const at::Tensor& memory) {
+void PartReader::read(const Part& part, size_t first, size_t last, const PartMemory& memory) {
+  if (first == last) return;
   if (part.host.defined()) {
-    copies_->copy(memory, part.host);
+    const PartTensor &begin = part.tensors[first], &end = part.tensors[last - 1];
+    const auto bytes = static_cast<int64_t>(end.begin + end.bytes() - begin.begin);
+    copies_->copy(memory.bytes.narrow(0, static_cast<int64_t>(begin.begin - memory.begin), bytes),
+                  part.host.narrow(0, static_cast<int64_t>(begin.begin), bytes));
     return;
   }
-  const bool has_pages = !copies_ && reinterpret_cast<uintptr_t>(data_of(memory)) % kPage == 0;
-  const std::span<const PartTensor> tensors = part.tensors;
+  const bool has_pages =
+      !copies_ && (reinterpret_cast<uintptr_t>(data_of(memory.bytes)) - memory.begin) % kPage == 0;
+  const std::span<const PartTensor> tensors = std::span(part.tensors).subspan(first, last - first);
   for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
     end = begin + 1;
     if (!has_pages || !tensors[begin].has_pages) {

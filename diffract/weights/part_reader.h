@@ -16,7 +16,7 @@ at::Tensor page_aligned(uint64_t bytes, tensor::DeviceBackend* backend = nullptr
 
 /// Reads parts from their files: past the page cache where the file system can, so that a model larger than
 /// memory does not push everything else out of it, and from the page cache what is there already. Belongs to
-/// one thread; while a read runs it may have a second one to help.
+/// one thread; while a read runs it may have others to help.
 class PartReader {
  public:
   /// For memory of `device`; with a backend (an accelerator's) by way of pinned buffers and a copy stream.
@@ -25,12 +25,14 @@ class PartReader {
   PartReader(const PartReader&) = delete;
   PartReader& operator=(const PartReader&) = delete;
 
-  /// Fills `memory` (uint8 [part.bytes], on the device) from part.host or the files. On an accelerator the
-  /// copies have begun when it returns; what copy_stream() records then marks their end. Throws IoError
-  /// naming the file.
-  void read(const Part& part, const at::Tensor& memory);
+  /// Fills `memory` (on the device) with the tensors first to last of the part, from part.host or the files.
+  /// On an accelerator the copies have begun when it returns; what copy_stream() records then marks their
+  /// end. Throws IoError naming the file.
+  void read(const Part& part, size_t first, size_t last, const PartMemory& memory);
+  /// With all of them.
+  void read(const Part& part, const PartMemory& memory) { read(part, 0, part.tensors.size(), memory); }
   /// Fills host memory.
-  void read_to_host(const Part& part, const at::Tensor& memory);
+  void read_to_host(const Part& part, const PartMemory& memory);
 
   /// From any thread: a read that is going on ends with Cancelled, and so does every other.
   void stop() { stopped_ = true; }
@@ -46,9 +48,8 @@ class PartReader {
     tensor::DeviceEventPtr in_use;
   };
   const DirectFile& file_of(const PartTensor& tensor);
-  std::span<const std::byte> fetch(const PartTensor& tensor, uint64_t begin, uint64_t end, std::byte* buffer);
-  void read_tensor(const PartTensor& tensor, const at::Tensor& memory, bool to_device);
-  void read_in_place(std::span<const PartTensor> tensors, const at::Tensor& memory);
+  void read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device);
+  void read_in_place(std::span<const PartTensor> tensors, const PartMemory& memory);
   void check_stopped(const PartTensor& tensor) const;
   Staging& next_staging();
 

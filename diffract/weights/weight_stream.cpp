@@ -29,10 +29,12 @@ uint64_t whole_pages(uint64_t bytes) { return rounded_up(bytes, kPage); }
 /// A part that is on the device or on its way there.
 struct WeightStream::Lease::Held {
   size_t part = 0;
-  uint64_t begin = 0, bytes = 0;  // in the ring
-  int users = 0;                  // leases, and those who wait
-  bool is_kept = false, has_room = false, is_read = false, is_over = false;
+  RingPlace place;  // where it is not kept
+  int users = 0;    // leases, and those who wait
+  bool is_kept = false, is_begun = false, is_read = false, is_over = false;
+  bool is_free() const { return is_over && users == 0; }
   std::exception_ptr failure;
+  at::Tensor memory;  // where it is kept
   LoadedTensors tensors;
   tensor::DeviceEventPtr copied, computed;  // on an accelerator
 };
@@ -113,7 +115,7 @@ WeightStream::~WeightStream() {
 size_t WeightStream::add(Part part) {
   if (part.source == Source::host) {
     part.host = backend_->pinned_memory(static_cast<int64_t>(part.bytes));
-    reader_->read_to_host(part, part.host);
+    reader_->read_to_host(part, {part.host});
   } else if (folder_) {
     folder_->take(part, *reader_);
   }
@@ -175,7 +177,7 @@ WeightStream::Lease WeightStream::enter(size_t part) {
   if (last_entered_) next_[*last_entered_] = part;
   last_entered_ = part;
   HeldPtr held = find(part);
-  const bool is_new = !held || (held->is_kept && !held->is_read && !held->has_room);
+  const bool is_new = !held || (held->is_kept && !held->is_begun);
   if (!held) {
     held = std::make_shared<Held>();
     held->part = part;
@@ -234,89 +236,96 @@ std::optional<size_t> WeightStream::predicted() const {
   size_t part = next_[*last_entered_];
   for (size_t i = 0; i < parts_.size(); ++i, part = next_[part]) {
     const HeldPtr held = find(part);
-    if (!held || (held->is_kept && !held->has_room)) return part;
+    if (!held || (held->is_kept && !held->is_begun)) return part;
   }
   return {};
 }
 
-// Gives `held` its place in the ring when there is room: behind the newest part, or at the ring's begin.
-bool WeightStream::make_room(Held& held) {
-  const uint64_t bytes = whole_pages(parts_[held.part].bytes);
-  const auto drop_oldest = [&] {
-    if (held_.front()->computed && reader_->copy_stream())
-      reader_->copy_stream()->wait(*held_.front()->computed);
-    held_.pop_front();
-  };
-  const auto is_free = [](const HeldPtr& old) { return old->is_over && old->users == 0; };
-  while (true) {
-    if (held_.empty()) {
-      held.begin = 0;
-      break;
-    }
-    const uint64_t oldest = held_.front()->begin, newest = held_.back()->begin + held_.back()->bytes;
-    const bool wrapped = held_.back()->begin < oldest;
-    if (!wrapped && newest + bytes <= ring_bytes_) {
-      held.begin = newest;
-      break;
-    }
-    if (!wrapped && bytes <= oldest) {
-      held.begin = 0;
-      break;
-    }
-    if (wrapped && newest + bytes <= oldest) {
-      held.begin = newest;
-      break;
-    }
-    if (!is_free(held_.front())) return false;
-    drop_oldest();
+// Begins to read `held` into memory of its own, or into the ring behind the newest part.
+void WeightStream::begin(HeldPtr held) {
+  held->is_begun = true;
+  if (!held->is_kept) {
+    held->place = RingPlace(parts_[held->part], held_.empty() ? 0 : ring_end_, ring_bytes_);
+    held_.push_back(held);
   }
-  held.bytes = bytes;
-  held.has_room = true;
+  reading_ = std::move(held);
+}
+
+// True when nobody's weights lie on these pages of the ring; those that nobody needs any more go.
+bool WeightStream::clear(const Held& owner, const Stretch& pages) {
+  for (auto at = held_.begin(); at != held_.end();) {
+    const Held& other = **at;
+    if (&other == &owner || !other.place.has_claimed(parts_[other.part], pages)) {
+      ++at;
+      continue;
+    }
+    if (!other.is_free()) return false;
+    if (other.computed && reader_->copy_stream()) reader_->copy_stream()->wait(*other.computed);
+    at = held_.erase(at);
+  }
   return true;
 }
 
-// What the thread reads next, with its place in the ring; waits while there is nothing to do. Null: stop.
-WeightStream::HeldPtr WeightStream::next_to_read(std::unique_lock<std::mutex>& lock) {
+// What of `held` can be read now: the tensors first to last, in one stretch of memory. None while there is
+// no room.
+std::optional<WeightStream::ToRead> WeightStream::next_tensors(const HeldPtr& held) {
+  const Part& part = parts_[held->part];
+  const size_t count = part.tensors.size();
+  if (held->is_kept) return ToRead{held, 0, count};
+  RingPlace& place = held->place;
+  const size_t first = place.claimed();
+  const size_t end = first < place.wraps_at() ? place.wraps_at() : count;
+  while (place.claimed() < end && clear(*held, place.pages(part, place.claimed()))) place.claim();
+  ring_end_ = place.end(part);
+  if (place.claimed() == first && count > 0) return {};
+  return ToRead{held, first, place.claimed()};
+}
+
+// What the thread reads next; waits while there is nothing to do. None: stop.
+std::optional<WeightStream::ToRead> WeightStream::next_to_read(std::unique_lock<std::mutex>& lock) {
   while (!stop_) {
-    if (!wanted_.empty()) {
-      const HeldPtr held = wanted_.front();
-      if (held->is_kept) {
-        held->has_room = true;
-        wanted_.pop_front();
-        return held;
-      }
+    if (!wanted_.empty() && (!reading_ || reading_->users == 0)) {
+      const bool wants_room = !wanted_.front()->is_kept;
       for (const HeldPtr& guessed : held_)  // they stand in the way of what is needed now
-        if (guessed->users == 0) guessed->is_over = true;
-      if (make_room(*held)) {
-        wanted_.pop_front();
-        held_.push_back(held);
-        return held;
+        if (guessed->users == 0 && (wants_room || guessed == reading_)) guessed->is_over = true;
+      begin(wanted_.front());
+      wanted_.pop_front();
+    }
+    if (reading_ && reading_->is_free()) reading_ = nullptr;  // not what was needed
+    if (!reading_) {
+      if (const auto part = predicted()) {
+        HeldPtr held = kept_[*part] ? kept_[*part] : std::make_shared<Held>();
+        held->part = *part;
+        begin(std::move(held));
       }
-    } else if (const auto part = predicted()) {
-      if (kept_[*part]) {
-        kept_[*part]->has_room = true;
-        return kept_[*part];
-      }
-      auto held = std::make_shared<Held>();
-      held->part = *part;
-      if (make_room(*held)) {
-        held_.push_back(held);
-        return held;
-      }
+    }
+    if (reading_) {
+      if (auto next = next_tensors(reading_)) return next;
     }
     changed_.wait(lock);
   }
-  return nullptr;
+  return {};
 }
 
-void WeightStream::load(Held& held) {
+// For the tensors first to last, which lie in one stretch.
+PartMemory WeightStream::memory_of(const Held& held, size_t first, size_t last) const {
+  if (held.is_kept || first == last) return {held.memory};
+  const Part& part = parts_[held.part];
+  const uint64_t begin = held.place.pages(part, first).begin, end = held.place.pages(part, last - 1).end;
+  return {ring_.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin)),
+          part.tensors[first].pages().begin};
+}
+
+void WeightStream::load(const ToRead& next) {
+  Held& held = *next.held;
   const Part& part = parts_[held.part];
   const trace::Span span(part.source == Source::disk ? "read" : "copy", part.name);
-  const at::Tensor memory =
-      held.is_kept ? new_memory(part.bytes)
-                   : ring_.narrow(0, static_cast<int64_t>(held.begin), static_cast<int64_t>(part.bytes));
-  reader_->read(part, memory);
-  held.tensors = unpack(part, memory);
+  if (held.is_kept) held.memory = new_memory(part.bytes);
+  reader_->read(part, next.first, next.last, memory_of(held, next.first, next.last));
+  if (next.last < part.tensors.size()) return;
+  held.tensors.reserve(part.tensors.size());
+  for (size_t i = 0; i < part.tensors.size(); ++i)
+    held.tensors.emplace(part.tensors[i].name, memory_of(held, i, i + 1)[part.tensors[i]]);
   if (auto* copies = reader_->copy_stream()) held.copied = copies->record();
 }
 
@@ -334,28 +343,30 @@ void WeightStream::run() {
 void WeightStream::read_parts() {
   const c10::InferenceMode no_autograd;  // the memory may have been taken in it
   std::unique_lock lock(mutex_);
-  while (const HeldPtr held = next_to_read(lock)) {
+  while (const auto next = next_to_read(lock)) {
+    const HeldPtr& held = next->held;
     is_loading_ = true;
     lock.unlock();
     const auto begin = Clock::now();
     std::exception_ptr failure;
     try {
-      load(*held);
+      load(*next);
     } catch (...) {
       failure = std::current_exception();
     }
     lock.lock();
     is_loading_ = false;
     if (failure) {
-      held->has_room = !held->is_kept;
+      held->is_begun = !held->is_kept;
       held->is_over = !held->is_kept;
       // Nobody waits for a guess; whoever enters the part tries again and is told.
       if (held->users > 0) held->failure = failure;
     } else {
-      held->is_read = true;
-      statistics_.bytes_read += parts_[held->part].bytes;
       statistics_.seconds_reading += seconds_since(begin);
+      held->is_read = next->last == parts_[held->part].tensors.size();
+      if (held->is_read) statistics_.bytes_read += parts_[held->part].bytes;
     }
+    if (failure || held->is_read) reading_ = nullptr;
     changed_.notify_all();
     // A guess that failed is not tried again at once, but when something has changed.
     if (failure && held->users == 0) changed_.wait(lock, [&] { return stop_ || !wanted_.empty(); });
@@ -366,11 +377,14 @@ void WeightStream::release() {
   std::unique_lock lock(mutex_);
   if (!ring_.defined() || options_.keeps_parts) return;
   last_entered_.reset();  // so that nothing more is guessed
+  for (const HeldPtr& held : held_)
+    if (held->users == 0) held->is_over = true;
   changed_.wait(lock, [&] { return !is_loading_; });
   const auto is_used = [](const HeldPtr& held) { return held->users > 0; };
   if (!wanted_.empty() || std::any_of(held_.begin(), held_.end(), is_used)) return;
   reader_->finish();
   held_.clear();
+  reading_ = nullptr;
   ring_ = at::Tensor();
 }
 

@@ -11,6 +11,7 @@
 
 #include "diffract/weights/offload_folder.h"
 #include "diffract/weights/part_reader.h"
+#include "diffract/weights/ring_place.h"
 
 namespace diffract::weights {
 
@@ -81,10 +82,17 @@ class WeightStream {
   void prepare();
   void run();  // of the thread
   void read_parts();
-  HeldPtr next_to_read(std::unique_lock<std::mutex>& lock);
+  struct ToRead {  // the tensors first to last of a part
+    HeldPtr held;
+    size_t first, last;
+  };
+  std::optional<ToRead> next_to_read(std::unique_lock<std::mutex>& lock);
+  std::optional<ToRead> next_tensors(const HeldPtr& held);
   HeldPtr find(size_t part) const;
-  bool make_room(Held& held);
-  void load(Held& held);
+  void begin(HeldPtr held);
+  bool clear(const Held& owner, const Stretch& pages);
+  PartMemory memory_of(const Held& held, size_t first, size_t last) const;
+  void load(const ToRead& next);
   void leave(const HeldPtr& held);
   std::optional<size_t> predicted() const;
 
@@ -100,6 +108,8 @@ class WeightStream {
   mutable std::mutex mutex_;  // of all below
   std::condition_variable changed_;
   std::deque<HeldPtr> held_;    // in the ring, the oldest first
+  HeldPtr reading_;             // not at its end yet
+  uint64_t ring_end_ = 0;       // of the newest in the ring
   std::deque<HeldPtr> wanted_;  // waited for, not yet begun
   std::vector<size_t> next_;    // the part that came after each part
   std::optional<size_t> last_entered_;

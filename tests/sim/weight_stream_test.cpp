@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <random>
 #include <thread>
 
 #include "diffract/core/error.h"
@@ -79,6 +80,17 @@ TEST_P(WeightStreamTest, GivesEveryPartInAnyOrder) {
 TEST_P(WeightStreamTest, WorksWithRoomForOnePart) {
   const auto stream = make(/*budget=*/1);
   for (const size_t part : {0, 1, 2, 3, 4, 5, 0, 1, 5}) expect_right(*stream, part);
+}
+
+// Parts lie in the ring in two stretches, wait for room in the middle, and are guessed wrongly meanwhile.
+TEST_P(WeightStreamTest, GivesEveryPartWhateverRoomThereIs) {
+  std::mt19937 random(11);
+  for (const uint64_t kilobytes : {13700, 14300, 14900, 15700, 17100, 19000}) {
+    const auto stream = make(kilobytes << 10);
+    for (int round = 0; round < 2; ++round)
+      for (size_t part = 0; part < kParts; ++part) expect_right(*stream, part);
+    for (int i = 0; i < 20; ++i) expect_right(*stream, random() % kParts);
+  }
 }
 
 TEST_P(WeightStreamTest, ServesSeveralThreads) {

@@ -42,7 +42,7 @@ class PartReaderTest : public ::testing::Test {
 
   void expect_read(const Part& part) {
     PartReader reader(at::kCPU, nullptr);
-    const at::Tensor memory = page_aligned(part.bytes);
+    const PartMemory memory{page_aligned(part.bytes)};
     reader.read(part, memory);
     for (const auto& [name, tensor] : unpack(part, memory))
       EXPECT_TRUE(tensor.equal(checkpoint_->stored(name, tensor.sizes().vec()).view.to(tensor.scalar_type())))
@@ -73,7 +73,7 @@ TEST_F(PartReaderTest, NamesAFileThatBecameShorter) {
   part.lie_as_in_files();
   std::filesystem::resize_file(file(), std::filesystem::file_size(file()) / 2);
   PartReader reader(at::kCPU, nullptr);
-  const std::string error = test::error_of<IoError>([&] { reader.read(part, page_aligned(part.bytes)); });
+  const std::string error = test::error_of<IoError>([&] { reader.read(part, {page_aligned(part.bytes)}); });
   EXPECT_NE(error.find("model.safetensors"), std::string::npos) << error;
 }
 
