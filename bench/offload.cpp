@@ -1,9 +1,8 @@
 // A step of a FLUX transformer whose weights are larger than the memory they may take:
 //   offload MODEL MAX_MEMORY [HEIGHT WIDTH]      e.g. offload /tmp/flux-dev cpu=6GB 256 256
 // Prints what a step takes, what its computing alone would (the same step from memory, with one block's
-// weights for all of its kind), what its reading alone would (its bytes at the disk's rate), and how far the
-// step is from the larger of the two: medians of rounds in which they take turns. bench/offload.py runs it
-// under a limit.
+// weights for all of its kind), what its reading alone would (its bytes at the disk's rate just before and
+// after), and how far the step is from the larger of the two. bench/offload.py runs it under a limit.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -34,8 +33,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kTextTokens = 512;
 constexpr int64_t kTokenPixels = 16;  // each way
-// Rounds of computing alone, steps, and reading alone; shared disks change from minute to minute.
-constexpr int kRounds = 3, kStepsMeasured = 4;
+// Rounds of computing alone, reading alone, steps, and reading alone again: the rate of a shared disk changes
+// by a fifth within a minute, so each round's steps are held against the rates around them.
+constexpr int kRounds = 5, kStepsMeasured = 3;
+constexpr uint64_t kReadAlone = 7'000'000'000;  // each time
 
 struct Picture {
   int64_t height, width;
@@ -158,8 +159,8 @@ std::vector<weights::Part> parts_of(const io::ModelFolder& folder, uint64_t byte
   return parts;
 }
 
-// Seconds that reading as many bytes would take as a stream reads them, with nothing beside it.
-double reading_seconds(const std::vector<weights::Part>& parts, uint64_t bytes) {
+// Bytes a second as a stream reads them, with nothing beside it.
+double read_rate(const std::vector<weights::Part>& parts) {
   uint64_t total = 0, largest = 0;
   for (const weights::Part& part : parts) largest = std::max(largest, part.bytes);
   const at::Tensor memory = weights::page_aligned(largest);
@@ -169,7 +170,7 @@ double reading_seconds(const std::vector<weights::Part>& parts, uint64_t bytes) 
     reader.read(part, {memory});
     total += part.bytes;
   }
-  return seconds_since(begin) * static_cast<double>(bytes) / static_cast<double>(total);
+  return static_cast<double>(total) / seconds_since(begin);
 }
 
 // Steps and reading alone are both from the disk: what measuring the computing left in the page cache goes.
@@ -193,24 +194,27 @@ void run(const std::string& path, const placement::MaxMemory& max_memory, const 
   const auto folder = io::ModelFolder::open(path);
   const auto pipeline = load(path, max_memory, picture);
   std::fprintf(stderr, "%s\n", pipeline.hf_device_map().to_text().c_str());
-  std::vector<weights::Part> parts;
-  std::vector<double> steps, waits, computings, readings;
+  const auto parts = parts_of(folder, kReadAlone);
+  std::vector<double> steps, waits, computings, readings, ratios;
   uint64_t bytes = 0;
   for (int round = 0; round < kRounds; ++round) {
     computings.push_back(compute_seconds(folder, picture));
     forget_cached(folder);
+    const double rate_before = read_rate(parts);
+    std::vector<double> here;
     for (const Step& step : measure_steps(pipeline, picture)) {
       bytes = step.bytes_read;
+      here.push_back(step.seconds);
       steps.push_back(step.seconds);
       waits.push_back(step.waiting_seconds);
     }
-    if (parts.empty()) parts = parts_of(folder, bytes);
-    readings.push_back(reading_seconds(parts, bytes));
+    const double rate = (rate_before + read_rate(parts)) / 2;
+    readings.push_back(static_cast<double>(bytes) / rate);
+    ratios.push_back(median(here) / std::max(computings.back(), readings.back()));
     std::fprintf(
         stderr,
-        "round %d: steps' median so far %.2f s, of it waiting %.2f s; computing alone %.2f s, reading "
-        "%.2f s\n",
-        round + 1, median(steps), median(waits), computings.back(), readings.back());
+        "round %d: step %.2f s, computing alone %.2f s, reading alone %.2f s: %.3f times the larger\n",
+        round + 1, median(here), computings.back(), readings.back(), ratios.back());
   }
   const double step = median(steps), compute = median(computings), reading = median(readings);
   rusage usage{};
@@ -221,7 +225,8 @@ void run(const std::string& path, const placement::MaxMemory& max_memory, const 
                        {"bytes_read", bytes},
                        {"disk_bytes_a_second", static_cast<double>(bytes) / reading},
                        {"read_seconds", reading},
-                       {"step_over_bound", step / std::max(compute, reading)},
+                       {"step_over_bound", median(ratios)},
+                       {"all_step_over_bound", ratios},
                        {"all_step_seconds", steps},
                        {"all_compute_seconds", computings},
                        {"all_read_seconds", readings},
