@@ -183,7 +183,7 @@ WeightStream::Lease WeightStream::enter(size_t part) {
     held->part = part;
   }
   ++held->users;
-  if (is_new) {
+  if (is_new && std::find(wanted_.begin(), wanted_.end(), held) == wanted_.end()) {
     held->failure = nullptr;
     wanted_.push_back(held);
   }
@@ -201,9 +201,10 @@ WeightStream::Lease WeightStream::enter(size_t part) {
   statistics_.seconds_waiting += seconds_since(begin);
   if (!came || held->failure || broken_) {
     const std::exception_ptr failure = broken_ ? broken_ : held->failure;
-    --held->users;
-    held->is_over = !held->is_kept;
-    std::erase(wanted_, held);
+    if (--held->users == 0) {
+      held->is_over = !held->is_kept;
+      std::erase(wanted_, held);
+    }
     changed_.notify_all();
     if (failure) std::rethrow_exception(failure);
     throw IoError("{}: its weights were not read within {} s", parts_[part].name, kLongestWait.count());
@@ -214,17 +215,13 @@ WeightStream::Lease WeightStream::enter(size_t part) {
 }
 
 void WeightStream::leave(const HeldPtr& held) {
-  tensor::DeviceEventPtr computed;
-  std::exception_ptr failure;
-  try {
-    if (backend_ && !held->is_kept) computed = backend_->record_compute(options_.device.index());
-  } catch (...) {  // a lease ends in a destructor: whoever enters next is told
-    failure = std::current_exception();
-  }
   {
-    const std::lock_guard lock(mutex_);
-    if (failure) broken_ = failure;
-    if (computed) held->computed = std::move(computed);
+    const std::lock_guard lock(mutex_);  // of several users the last to leave records the event
+    try {
+      if (backend_ && !held->is_kept) held->computed = backend_->record_compute(options_.device.index());
+    } catch (...) {  // a lease ends in a destructor: whoever enters next is told
+      broken_ = std::current_exception();
+    }
     if (--held->users == 0) held->is_over = !held->is_kept;
   }
   changed_.notify_all();
@@ -244,6 +241,8 @@ std::optional<size_t> WeightStream::predicted() const {
 // Begins to read `held` into memory of its own, or into the ring behind the newest part.
 void WeightStream::begin(HeldPtr held) {
   held->is_begun = true;
+  // Guesses that never had room, which no one's room ever overlaps.
+  std::erase_if(held_, [](const HeldPtr& old) { return old->is_free() && old->place.claimed() == 0; });
   if (!held->is_kept) {
     held->place = RingPlace(parts_[held->part], held_.empty() ? 0 : ring_end_, ring_bytes_);
     held_.push_back(held);
@@ -385,6 +384,7 @@ void WeightStream::release() {
   reader_->finish();
   held_.clear();
   reading_ = nullptr;
+  last_entered_.reset();  // whoever came and left meanwhile
   ring_ = at::Tensor();
 }
 
