@@ -13,6 +13,7 @@
 #include "diffract/weights/part.h"
 
 namespace diffract::weights {
+
 DirectFile::DirectFile(const io::SafetensorsFile& file)
     : path_(file.path().string()),
       direct_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT)),

@@ -32,7 +32,7 @@ struct PartTensor {
   bool has_pages = false;                 // the pages of the file that it stands in have room there
 
   uint64_t bytes() const { return static_cast<uint64_t>(stored.view.numel()) * c10::elementSize(dtype); }
-  /// Of the part's memory, that it lies in.
+  /// The whole pages of the part's memory that it lies in.
   Stretch pages() const { return {begin / kPage * kPage, rounded_up(begin + bytes(), kPage)}; }
   bool is_converted() const { return dtype != stored.view.scalar_type() || (storage && *storage != dtype); }
   /// True where both have pages and the file goes on with this one where `other` ends: memory does too.

@@ -244,7 +244,8 @@ void WeightStream::begin(HeldPtr held) {
   // Guesses that never had room, which no one's room ever overlaps.
   std::erase_if(held_, [](const HeldPtr& old) { return old->is_free() && old->place.claimed() == 0; });
   if (!held->is_kept) {
-    held->place = RingPlace(parts_[held->part], held_.empty() ? 0 : ring_end_, ring_bytes_);
+    const uint64_t newest = held_.empty() ? 0 : held_.back()->place.end(parts_[held_.back()->part]);
+    held->place = RingPlace(parts_[held->part], newest, ring_bytes_);
     held_.push_back(held);
   }
   reading_ = std::move(held);
@@ -275,7 +276,6 @@ std::optional<WeightStream::ToRead> WeightStream::next_tensors(const HeldPtr& he
   const size_t first = place.claimed();
   const size_t end = first < place.wraps_at() ? place.wraps_at() : count;
   while (place.claimed() < end && clear(*held, place.pages(part, place.claimed()))) place.claim();
-  ring_end_ = place.end(part);
   if (place.claimed() == first && count > 0) return {};
   return ToRead{held, first, place.claimed()};
 }

@@ -109,7 +109,6 @@ class WeightStream {
   std::condition_variable changed_;
   std::deque<HeldPtr> held_;    // in the ring, the oldest first
   HeldPtr reading_;             // not at its end yet
-  uint64_t ring_end_ = 0;       // of the newest in the ring
   std::deque<HeldPtr> wanted_;  // waited for, not yet begun
   std::vector<size_t> next_;    // the part that came after each part
   std::optional<size_t> last_entered_;
