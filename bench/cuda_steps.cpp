@@ -80,18 +80,21 @@ void flux(const std::string& file) {
                pooled = at::randn({1, 768}, on_gpu(at::kBFloat16)),
                rope = model.rotary(at::zeros({kText, 3}, on_gpu(at::kFloat)), ids.view({-1, 3})),
                guidance = at::full({1}, 3.5, on_gpu(at::kFloat));
+  const models::FluxTransformer2DModel::Conditioning cond{
+      .prompt_embeds = text, .pooled_prompt_embeds = pooled, .rope = rope, .guidance = guidance};
+  models::FluxModulations modulations(model, at::linspace(1, 0.5, 16, on_gpu(at::kFloat)).unsqueeze(1), cond);
+  int64_t step = 0;
   kernels::StepGraphs graphs(1);
-  trace_steps(
-      file, at::randn({1, kRows * kColumns, 64}, on_gpu(at::kFloat)),
-      [&](const Tensor& latents, double time) {
-        return graphs.run(
-            {latents, at::full({1}, time, on_gpu(at::kFloat)), text, pooled, rope, guidance},
-            [&](const std::vector<Tensor>& in) {
-              return model(
-                  in[0], in[1],
-                  {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
-            });
-      });
+  trace_steps(file, at::randn({1, kRows * kColumns, 64}, on_gpu(at::kFloat)),
+              [&](const Tensor& latents, double) {
+                const auto& modulation = modulations[step++ % 16];
+                std::vector<Tensor> inputs{latents, text, rope, modulation.temb};
+                inputs.insert(inputs.end(), modulation.blocks.begin(), modulation.blocks.end());
+                return graphs.run(inputs, [&](const std::vector<Tensor>& in) {
+                  return model(in[0], {.temb = in[3], .blocks = {in.begin() + 4, in.end()}},
+                               {.prompt_embeds = in[1], .rope = in[2]});
+                });
+              });
 }
 
 }  // namespace
@@ -106,6 +109,7 @@ int main(int argc, char** argv) {
     const c10::InferenceMode no_autograd;
     if (!tensor::find_backend("cuda")) throw UsageError("no GPU: {}", tensor::why_no_backend("cuda"));
     (what == "unet" ? unet : flux)(argv[2]);
+    tensor::settle_backends();
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return error_info(error.kind()).exit_code;

@@ -47,8 +47,10 @@ class Bench {
 
   at::TensorOptions on_gpu(at::ScalarType dtype) const { return at::TensorOptions(at::kCUDA).dtype(dtype); }
 
+  // A row, with what belongs to it: flux, flux+ahead.
   bool wants(const std::string& name) const {
-    return options_.only.empty() || ("," + options_.only + ",").find("," + name + ",") != std::string::npos;
+    const std::string row = name.substr(0, name.find('+'));
+    return options_.only.empty() || ("," + options_.only + ",").find("," + row + ",") != std::string::npos;
   }
 
   // A checkpoint of any names, its tensors drawn on the GPU.
@@ -170,7 +172,11 @@ models::FluxTransformer2DConfig flux_config() {
   return models::FluxTransformer2DConfig::from_json(config(R"({"guidance_embeds": true})"));
 }
 
-void time_flux(Bench& bench, const char* name, const models::FluxTransformer2DModel& model, bool with_graph) {
+// A step as a picture's walk takes it, with what depends on time and text alone made ahead; how long that
+// takes for the steps of a walk; and a step that makes its own, as diffusers' does.
+void time_flux(Bench& bench, const std::string& name, const models::FluxTransformer2DModel& model,
+               bool with_graph) {
+  constexpr int64_t kSteps = 28;
   constexpr int64_t kRows = 48, kColumns = 85, kText = 512;
   Tensor ids = at::zeros({kRows, kColumns, 3}, bench.on_gpu(at::kFloat));
   ids.select(2, 1).copy_(at::arange(kRows, bench.on_gpu(at::kFloat)).unsqueeze(1).expand({kRows, kColumns}));
@@ -178,11 +184,28 @@ void time_flux(Bench& bench, const char* name, const models::FluxTransformer2DMo
       at::arange(kColumns, bench.on_gpu(at::kFloat)).unsqueeze(0).expand({kRows, kColumns}));
   const Tensor rope = model.rotary(at::zeros({kText, 3}, bench.on_gpu(at::kFloat)), ids.view({-1, 3}));
   at::manual_seed(7);
+  const Tensor latents = at::randn({1, kRows * kColumns, 64}, bench.on_gpu(at::kFloat)),
+               text = at::randn({1, kText, 4096}, bench.on_gpu(at::kBFloat16)),
+               pooled = at::randn({1, 768}, bench.on_gpu(at::kBFloat16)),
+               guidance = at::full({1}, 3.5, bench.on_gpu(at::kFloat)),
+               sigmas = at::linspace(1, 1.0 / kSteps, kSteps, bench.on_gpu(at::kFloat)).unsqueeze(1);
+  const models::FluxTransformer2DModel::Conditioning cond{
+      .prompt_embeds = text, .pooled_prompt_embeds = pooled, .rope = rope, .guidance = guidance};
+  const auto modulation = model.modulations(sigmas, cond)[kSteps / 2];
+  std::vector<Tensor> inputs{latents, text, rope, modulation.temb};
+  inputs.insert(inputs.end(), modulation.blocks.begin(), modulation.blocks.end());
   bench.time(
-      name,
-      {at::randn({1, kRows * kColumns, 64}, bench.on_gpu(at::kFloat)),
-       at::full({1}, 0.5, bench.on_gpu(at::kFloat)), at::randn({1, kText, 4096}, bench.on_gpu(at::kBFloat16)),
-       at::randn({1, 768}, bench.on_gpu(at::kBFloat16)), rope, at::full({1}, 3.5, bench.on_gpu(at::kFloat))},
+      name, inputs,
+      [&](const std::vector<Tensor>& in) {
+        return model(in[0], {.temb = in[3], .blocks = {in.begin() + 4, in.end()}},
+                     {.prompt_embeds = in[1], .rope = in[2]});
+      },
+      with_graph);
+  bench.time(
+      name + "+ahead", {sigmas},
+      [&](const std::vector<Tensor>& in) { return model.modulations(in[0], cond).front().temb; }, false);
+  bench.time(
+      name + "+alone", {latents, at::full({1}, 0.5, bench.on_gpu(at::kFloat)), text, pooled, rope, guidance},
       [&](const std::vector<Tensor>& in) {
         return model(
             in[0], in[1],
@@ -263,6 +286,34 @@ void products(Bench& bench) {
         rate([&] { kernels::plain::linear(x, w, b, {.gelu = s.gelu}); }));
     std::fflush(stdout);
   }
+}
+
+// Passes over memory between the products of a FLUX step, beside the rate at which this GPU copies; each on
+// another of several tensors than the last, so that nothing comes from the cache.
+void passes(Bench& bench) {
+  if (!bench.wants("passes")) return;
+  constexpr int64_t kTensors = 4, kTokens = 4592, kWidth = 3072, kHeads = 24;
+  const auto make = [&](at::IntArrayRef shape) { return at::randn(shape, bench.on_gpu(at::kBFloat16)); };
+  const Tensor x = make({kTensors, 1, kTokens, kWidth}), y = make({kTensors, 1, kTokens, kWidth}),
+               gate = make({1, 1, kWidth}), qkv = make({kTensors, 1, kTokens, 3, kHeads, 128}),
+               weight = make({128}), rope = at::randn({kTokens, 64, 2}, bench.on_gpu(at::kFloat));
+  const auto rate = [&](const char* name, double tensors, const std::function<void(int64_t)>& work) {
+    constexpr int64_t kTimes = 20;
+    const double time = bench.median([&] {
+      for (int64_t i = 0; i < kTimes; ++i) work(i % kTensors);
+    }) / kTimes;
+    std::printf("{\"pass\": \"%s\", \"us\": %.1f, \"tb_per_s\": %.2f}\n", name, 1e3 * time,
+                tensors * static_cast<double>(x[0].nbytes()) / time * 1e-9);
+  };
+  const kernels::ResidualNorm norm{.scale = gate, .shift = gate};
+  rate("copy", 2, [&](int64_t i) { y[i].copy_(x[i]); });
+  rate("norm", 2, [&](int64_t i) { kernels::residual_norm(x[i], {}, {}, norm); });
+  rate("residual", 3, [&](int64_t i) { kernels::gated_residual(x[i], y[i], gate); });
+  rate("residual_norm", 4, [&](int64_t i) { kernels::residual_norm(x[i], y[i], gate, norm); });
+  rate("norm_rotary", 4, [&](int64_t i) {
+    kernels::norm_rotary({.query = qkv[i].select(2, 0), .key = qkv[i].select(2, 1)},
+                         {.query = weight, .key = weight}, 1e-6, rope);
+  });
 }
 
 void attention(Bench& bench) {
@@ -366,8 +417,10 @@ int main(int argc, char** argv) {
     guarded("t5", [&] { t5(bench); });
     guarded("flux_14gb", [&] { flux_streamed(bench, {"flux_14gb", 8, 20, uint64_t{14'000'000'000}}); });
     guarded("flux_2gib", [&] { flux_streamed(bench, {"flux_2gib", 19, 38, uint64_t{2} << 30}); });
+    guarded("passes", [&] { passes(bench); });
     guarded("products", [&] { products(bench); });
     guarded("attention", [&] { attention(bench); });
+    tensor::settle_backends();
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return error_info(error.kind()).exit_code;

@@ -12,6 +12,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/core/nearest.h"
+#include "diffract/tensor/device_backend.h"
 
 namespace diffract::cli {
 namespace {
@@ -100,5 +101,7 @@ int guarded_run(int argc, const char* const* argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of that write, not the end of the job
-  return diffract::cli::guarded_run(argc, argv);
+  const int code = diffract::cli::guarded_run(argc, argv);
+  diffract::tensor::settle_backends();
+  return code;
 }

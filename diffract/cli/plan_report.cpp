@@ -24,9 +24,20 @@ bool is_offloaded(Place place, Place main) {
 // A module or block that a plan places.
 struct Block {
   std::string name;
-  int64_t bytes;
+  int64_t bytes, run_bytes;  // of these, what each run brings where the block is offloaded
   Place place;
 };
+
+// Bytes of the modules below that are used once for many runs.
+int64_t rare_bytes(const placement::Module& module, const std::string& name,
+                   const PlannedComponent& component, const placement::ModuleSizes& sizes) {
+  const auto& rare = component.options.rare_module_classes;
+  if (std::find(rare.begin(), rare.end(), module.class_name) != rare.end()) return sizes[name];
+  int64_t bytes = 0;
+  for (const auto& child : module.children)
+    bytes += rare_bytes(child, placement::join_name(name, child.name), component, sizes);
+  return bytes;
+}
 
 // The blocks of a component that stay whole, in the model's order, and the layers between them.
 std::vector<Block> blocks_of(const PlannedComponent& component, const DeviceMap& map) {
@@ -35,10 +46,14 @@ std::vector<Block> blocks_of(const PlannedComponent& component, const DeviceMap&
   const auto& classes = component.options.no_split_module_classes;
   std::vector<Block> blocks;
   for_each_layer(component.tree.root, "", {classes.begin(), classes.end()},
-                 [&](const std::string& name, const placement::Module&) {
+                 [&](const std::string& name, const placement::Module& module) {
                    const auto place = own.find(name);
-                   if (place && sizes[name] > 0)
-                     blocks.push_back({placement::join_name(component.name, name), sizes[name], *place});
+                   if (!place || sizes[name] == 0) return;
+                   const int64_t once = component.runs > 1 ? rare_bytes(module, name, component, sizes) : 0;
+                   blocks.push_back({.name = placement::join_name(component.name, name),
+                                     .bytes = sizes[name],
+                                     .run_bytes = sizes[name] - once,
+                                     .place = *place});
                  });
   return blocks;
 }
@@ -179,8 +194,8 @@ std::vector<RunEstimate> estimate_runs(const Plan& plan) {
                     .runs = component.runs,
                     .flops = plan.layout.costs[i].flops};
     for (const Block& block : blocks_of(component, plan.map)) {
-      if (block.place.is_disk()) run.from_disk_bytes += block.bytes;
-      if (block.place.is_cpu() && main.is_accelerator()) run.from_cpu_bytes += block.bytes;
+      if (block.place.is_disk()) run.from_disk_bytes += block.run_bytes;
+      if (block.place.is_cpu() && main.is_accelerator()) run.from_cpu_bytes += block.run_bytes;
     }
     run.compute_seconds = run.flops / 1e9 / plan.speeds.gflops;
     // What is on disk is read into the CPU's memory while what was read goes on to the device.

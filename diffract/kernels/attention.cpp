@@ -9,9 +9,11 @@ Tensor plain::attention(const Tensor& query, const Tensor& key, const Tensor& va
   return at::scaled_dot_product_attention(query, key, value, mask, 0.0, scores.causal, scores.scale);
 }
 
-Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores) {
-  if (const auto* cuda = cuda_kernels(query)) return cuda->attention(query, key, value, scores);
-  return plain::attention(query, key, value, scores);
+Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores,
+                 const Tensor& out) {
+  if (const auto* cuda = cuda_kernels(query)) return cuda->attention(query, key, value, scores, out);
+  const Tensor mixed = plain::attention(query, key, value, scores);
+  return out.defined() ? out.copy_(mixed) : mixed;
 }
 
 void expect_attention(at::Device device, at::ScalarType type, int64_t head_width) {

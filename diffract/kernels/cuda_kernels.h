@@ -24,7 +24,7 @@ namespace diffract::kernels {
 ///   4r  group_norm, residual_norm
 ///   1e-6  guide, step_along (float32 only)
 ///   3e-2  linear_float8, beside a plain form that rounds to float8 alike
-/// A graph gives the bits that its work gives; copy_into copies.
+/// A graph gives the bits that its work gives.
 struct CudaKernels {
   Tensor (*group_norm)(const Tensor&, const GroupNorm&, const Tensor& addend);
   ResidualNormResult (*residual_norm)(const Tensor&, const Tensor&, const Tensor&, const ResidualNorm&);
@@ -35,11 +35,11 @@ struct CudaKernels {
   std::vector<Tensor> (*linear_each)(const Tensor&, const std::vector<LinearLayer>&);
   Rows (*round_rows)(const Tensor& x, const Tensor& hidden);  // one of them may be undefined
   Tensor (*linear_float8)(const Rows&, const Float8Matrix&, const Tensor& bias, const LinearEnd&);
-  Tensor (*attention)(const Tensor& query, const Tensor& key, const Tensor& value, const Scores&);
+  Tensor (*attention)(const Tensor& query, const Tensor& key, const Tensor& value, const Scores&,
+                      const Tensor& out);
   void (*expect_attention)(int device, at::ScalarType, int64_t head_width);
   Tensor (*bias_residual)(const Tensor&, const Tensor& bias, const Tensor& residual);
   Tensor (*guide)(const Tensor&, double scale);
-  void (*copy_into)(const Tensor& to, const Tensor& from);
   Tensor (*step_along)(const Tensor&, const Tensor&, double factor);
   /// Runs `work`, choosing the fastest algorithm for each product that was not measured before.
   void (*measure)(const std::function<void()>& work);

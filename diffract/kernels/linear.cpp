@@ -13,13 +13,6 @@ Tensor plain::linear(const Tensor& x, const Tensor& weight, const Tensor& bias, 
   return end.out;
 }
 
-void copy_into(const Tensor& to, const Tensor& from) {
-  if (const auto* cuda = cuda_kernels(from))
-    cuda->copy_into(to, from);
-  else
-    to.copy_(from);
-}
-
 std::vector<Tensor> plain::linear_each(const Tensor& x, const std::vector<LinearLayer>& layers) {
   std::vector<Tensor> results;
   results.reserve(layers.size());

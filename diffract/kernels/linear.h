@@ -34,9 +34,6 @@ struct LinearLayer {
 /// launch where the rows are few.
 std::vector<Tensor> linear_each(const Tensor& x, const std::vector<LinearLayer>& layers);
 
-/// Copies `from` [B, L, D] to the part `to` of a wider tensor.
-void copy_into(const Tensor& to, const Tensor& from);
-
 namespace plain {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end = {});
 std::vector<Tensor> linear_each(const Tensor& x, const std::vector<LinearLayer>& layers);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 
 #include "diffract/kernels/cuda_kernels.h"
 
@@ -14,6 +15,19 @@ bool same_shapes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
            (!x.defined() ||
             (x.sizes() == y.sizes() && x.scalar_type() == y.scalar_type() && x.device() == y.device()));
   });
+}
+
+// One launch for all of a type, where there may be hundreds.
+void copy_all(const std::vector<Tensor>& to, const std::vector<Tensor>& from) {
+  std::map<at::ScalarType, std::pair<std::vector<Tensor>, std::vector<Tensor>>> of_type;
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (!from[i].defined()) continue;
+    auto& [targets, sources] = of_type[from[i].scalar_type()];
+    targets.push_back(to[i]);
+    sources.push_back(from[i]);
+  }
+  for (const auto& [type, lists] : of_type)
+    at::_foreach_copy_(lists.first, lists.second, /*non_blocking=*/true);
 }
 
 std::atomic<uint64_t> replay_count{0};
@@ -44,8 +58,7 @@ Tensor StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
   }
   graphs_.splice(graphs_.begin(), graphs_, found);
   Recorded& recorded = graphs_.front();
-  for (size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i].defined()) recorded.inputs[i].copy_(inputs[i], /*non_blocking=*/true);
+  copy_all(recorded.inputs, inputs);
   if (!recorded.graph)
     recorded.graph = cuda->record(inputs.front(), [&] { recorded.output = step(recorded.inputs); });
   recorded.graph->replay();

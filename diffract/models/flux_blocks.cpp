@@ -19,8 +19,17 @@ constexpr FluxQkvProjection::Names kAddedNames{.q = "add_q_proj",
                                                .norm_q = "norm_added_q",
                                                .norm_k = "norm_added_k"};
 
-Tensor attend(const FluxQkv& qkv, const nn::AttentionShape& shape) {
-  return nn::attend(qkv.query.flatten(2), qkv.key.flatten(2), qkv.value.flatten(2), shape);  // [B, L, D]
+// [B, L, D]
+Tensor attend(const FluxQkv& qkv, const nn::AttentionShape& shape, const Tensor& out = {}) {
+  return nn::attend(qkv.query.flatten(2), qkv.key.flatten(2), qkv.value.flatten(2), shape,
+                    /*bias=*/{}, out);
+}
+
+// The sum x, and norm(x) * (1 + scale) + shift, for layers that multiply in float8 if `to_float8`.
+kernels::ResidualNormResult normed(const FluxSum& x, const Tensor& shift, const Tensor& scale,
+                                   bool to_float8) {
+  return kernels::residual_norm(x.x, x.y, x.gate,
+                                {.eps = kEps, .scale = scale, .shift = shift, .to_float8 = to_float8});
 }
 
 FluxQkv join(const FluxQkv& a, const FluxQkv& b) {
@@ -57,21 +66,21 @@ FluxTransformer2DConfig FluxTransformer2DConfig::from_json(const ConfigReader& c
   return c;
 }
 
-AdaLayerNorm::AdaLayerNorm(const WeightScope& w, int64_t width, int64_t vectors)
-    : linear_((w / "linear").exact(), width, vectors * width), norm_(kEps), vectors_(vectors) {}
-
-std::vector<Tensor> AdaLayerNorm::modulation(const Tensor& temb) const {
-  return linear_(temb).unsqueeze(1).chunk(vectors_, 2);
+Tensor AdaLayerNormContinuous::operator()(const Tensor& x, const Tensor& temb) const {
+  const auto out = linear_(temb).unsqueeze(1).chunk(2, 2);  // scale, then shift: not as in the blocks
+  return normed({.x = x}, /*shift=*/out[1], /*scale=*/out[0], /*to_float8=*/false).norm.values;
 }
 
-Tensor AdaLayerNorm::operator()(const Tensor& x, const Tensor& shift, const Tensor& scale) const {
-  return rows(x, shift, scale, /*to_float8=*/false).values;
+FluxSum FluxSum::of(Tensor x, Tensor y, Tensor gate) {
+  FluxSum sum{.x = std::move(x), .y = std::move(y), .gate = std::move(gate)};
+  return sum.x.is_cuda() ? sum : FluxSum{.x = sum.value()};
 }
 
-Rows AdaLayerNorm::rows(const Tensor& x, const Tensor& shift, const Tensor& scale, bool to_float8) const {
-  return kernels::residual_norm(x, {}, {},
-                                {.eps = norm_.eps(), .scale = scale, .shift = shift, .to_float8 = to_float8})
-      .norm;
+Tensor FluxSum::value() const { return y.defined() ? kernels::gated_residual(x, y, gate) : x; }
+
+FluxSum to_device(const FluxSum& sum, at::Device device) {
+  if (sum.x.device() == device) return sum;
+  return {.x = nn::to_device(sum.value(), device)};
 }
 
 FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& c,
@@ -106,9 +115,7 @@ Tensor FluxFeedForward::operator()(const Rows& x) const {
 }
 
 FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
-    : norm1_(w / "norm1", c.inner_dim(), 6),
-      norm1_context_(w / "norm1_context", c.inner_dim(), 6),
-      image_qkv_(w / "attn", c, kNames),
+    : image_qkv_(w / "attn", c, kNames),
       text_qkv_(w / "attn", c, kAddedNames),
       to_out_(w / "attn.to_out.0", c.inner_dim(), c.inner_dim()),
       to_add_out_(w / "attn.to_add_out", c.inner_dim(), c.inner_dim()),
@@ -132,58 +139,60 @@ FluxQkv FluxTransformerBlock::joint_qkv(const Rows& text, const Rows& image, con
   return text_qkv_.parts(joint);
 }
 
-FluxStreams FluxTransformerBlock::operator()(const FluxStreams& in, const Tensor& temb,
+FluxStreams FluxTransformerBlock::operator()(const FluxStreams& in, const Tensor& modulation,
                                              const Tensor& rope) const {
   enum { shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp };  // the checkpoint's order
-  const auto image = norm1_.modulation(temb), text = norm1_context_.modulation(temb);
+  constexpr int kVectors = 6;
+  const auto image = FluxModulation::vectors(modulation, in.image.x.size(2));
+  const std::vector<Tensor> text(image.begin() + kVectors, image.end());
 
   const bool narrow = image_qkv_.is_float8();  // as are all large layers of a block, or none
-  const Tensor attended =
-      attend(joint_qkv(norm1_context_.rows(in.text, text[shift_msa], text[scale_msa], narrow),
-                       norm1_.rows(in.image, image[shift_msa], image[scale_msa], narrow), rope),
-             shape_);
+  const auto text_in = normed(in.text, text[shift_msa], text[scale_msa], narrow),
+             image_in = normed(in.image, image[shift_msa], image[scale_msa], narrow);
+  const Tensor attended = attend(joint_qkv(text_in.norm, image_in.norm, rope), shape_);
   const Rows mixed = narrow ? kernels::round_rows(attended) : Rows(attended);
-  const int64_t tokens = in.text.size(1), all = attended.size(1);
+  const int64_t tokens = text_in.sum.size(1), all = attended.size(1);
   const auto behind_attention = [&](const Tensor& x, const Tensor& out, const std::vector<Tensor>& m) {
     return kernels::residual_norm(
         x, out, m[gate_msa],
         {.eps = kEps, .scale = m[scale_mlp], .shift = m[shift_mlp], .to_float8 = ff_.is_float8()});
   };
-  const auto image_out = behind_attention(in.image, to_out_(mixed.slice(tokens, all)), image);
-  const auto text_out = behind_attention(in.text, to_add_out_(mixed.slice(0, tokens)), text);
-  return {.text = kernels::gated_residual(text_out.sum, ff_context_(text_out.norm), text[gate_mlp]),
-          .image = kernels::gated_residual(image_out.sum, ff_(image_out.norm), image[gate_mlp])};
+  const auto image_out = behind_attention(image_in.sum, to_out_(mixed.slice(tokens, all)), image);
+  const auto text_out = behind_attention(text_in.sum, to_add_out_(mixed.slice(0, tokens)), text);
+  return {.text = FluxSum::of(text_out.sum, ff_context_(text_out.norm), text[gate_mlp]),
+          .image = FluxSum::of(image_out.sum, ff_(image_out.norm), image[gate_mlp])};
 }
 
 FluxSingleTransformerBlock::FluxSingleTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
-    : norm_(w / "norm", c.inner_dim(), 3),
-      qkv_(w / "attn", c, kNames),
+    : qkv_(w / "attn", c, kNames),
       proj_mlp_(w / "proj_mlp", c.inner_dim(), kFeedForwardFactor * c.inner_dim()),
       proj_out_(w / "proj_out", (1 + kFeedForwardFactor) * c.inner_dim(), c.inner_dim()),
       shape_{.heads = c.num_attention_heads} {
   nn::expect_attention(w, shape_, c.inner_dim());
 }
 
-// [B, T + I, 5 D]: `attended` beside the feed-forward's hidden values.
-Rows FluxSingleTransformerBlock::beside_mlp(const Tensor& attended, const Rows& normed) const {
-  // In float8 the gelu is part of the rounding, and so is bringing the two together.
-  if (proj_out_.is_float8()) return kernels::round_beside_gelu(attended, proj_mlp_(normed));
-  if (!attended.is_cuda()) return at::cat({attended, proj_mlp_(normed, {.gelu = true})}, 2);
-  const int64_t width = attended.size(2);
-  Tensor both =
-      at::empty({attended.size(0), attended.size(1), (1 + kFeedForwardFactor) * width}, attended.options());
-  proj_mlp_(normed, {.gelu = true, .out = both.slice(2, width)});
-  kernels::copy_into(both.slice(2, 0, width), attended);
-  return both;
+FluxSum FluxSingleTransformerBlock::operator()(const FluxSum& in, const Tensor& modulation,
+                                               const Tensor& rope, int64_t first) const {
+  enum { shift, scale, gate };
+  const auto m = FluxModulation::vectors(modulation, in.x.size(2));
+  const auto x = normed(in, m[shift], m[scale], qkv_.is_float8());
+  FluxQkv qkv = qkv_(x.norm, rope);
+  qkv.query = qkv.query.slice(1, first);
+  const Rows asking = x.norm.slice(first, x.sum.size(1));
+  return FluxSum::of(x.sum.slice(1, first), proj_out_(beside_mlp(qkv, asking)), m[gate]);
 }
 
-Tensor FluxSingleTransformerBlock::operator()(const Tensor& in, const Tensor& temb,
-                                              const Tensor& rope) const {
-  enum { shift, scale, gate };
-  const auto m = norm_.modulation(temb);
-  const Rows normed = norm_.rows(in, m[shift], m[scale], qkv_.is_float8());
-  const Tensor attended = attend(qkv_(normed, rope), shape_);
-  return kernels::gated_residual(in, proj_out_(beside_mlp(attended, normed)), m[gate]);
+// [B, T + I, 5 D]: what attention gives beside the feed-forward's hidden values.
+Rows FluxSingleTransformerBlock::beside_mlp(const FluxQkv& qkv, const Rows& x) const {
+  // In float8 the gelu is part of the rounding, and so is bringing the two together.
+  if (proj_out_.is_float8()) return kernels::round_beside_gelu(attend(qkv, shape_), proj_mlp_(x));
+  if (!x.values.is_cuda()) return at::cat({attend(qkv, shape_), proj_mlp_(x, {.gelu = true})}, 2);
+  const int64_t width = x.values.size(2);
+  Tensor both =
+      at::empty({x.values.size(0), x.values.size(1), (1 + kFeedForwardFactor) * width}, qkv.query.options());
+  attend(qkv, shape_, both.slice(2, 0, width));
+  proj_mlp_(x, {.gelu = true, .out = both.slice(2, width)});
+  return both;
 }
 
 }  // namespace diffract::models

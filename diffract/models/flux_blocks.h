@@ -2,45 +2,24 @@
 #include <vector>
 
 #include "diffract/models/flux_config.h"
+#include "diffract/models/flux_modulation.h"
 #include "diffract/nn/attention.h"
 #include "diffract/nn/linear_group.h"
 #include "diffract/nn/norm.h"
 
 namespace diffract::models {
 
-using at::Tensor;
 using kernels::Rows;
-using weights::WeightScope;
 
-/// A norm whose scales, shifts and gates the conditioning gives. Source: Peebles and Xie 2023, adaLN-Zero;
-/// diffusers AdaLayerNormZero (six vectors), AdaLayerNormZeroSingle (three) and AdaLayerNormContinuous (two).
-class AdaLayerNorm {
+/// The norm before the output: norm(x) * (1 + scale) + shift, which `temb` [B, D] (activated) gives. Source:
+/// diffusers AdaLayerNormContinuous.
+class AdaLayerNormContinuous {
  public:
-  AdaLayerNorm(const WeightScope& w, int64_t width, int64_t vectors);
-  /// The vectors [B, 1, width] that `temb` [B, width] (activated) gives, in the checkpoint's order.
-  std::vector<Tensor> modulation(const Tensor& temb) const;
-  /// norm(x) * (1 + scale) + shift.
-  Tensor operator()(const Tensor& x, const Tensor& shift, const Tensor& scale) const;
-  /// The same for layers that multiply in float8, if `to_float8`.
-  Rows rows(const Tensor& x, const Tensor& shift, const Tensor& scale, bool to_float8) const;
+  AdaLayerNormContinuous(const WeightScope& w, int64_t width) : linear_(w / "linear", width, 2 * width) {}
+  Tensor operator()(const Tensor& x, const Tensor& temb) const;
 
  private:
   nn::Linear linear_;
-  nn::LayerNorm norm_;
-  int64_t vectors_;
-};
-
-/// The norm before the output: its scale and shift are what `temb` gives.
-class AdaLayerNormContinuous {
- public:
-  AdaLayerNormContinuous(const WeightScope& w, int64_t width) : norm_(w, width, 2) {}
-  Tensor operator()(const Tensor& x, const Tensor& temb) const {
-    const auto out = norm_.modulation(temb);  // scale, then shift: the other way round than in the blocks
-    return norm_(x, /*shift=*/out[1], /*scale=*/out[0]);
-  }
-
- private:
-  AdaLayerNorm norm_;
 };
 
 /// Queries, keys and values [B, L, heads, d], queries and keys normalised a head and turned by their
@@ -80,27 +59,45 @@ class FluxFeedForward {
   nn::Linear proj_, out_;
 };
 
+/// x + gate * y, with which a block ends. On a GPU it is left to the norm that begins the next one, which so
+/// takes a pass over memory less.
+struct FluxSum {
+  Tensor x, y = {}, gate = {};  // [B, L, D] twice, [B, 1, D]; y undefined: x alone
+  static FluxSum of(Tensor x, Tensor y, Tensor gate);
+  Tensor value() const;
+};
+
 struct FluxStreams {
-  Tensor text;   // [B, T, D]
-  Tensor image;  // [B, I, D]
+  FluxSum text;   // [B, T, D]
+  FluxSum image;  // [B, I, D]
 };
 
 template <typename Map>
+FluxSum map_tensors(const FluxSum& sum, Map&& map) {
+  const auto mapped = [&](const Tensor& x) { return x.defined() ? map(x) : x; };
+  return {.x = mapped(sum.x), .y = mapped(sum.y), .gate = mapped(sum.gate)};
+}
+template <typename Map>
 FluxStreams map_tensors(const FluxStreams& streams, Map&& map) {
-  return {.text = map(streams.text), .image = map(streams.image)};
+  return {.text = map_tensors(streams.text, map), .image = map_tensors(streams.image, map)};
+}
+/// Between devices the sum is sent, not its parts.
+FluxSum to_device(const FluxSum& sum, at::Device device);
+inline FluxStreams to_device(const FluxStreams& streams, at::Device device) {
+  return {.text = to_device(streams.text, device), .image = to_device(streams.image, device)};
 }
 
 /// Text and image with weights of their own, joined in the attention.
 class FluxTransformerBlock {
  public:
   FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& config);
-  /// `temb` [B, D], activated; `rope` [T + I, d / 2, 2].
-  FluxStreams operator()(const FluxStreams& streams, const Tensor& temb, const Tensor& rope) const;
+  /// `modulation` [B, 12 D], a FluxModulation of modulated(); `rope` [T + I, d / 2, 2].
+  FluxStreams operator()(const FluxStreams& streams, const Tensor& modulation, const Tensor& rope) const;
+  static std::vector<FluxModulation::Norm> modulated() { return {{"norm1", 6}, {"norm1_context", 6}}; }
 
  private:
   FluxQkv joint_qkv(const Rows& text, const Rows& image, const Tensor& rope) const;
 
-  AdaLayerNorm norm1_, norm1_context_;
   FluxQkvProjection image_qkv_, text_qkv_;
   nn::Linear to_out_, to_add_out_;
   FluxFeedForward ff_, ff_context_;
@@ -112,13 +109,13 @@ class FluxTransformerBlock {
 class FluxSingleTransformerBlock {
  public:
   FluxSingleTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& config);
-  /// [B, T + I, D] -> the same.
-  Tensor operator()(const Tensor& x, const Tensor& temb, const Tensor& rope) const;
+  /// [B, L, D] -> [B, L - first, D]: of the tokens from `first` on, which look at all. `modulation` [B, 3 D].
+  FluxSum operator()(const FluxSum& x, const Tensor& modulation, const Tensor& rope, int64_t first = 0) const;
+  static std::vector<FluxModulation::Norm> modulated() { return {{"norm", 3}}; }
 
  private:
-  Rows beside_mlp(const Tensor& attended, const Rows& normed) const;
+  Rows beside_mlp(const FluxQkv& qkv, const Rows& x) const;
 
-  AdaLayerNorm norm_;
   FluxQkvProjection qkv_;
   nn::Linear proj_mlp_, proj_out_;
   nn::AttentionShape shape_;

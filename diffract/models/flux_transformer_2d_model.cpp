@@ -1,5 +1,7 @@
 #include "diffract/models/flux_transformer_2d_model.h"
 
+#include <algorithm>
+
 #include "diffract/core/error.h"
 #include "diffract/nn/rotary.h"
 
@@ -35,6 +37,10 @@ FluxTransformer2DModel::FluxTransformer2DModel(const FluxTransformer2DConfig& c,
       x_embedder_(w / "x_embedder", c.in_channels, c.inner_dim()),
       context_embedder_(w / "context_embedder", c.joint_attention_dim, c.inner_dim()),
       time_text_embed_(w / "time_text_embed", c),
+      modulations_(nn::Unit::rare, w / "transformer_blocks", c.num_layers, c.inner_dim(),
+                   FluxTransformerBlock::modulated()),
+      single_modulations_(nn::Unit::rare, w / "single_transformer_blocks", c.num_single_layers, c.inner_dim(),
+                          FluxSingleTransformerBlock::modulated()),
       transformer_blocks_(w / "transformer_blocks", c.num_layers, c),
       single_transformer_blocks_(w / "single_transformer_blocks", c.num_single_layers, c),
       norm_out_(w / "norm_out", c.inner_dim()),
@@ -47,45 +53,114 @@ Tensor FluxTransformer2DModel::rotary(const Tensor& text_ids, const Tensor& imag
   return nn::to_device(nn::rotary_embedding(ids, config_.axes_dims_rope), device_);
 }
 
-void FluxTransformer2DModel::check(const Tensor& latents, const Tensor& sigma,
-                                   const Conditioning& cond) const {
-  const auto require = [](bool fits, const char* name, const Tensor& found, const std::string& expected) {
-    if (!fits)
-      throw UsageError("transformer: {} has shape {}; expected {}", name,
-                       found.defined() ? c10::str(found.sizes()) : "none", expected);
-  };
+namespace {
+
+void require(bool fits, const char* name, const Tensor& found, const std::string& expected) {
+  if (!fits)
+    throw UsageError("transformer: {} has shape {}; expected {}", name,
+                     found.defined() ? c10::str(found.sizes()) : "none", expected);
+}
+
+}  // namespace
+
+void FluxTransformer2DModel::check(const Tensor& latents, const Conditioning& cond) const {
   require(latents.dim() == 3 && latents.size(2) == config_.in_channels && latents.numel() > 0, "latents",
           latents, fmt::format("[batch, image tokens, {}]", config_.in_channels));
   const int64_t batch = latents.size(0);
-  require(sigma.dim() == 1 && sigma.size(0) == batch, "sigma", sigma, fmt::format("[{}]", batch));
   const Tensor& text = cond.prompt_embeds;
   require(text.defined() && text.dim() == 3 && text.size(0) == batch && text.size(1) > 0 &&
               text.size(2) == config_.joint_attention_dim,
           "prompt_embeds", text, fmt::format("[{}, text tokens, {}]", batch, config_.joint_attention_dim));
+  require(cond.rope.defined() && cond.rope.dim() == 3 && cond.rope.size(0) == text.size(1) + latents.size(1),
+          "rope", cond.rope,
+          fmt::format("[{} text tokens + {} image tokens, ...]", text.size(1), latents.size(1)));
+}
+
+std::vector<FluxTransformer2DModel::Modulation> FluxTransformer2DModel::modulations(
+    const Tensor& sigmas, const Conditioning& cond) const {
+  require(sigmas.dim() == 2 && sigmas.numel() > 0, "sigmas", sigmas, "[steps, batch]");
+  const int64_t steps = sigmas.size(0), batch = sigmas.size(1);
   const Tensor& pooled = cond.pooled_prompt_embeds;
   require(pooled.defined() && pooled.dim() == 2 && pooled.size(0) == batch &&
               pooled.size(1) == config_.pooled_projection_dim,
           "pooled_prompt_embeds", pooled, fmt::format("[{}, {}]", batch, config_.pooled_projection_dim));
-  require(cond.rope.defined() && cond.rope.dim() == 3 && cond.rope.size(0) == text.size(1) + latents.size(1),
-          "rope", cond.rope,
-          fmt::format("[{} text tokens + {} image tokens, ...]", text.size(1), latents.size(1)));
   if (config_.guidance_embeds != cond.guidance.defined())
     throw UsageError("transformer: guidance is {}, but the checkpoint's \"guidance_embeds\" is {}",
                      cond.guidance.defined() ? "given" : "missing", config_.guidance_embeds);
+  const Tensor guidance = cond.guidance.defined() ? cond.guidance.repeat({steps}) : Tensor();
+  const Tensor temb = at::silu(
+      time_text_embed_(sigmas.flatten(), guidance, pooled.to(arithmetic_).repeat({steps, 1})));  // [S * B, D]
+  std::vector<Modulation> made(static_cast<size_t>(steps));
+  const auto of_steps = [&](const Tensor& all) { return all.unflatten(0, {steps, batch}).unbind(0); };
+  const auto add = [&](const nn::BlockList<FluxModulation>& blocks) {
+    for (const auto& block : blocks) {
+      const auto each = of_steps(block(temb));
+      for (size_t i = 0; i < made.size(); ++i) made[i].blocks.push_back(each[i]);
+    }
+  };
+  add(modulations_);
+  add(single_modulations_);
+  const auto tembs = of_steps(temb);
+  for (size_t i = 0; i < made.size(); ++i) made[i].temb = tembs[i];
+  return made;
+}
+
+int64_t FluxTransformer2DModel::modulation_bytes(int64_t batch) const {
+  const auto vectors = [](const std::vector<FluxModulation::Norm>& norms) {
+    int64_t sum = 0;
+    for (const auto& norm : norms) sum += norm.vectors;
+    return sum;
+  };
+  return (1 + config_.num_layers * vectors(FluxTransformerBlock::modulated()) +
+          config_.num_single_layers * vectors(FluxSingleTransformerBlock::modulated())) *
+         batch * config_.inner_dim() * static_cast<int64_t>(c10::elementSize(arithmetic_));
 }
 
 Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Tensor& sigma,
                                           const Conditioning& cond) const {
-  check(latents, sigma, cond);
-  const Tensor temb =
-      at::silu(time_text_embed_(sigma, cond.guidance, cond.pooled_prompt_embeds.to(arithmetic_)));  // [B, D]
-  FluxStreams streams{.text = context_embedder_(cond.prompt_embeds.to(arithmetic_)),
-                      .image = x_embedder_(latents.to(arithmetic_))};
-  for (const auto& block : transformer_blocks_) streams = block(streams, temb, cond.rope);
-  Tensor x = at::cat({nn::beside(streams.image, streams.text), streams.image}, 1);  // [B, T + I, D]
-  for (const auto& block : single_transformer_blocks_) x = block(x, temb, cond.rope);
-  x = x.slice(1, streams.text.size(1));  // [B, I, D]
-  return nn::beside(latents, proj_out_(norm_out_(x, temb))).to(at::kFloat);
+  check(latents, cond);
+  require(sigma.dim() == 1 && sigma.size(0) == latents.size(0), "sigma", sigma,
+          fmt::format("[{}]", latents.size(0)));
+  return (*this)(latents, modulations(sigma.unsqueeze(0), cond).front(), cond);
+}
+
+Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Modulation& modulation,
+                                          const Conditioning& cond) const {
+  check(latents, cond);
+  auto of_block = modulation.blocks.begin();
+  FluxStreams streams{.text = {.x = context_embedder_(cond.prompt_embeds.to(arithmetic_))},
+                      .image = {.x = x_embedder_(latents.to(arithmetic_))}};
+  for (const auto& block : transformer_blocks_) streams = block(streams, *of_block++, cond.rope);
+  const Tensor text = streams.text.value(), image = streams.image.value();
+  FluxSum x{.x = at::cat({nn::beside(image, text), image}, 1)};  // [B, T + I, D]
+  int64_t unread = text.size(1);  // tokens in front: nobody reads the text's behind the last block
+  for (size_t i = 0; i < single_transformer_blocks_.size(); ++i) {
+    const bool is_last = i + 1 == single_transformer_blocks_.size();
+    x = single_transformer_blocks_[i](x, *of_block++, cond.rope, is_last ? unread : 0);
+    if (is_last) unread = 0;
+  }
+  const Tensor of_image = x.value().slice(1, unread);  // [B, I, D]
+  return nn::beside(latents, proj_out_(norm_out_(of_image, modulation.temb))).to(at::kFloat);
+}
+
+FluxModulations::FluxModulations(const FluxTransformer2DModel& model, Tensor sigmas,
+                                 const FluxTransformer2DModel::Conditioning& cond)
+    : model_(model),
+      sigmas_(std::move(sigmas)),
+      cond_(cond),
+      at_once_(steps_at_once(model, sigmas_.size(0), sigmas_.size(1))) {}
+
+int64_t FluxModulations::steps_at_once(const FluxTransformer2DModel& model, int64_t steps, int64_t batch) {
+  return std::clamp<int64_t>(kMostBytes / model.modulation_bytes(batch), 1, steps);
+}
+
+const FluxTransformer2DModel::Modulation& FluxModulations::operator[](int64_t step) {
+  if (step < begin_ || step >= begin_ + static_cast<int64_t>(made_.size())) {
+    begin_ = step;
+    made_.clear();  // first: there is room for one time's
+    made_ = model_.modulations(sigmas_.slice(0, step, step + at_once_), cond_);
+  }
+  return made_[static_cast<size_t>(step - begin_)];
 }
 
 }  // namespace diffract::models

@@ -46,7 +46,11 @@ Forward flux(const ConfigReader& config, const WeightScope& w, const ForwardShap
         .pooled_prompt_embeds = meta({s.batch, c.pooled_projection_dim}),
         .rope = meta({s.text_tokens + tokens, c.attention_head_dim / 2, 2}),
         .guidance = c.guidance_embeds ? meta({s.batch}) : at::Tensor()};
-    (*model)(meta({s.batch, tokens, c.in_channels}), meta({s.batch}), cond);
+    // Those of other steps are there, too; they are not made in each of them.
+    const int64_t ahead = FluxModulations::steps_at_once(*model, s.steps, s.batch) - 1;
+    const at::Tensor others = meta({ahead, model->modulation_bytes(s.batch) / 4});
+    const auto modulation = model->modulations(meta({1, s.batch}), cond).front();
+    (*model)(meta({s.batch, tokens, c.in_channels}), modulation, cond);
   };
 }
 

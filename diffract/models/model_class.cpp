@@ -37,14 +37,17 @@ const std::vector<ModelClass>& model_classes() {
   static const std::vector<ModelClass> all = {
       {"AutoencoderKL",
        {"BasicTransformerBlock", "ResnetBlock2D"},
+       {},
        build<AutoencoderKL, AutoencoderKLConfig>},
-      {"CLIPTextModel", {"CLIPEncoderLayer", "CLIPTextEmbeddings"}, build<CLIPTextModel, CLIPTextConfig>},
+      {"CLIPTextModel", {"CLIPEncoderLayer", "CLIPTextEmbeddings"}, {}, build<CLIPTextModel, CLIPTextConfig>},
       {"FluxTransformer2DModel",
        {"FluxTransformerBlock", "FluxSingleTransformerBlock"},
+       {"AdaLayerNormZero", "AdaLayerNormZeroSingle"},
        build<FluxTransformer2DModel, FluxTransformer2DConfig>},
-      {"T5EncoderModel", {"T5Block"}, build<T5EncoderModel, T5Config>},
+      {"T5EncoderModel", {"T5Block"}, {}, build<T5EncoderModel, T5Config>},
       {"UNet2DConditionModel",
        {"BasicTransformerBlock", "ResnetBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"},
+       {},
        build_unet},
   };
   return all;

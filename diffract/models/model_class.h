@@ -12,6 +12,8 @@ struct ModelClass {
   const char* name;  // e.g. "FluxTransformer2DModel"
   /// Classes of blocks that stay whole on one device: the libraries' _no_split_modules.
   std::vector<std::string> no_split_modules;
+  /// Classes of modules in blocks that are used once for many steps.
+  std::vector<std::string> rare_modules;
   /// Builds the model that `config` describes and drops it: `weights` sees what it asks for.
   void (*build)(const ConfigReader& config, const weights::WeightScope& weights);
 };

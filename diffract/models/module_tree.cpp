@@ -147,9 +147,10 @@ ModuleTree make_module_tree(const ConfigReader& config) {
 }
 
 placement::PlanOptions plan_options(const ConfigReader& config, std::optional<int64_t> dtype_bytes) {
-  return {
-      .size = {.dtype_bytes = dtype_bytes},
-      .no_split_module_classes = find_model_class(class_name_of(config), config.source()).no_split_modules};
+  const ModelClass& known = find_model_class(class_name_of(config), config.source());
+  return {.size = {.dtype_bytes = dtype_bytes},
+          .no_split_module_classes = known.no_split_modules,
+          .rare_module_classes = known.rare_modules};
 }
 
 }  // namespace diffract::models

@@ -14,16 +14,17 @@ Tensor split_heads(const Tensor& x, int64_t heads) {
 }  // namespace
 
 Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
-              const Tensor& bias) {
+              const Tensor& bias, const Tensor& out) {
   const auto narrow = query.scalar_type();
   const auto prepare = [&](const Tensor& x) {
     return split_heads(shape.upcast ? x.to(at::kFloat) : x, shape.heads);
   };
   expect_work(query, 4.0 * static_cast<double>(query.numel()) * static_cast<double>(key.size(1)));
+  const kernels::Scores scores{.mask = bias, .causal = shape.causal, .scale = shape.scale};
   const Tensor mixed =
-      kernels::attention(prepare(query), prepare(key), prepare(value),
-                         {.mask = bias, .causal = shape.causal, .scale = shape.scale});  // [B, heads, L, d]
-  return mixed.transpose(1, 2).reshape(query.sizes()).to(narrow);
+      kernels::attention(prepare(query), prepare(key), prepare(value), scores,
+                         out.defined() ? split_heads(out, shape.heads) : Tensor());  // [B, heads, L, d]
+  return out.defined() ? out : mixed.transpose(1, 2).reshape(query.sizes()).to(narrow);
 }
 
 void expect_attention(const WeightScope& w, const AttentionShape& shape, int64_t inner) {

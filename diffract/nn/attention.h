@@ -14,9 +14,10 @@ struct AttentionShape {
 };
 
 /// softmax(scale Q K^T + bias) V for `query` [B, L, heads * d], `key` and `value` [B, S, heads * d]; gives
-/// [B, L, heads * d]. `bias` [1 or B, heads, L, S] or undefined. The one place where attention is computed.
+/// [B, L, heads * d], written to `out` where that is defined. `bias` [1 or B, heads, L, S] or undefined. The
+/// one place where attention is computed.
 Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
-              const Tensor& bias = {});
+              const Tensor& bias = {}, const Tensor& out = {});
 
 /// Says, while a layer is built, that it will attend with heads of `inner` in all (kernels/attention.h).
 void expect_attention(const WeightScope& w, const AttentionShape& shape, int64_t inner);

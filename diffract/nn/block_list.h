@@ -13,9 +13,12 @@ class BlockList {
  public:
   /// Builds `count` blocks as `Block(w / i, args...)`.
   template <typename... Args>
-  BlockList(const weights::WeightScope& w, int64_t count, const Args&... args) {
+  BlockList(const weights::WeightScope& w, int64_t count, const Args&... args)
+      : BlockList(Unit::block, w, count, args...) {}
+  template <typename... Args>
+  BlockList(Unit unit, const weights::WeightScope& w, int64_t count, const Args&... args) {
     blocks_.reserve(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) blocks_.emplace_back(Unit::block, w / i, args...);
+    for (int64_t i = 0; i < count; ++i) blocks_.emplace_back(unit, w / i, args...);
   }
 
   auto begin() const { return blocks_.begin(); }

@@ -11,7 +11,8 @@
 
 namespace diffract::nn {
 
-enum class Unit { module, block };
+/// rare: a block's part that a walk uses at its begin and not in its steps; it is no layer of the model.
+enum class Unit { module, block, rare };
 
 /// A layer or block that computes as a whole, on the device that the model's device map gives it: it moves
 /// its arguments there. Where its weights are kept elsewhere (CPU memory, disk), a call builds it from the
@@ -25,14 +26,14 @@ class Placed {
   explicit Placed(const weights::WeightScope& w, const Args&... args) : Placed(Unit::module, w, args...) {}
   template <typename... Args>
   Placed(Unit unit, const weights::WeightScope& w, const Args&... args) : device_(w.placed_device()) {
-    if (!w.is_placed()) name_ = w.module_name();
+    if (!w.is_placed() && unit != Unit::rare) name_ = w.module_name();
     if (w.is_placed() || w.is_on_one_device()) {  // below another Placed, or nothing to decide
       layer_.emplace(w.is_placed() ? w : w.on(device_), args...);
       return;
     }
     weights::Part part;
     static_cast<void>(T(w.recording(part), args...));
-    const weights::Residence residence = w.residence(part, unit == Unit::block);
+    const weights::Residence residence = w.residence(part, unit != Unit::module);
     device_ = residence.device;
     if (distributed::is_rank_device(device_)) {
       on_rank_ = std::make_shared<RankLayer<T>>(w.module_name(), device_, w.device());
@@ -44,6 +45,7 @@ class Placed {
       return;
     }
     part.source = residence.source;
+    part.is_rare = unit == Unit::rare;
     stream_ = w.stream();
     part_ = stream_->add(std::move(part));
     build_ = [=](const weights::LoadedTensors& loaded) { return T(w.from(loaded), args...); };
@@ -71,7 +73,7 @@ class Placed {
   std::string device_name() const { return trace::is_on() ? device_.str() : std::string(); }
 
   at::Device device_;
-  std::string name_;                       // in a trace; empty below another Placed
+  std::string name_;                       // in a trace; empty for what is no layer of a model
   std::optional<T> layer_;                 // none: its weights are kept elsewhere
   std::shared_ptr<RankLayer<T>> on_rank_;  // where a process of the job computes it
   std::shared_ptr<weights::WeightStream> stream_;

@@ -56,9 +56,12 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
 }
 
 Output Pipeline::operator()(const Request& request, const StepObserver& observe) const {
-  struct Memory {
-    ~Memory() { flush(); }
-  } released_at_the_end;
+  struct AtTheEnd {
+    ~AtTheEnd() {
+      flush();
+      tensor::settle_backends();
+    }
+  } at_the_end;
   const HeartbeatRestAtEnd rests;
   const c10::InferenceMode no_autograd;
   return tensor::with_memory_errors([&] { return generate(request, observe); });

@@ -34,6 +34,13 @@ void refuse_what_flux_has_not(const Request& request) {
   refuse(request.eta != 0, "eta", "its scheduler draws no noise by it; leave it out");
 }
 
+// [steps, batch], each step's flow time for the whole batch.
+Tensor sigmas_of(const std::vector<double>& timesteps, int64_t batch) {
+  std::vector<float> sigmas;
+  for (const double timestep : timesteps) sigmas.push_back(static_cast<float>(timestep) / kTimestepsASigma);
+  return at::tensor(sigmas).unsqueeze(1).repeat({1, batch});
+}
+
 // [B, T, D] twice as one batch, the negative half first, as guide() takes it.
 Tensor both(const Tensor& negative, const Tensor& positive, const char* name) {
   if (negative.sizes() != positive.sizes())
@@ -177,19 +184,19 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw()), device_); };
   Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
+  models::FluxModulations modulations(*transformer,
+                                      sigmas_of(timesteps, guided ? 2 * batch : batch).to(device_), cond);
   FiniteCheck finite;
   kernels::StepGraphs graphs(records_steps_ ? kMostGraphs : 0);  // of this transformer, which goes at the end
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
-    const float sigma = static_cast<float>(timesteps[i]) / kTimestepsASigma;
-    Tensor velocity = graphs.run(
-        {input, at::full({input.size(0)}, sigma, input.options().dtype(at::kFloat)), cond.prompt_embeds,
-         cond.pooled_prompt_embeds, cond.rope, cond.guidance},
-        [&](const std::vector<Tensor>& in) {
-          return (*transformer)(
-              in[0], in[1],
-              {.prompt_embeds = in[2], .pooled_prompt_embeds = in[3], .rope = in[4], .guidance = in[5]});
-        });
+    const auto& modulation = modulations[static_cast<int64_t>(i)];
+    std::vector<Tensor> inputs{input, cond.prompt_embeds, cond.rope, modulation.temb};
+    inputs.insert(inputs.end(), modulation.blocks.begin(), modulation.blocks.end());
+    Tensor velocity = graphs.run(inputs, [&](const std::vector<Tensor>& in) {
+      return (*transformer)(in[0], {.temb = in[3], .blocks = {in.begin() + 4, in.end()}},
+                            {.prompt_embeds = in[1], .rope = in[2]});
+    });
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
     latents = schedule->step(velocity, i, latents, draw);
     finite.step(latents, i);

@@ -84,20 +84,22 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
   else if (request.on_accelerator ||
            (request.torch_dtype && tensor::computes_fast(*policy.storage, at::kCPU)))
     policy.arithmetic = *policy.storage;
+  const int64_t steps = role.is_denoiser ? request.num_inference_steps.value_or(default_steps) : 1;
   layout.costs.push_back(
       models::forward_cost(part.config,
                            {.batch = request.batch_size * (role.is_guided ? 2 : 1),
                             .height = layout.height,
                             .width = layout.width,
                             .text_tokens = role.reads_long_texts ? request.max_sequence_length : kClipTokens,
-                            .vae_scale_factor = kVaeScaleFactor},
+                            .vae_scale_factor = kVaeScaleFactor,
+                            .steps = steps},
                            policy));
   layout.components.push_back(
       {.name = part.name,
        .tree = models::make_module_tree(part.config),
        .options = models::plan_options(part.config, static_cast<int64_t>(c10::elementSize(*policy.storage))),
        .working_bytes = layout.costs.back().peak_bytes,
-       .runs = role.is_denoiser ? request.num_inference_steps.value_or(default_steps) : 1,
+       .runs = steps,
        .stage = role.stage});
 }
 

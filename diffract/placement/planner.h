@@ -18,6 +18,7 @@ std::optional<Strategy> parse_strategy(std::string_view name);
 struct PlanOptions {
   SizeOptions size = {};
   std::vector<std::string> no_split_module_classes = {};  // blocks that stay whole on one device
+  std::vector<std::string> rare_module_classes = {};      // in them, brought once for many runs
   bool offload_buffers = false;                           // buffers of offloaded modules are offloaded too
   bool fallback_allocation = false;  // a device that the next module does not fit gets a later one that does
 };

@@ -96,6 +96,10 @@ std::vector<DeviceBackend*> loaded_backends() {
   return backends;
 }
 
+void settle_backends() {
+  for (DeviceBackend* backend : loaded_backends()) backend->settle();
+}
+
 DeviceBackend& backend_of(at::Device device) {
   for (DeviceBackend* backend : loaded_backends())
     if (backend->type() == device.type()) return *backend;

@@ -68,6 +68,8 @@ class DeviceBackend {
   virtual DeviceEventPtr record_compute(int device) = 0;
   /// Returns when the device has done all that it was told.
   virtual void synchronize(int device) = 0;
+  /// Returns when the backend runs nothing beside what it is told to: no library is being loaded ahead.
+  virtual void settle() {}
 };
 
 /// The backend of this name, or null. It is loaded from libdiffract_NAME.so on the first call: from the
@@ -80,9 +82,13 @@ DeviceBackend& backend_of(at::Device device);
 std::string why_no_backend(std::string_view name);
 /// The backends that are loaded now.
 std::vector<DeviceBackend*> loaded_backends();
+/// settle() of these, before a process ends: the end takes libraries down that a thread may still be loading.
+/// Pipelines do so at the end of a request; a program that ends without one, soon after it loaded a model on
+/// an accelerator, calls it itself.
+void settle_backends();
 
 /// Changes with every change of this header, so that a library of another build is refused.
-inline constexpr int kBackendInterface = 1;
+inline constexpr int kBackendInterface = 2;
 /// What the library's entry function gives.
 struct BackendEntry {
   int interface_version;

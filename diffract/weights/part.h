@@ -46,6 +46,7 @@ struct PartTensor {
 struct Part {
   std::string name;  // of the module
   Source source = Source::disk;
+  bool is_rare = false;  // used once in many steps: others are kept before it
   std::vector<PartTensor> tensors;
   uint64_t bytes = 0;
   at::Tensor host;  // the packed weights, pinned, where source is host

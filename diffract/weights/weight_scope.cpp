@@ -1,5 +1,9 @@
 #include "diffract/weights/weight_scope.h"
 
+#include <algorithm>
+#include <map>
+#include <vector>
+
 #include "diffract/core/error.h"
 
 namespace diffract::weights {
@@ -98,19 +102,20 @@ Residence WeightScope::residence(const Part& part, bool is_block) const {
   const auto& placement = root_->placement;
   if (placement.map.empty())
     return {placement.device, root_->stream && is_block ? Source::disk : Source::device};
-  std::optional<placement::Place> place;
-  for (const PartTensor& tensor : part.tensors) {
-    const placement::Place found = placement.map.at(tensor.module_name);
-    if (place && *place != found)
-      throw UsageError(
-          "device_map: \"{}\" is divided between {} and {} (\"{}\"); it computes as a whole: give all of it "
-          "one "
-          "place",
-          module_, place->name(), found.name(), tensor.module_name);
-    place = found;
-  }
-  if (!place || part.tensors.empty()) return {placement.device, Source::device};
-  return placement.residence(*place);
+  if (part.tensors.empty()) return {placement.device, Source::device};
+  std::map<placement::Place, std::vector<std::string>> names;
+  for (const PartTensor& tensor : part.tensors)
+    names[placement.map.at(tensor.module_name)].push_back(tensor.module_name);
+  const auto fewer = [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); };
+  const auto most = std::max_element(names.begin(), names.end(), fewer);
+  const auto fewest = std::min_element(names.begin(), names.end(), fewer);
+  if (names.size() > 1)
+    throw UsageError(
+        "device_map: \"{}\" is divided between {} and {} (\"{}\"); it computes as a whole: give all of it "
+        "one "
+        "place",
+        module_, most->first.name(), fewest->first.name(), fewest->second.front());
+  return placement.residence(most->first);
 }
 
 }  // namespace diffract::weights

@@ -150,17 +150,30 @@ void WeightStream::prepare() {
   for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back((i + 1) % parts_.size());
   kept_.assign(parts_.size(), nullptr);
   if (!options_.keeps_parts) return;
+  uint64_t may_stay = budget - std::min(budget, ring_bytes_);
+  may_stay -= keep_parts(/*rare=*/false, may_stay);
+  keep_parts(/*rare=*/true, may_stay);
+}
+
+// Decides which of the parts stay in so many bytes; gives how many they take.
+uint64_t WeightStream::keep_parts(bool rare, uint64_t may_stay) {
+  std::vector<size_t> places;
   std::vector<int64_t> bytes;
-  bytes.reserve(parts_.size());
-  for (const Part& part : parts_) bytes.push_back(static_cast<int64_t>(whole_pages(part.bytes)));
-  const auto stays =
-      placement::spread_kept(bytes, static_cast<int64_t>(budget - std::min(budget, ring_bytes_)));
   for (size_t i = 0; i < parts_.size(); ++i) {
-    if (!stays[i]) continue;
-    kept_[i] = std::make_shared<Held>();
-    kept_[i]->part = i;
-    kept_[i]->is_kept = true;
+    if (parts_[i].is_rare != rare) continue;
+    places.push_back(i);
+    bytes.push_back(static_cast<int64_t>(whole_pages(parts_[i].bytes)));
   }
+  const auto stays = placement::spread_kept(bytes, static_cast<int64_t>(may_stay));
+  uint64_t taken = 0;
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (!stays[i]) continue;
+    taken += static_cast<uint64_t>(bytes[i]);
+    auto& held = kept_[places[i]] = std::make_shared<Held>();
+    held->part = places[i];
+    held->is_kept = true;
+  }
+  return taken;
 }
 
 WeightStream::HeldPtr WeightStream::find(size_t part) const {

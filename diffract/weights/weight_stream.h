@@ -80,6 +80,7 @@ class WeightStream {
   using HeldPtr = std::shared_ptr<Held>;
   at::Tensor new_memory(uint64_t bytes) const;
   void prepare();
+  uint64_t keep_parts(bool rare, uint64_t may_stay);
   void run();  // of the thread
   void read_parts();
   struct ToRead {  // the tensors first to last of a part

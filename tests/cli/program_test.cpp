@@ -50,7 +50,9 @@ TEST_F(Program, HelpsWithoutBeingAskedTwice) {
     const auto result = run(arguments);
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_NE(result.out.find("diffract"), std::string::npos);
-    if (arguments.size() > 1) EXPECT_NE(result.out.find("Example"), std::string::npos) << result.out;
+    if (arguments.size() > 1) {
+      EXPECT_NE(result.out.find("Example"), std::string::npos) << result.out;
+    }
   }
   EXPECT_EQ(run({}).exit_code, 2);
   EXPECT_NE(run({"--version"}).out.find("diffract 0."), std::string::npos);

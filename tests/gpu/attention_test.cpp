@@ -100,6 +100,20 @@ TEST_F(HopperAttention, TokensThatAreNotAligned) {
   }
 }
 
+// As beside a feed-forward's values; elsewhere libtorch's kernels' results are copied there.
+TEST_F(HopperAttention, WritesToAPartOfAWiderTensor) {
+  for (const int64_t width : {kWidth, int64_t{64}})
+    for (const int64_t begin : {int64_t{0}, int64_t{8}, int64_t{4}}) {  // 4: rows that are not aligned
+      const Tensor q = part(2, 300, 24, at::kBFloat16).narrow(3, 0, width);
+      const Tensor wider = at::zeros({2, 300, 24 * width + 16}, q.options());
+      const Tensor out = wider.narrow(2, begin, 24 * width).unflatten(2, {24, width}).transpose(1, 2);
+      EXPECT_TRUE(attention(q, q, q, {}, out).is_same(out));
+      EXPECT_TRUE(out.equal(attention(q, q, q, {}))) << width << " " << begin;
+      EXPECT_EQ(wider.narrow(2, 0, begin).count_nonzero().item<int64_t>(), 0);
+      EXPECT_EQ(wider.narrow(2, begin + 24 * width, 16 - begin).count_nonzero().item<int64_t>(), 0);
+    }
+}
+
 TEST_F(HopperAttention, StepsAside) {
   const Tensor q = part(1, 512, 24, at::kBFloat16);
   EXPECT_TRUE(is_own(q, q, q, {}));

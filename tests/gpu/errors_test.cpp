@@ -62,6 +62,20 @@ TEST_F(CudaErrors, SayThatThereIsNoGpu) {
 
 class GpuErrors : public test::Gpu {};
 
+// While libraries are still being loaded beside it.
+TEST_F(GpuErrors, AreSaidByAProgramThatEndsAtOnce) {
+  const test::TempFolder folder;
+  const std::string model = ReferenceCase("sd15_euler").checkpoint().string();
+  for (int i = 0; i < 3; ++i) {
+    test::RunningProcess program({DIFFRACT_PROGRAM, "generate", "--model", model, "--device", "cuda",
+                                  "--prompt", "a dog", "--height", "12345"},
+                                 {}, folder.path().string());
+    const auto end = program.wait(120s);
+    EXPECT_EQ(end.exit_code, 2) << end.err;
+    EXPECT_NE(end.err.find("height"), std::string::npos) << end.err;
+  }
+}
+
 TEST_F(GpuErrors, OutOfMemoryIsAnErrorAndTheProcessGoesOn) {
   const ReferenceCase some("sd15_euler");
   const auto pipeline = load_on_gpu(some);

@@ -15,6 +15,7 @@ class Gpu : public ::testing::Test {
     backend_ = tensor::find_backend("cuda");
     if (!backend_) GTEST_SKIP() << "no GPU: " << tensor::why_no_backend("cuda");
   }
+  void TearDown() override { tensor::settle_backends(); }
   static at::TensorOptions on_gpu(at::ScalarType dtype) { return at::TensorOptions(at::kCUDA).dtype(dtype); }
 
   /// A case's pipeline on the GPU; in `dtype` its weights and arithmetic, or the case's own.

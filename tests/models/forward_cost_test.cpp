@@ -149,6 +149,20 @@ ConfigReader full_size(const std::string& name) {
   return {load_json(path), path.string()};
 }
 
+// In a walk what the other steps take from their time is there, too.
+TEST(ForwardCost, PeakOfAWalkIsMoreThanAStepAlone) {
+  const auto config = full_size("flux-dev-transformer");
+  const auto cost = [&](int64_t steps) {
+    return forward_cost(config, {.height = 512, .width = 512, .text_tokens = 512, .steps = steps},
+                        {.storage = at::kBFloat16, .arithmetic = at::kBFloat16});
+  };
+  const Cost one = cost(1), four = cost(4), many = cost(500);
+  constexpr int64_t kStep = 2 * 3072 * (1 + 19 * 12 + 38 * 3);
+  EXPECT_EQ(four.peak_bytes - one.peak_bytes, 3 * kStep);
+  EXPECT_EQ(many.peak_bytes - one.peak_bytes, FluxModulations::kMostBytes / kStep * kStep - kStep);
+  EXPECT_EQ(four.flops, one.flops);
+}
+
 TEST(ForwardCost, KnowsHowLongAStepTakes) {
   // A token meets 12 matrices of 3072x3072 in each of 57 blocks, and attention over 4,096 + 512 tokens.
   const double tokens = 4096 + 512, blocks = 57.0 * 12 * 3072 * 3072;

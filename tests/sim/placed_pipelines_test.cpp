@@ -179,8 +179,9 @@ TEST_P(SpreadPipeline, GivesThePictureOfOneDeviceWithinItsBudgets) {
   reset_peaks();
   expect_same(draw(reference, options, kSteps), expected);
   for (const auto& [place, bytes] : options.max_memory)
-    if (place.is_accelerator())
+    if (place.is_accelerator()) {
       EXPECT_LE(sim::backend().memory(place.index()).peak, static_cast<uint64_t>(bytes));
+    }
   EXPECT_EQ(sim::backend().memory(0).used, used_before);
 }
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "diffract/core/error.h"
@@ -37,11 +38,12 @@ class WeightStreamTest : public ::testing::TestWithParam<std::pair<std::string, 
   at::Device device() const {
     return GetParam().first == "cpu" ? at::Device(at::kCPU) : tensor::parse_device(GetParam().first);
   }
-  std::unique_ptr<WeightStream> make(std::optional<uint64_t> budget = {}, bool keeps_parts = false) const {
+  std::unique_ptr<WeightStream> make(std::optional<uint64_t> budget = {}, bool keeps_parts = false,
+                                     const std::set<size_t>& rare = {}) const {
     auto stream = std::make_unique<WeightStream>(
         WeightStream::Options{.device = device(), .budget = budget, .keeps_parts = keeps_parts});
     for (size_t i = 0; i < kParts; ++i) {
-      Part part{.name = std::to_string(i), .source = GetParam().second};
+      Part part{.name = std::to_string(i), .source = GetParam().second, .is_rare = rare.contains(i)};
       const auto add = [&](const std::string& name, at::IntArrayRef shape) {
         const std::string full_name = fmt::format("{}.{}", i, name);
         part.add({.module_name = full_name,
@@ -162,6 +164,24 @@ TEST_P(OnTheCpu, KeepsWhatTheBudgetHolds) {
   for (size_t i = 0; i < stream->size(); ++i) once += stream->part(i).bytes;
   EXPECT_EQ(stream->statistics().bytes_read, once);
   EXPECT_GT(once, kParts * total / 2);
+}
+
+TEST_P(OnTheCpu, KeepsWhatIsUsedOftenFirst) {
+  const std::set<size_t> rare{1, 4};
+  uint64_t all_pages = 0, often_pages = 0, rare_bytes = 0, bytes = 0;
+  for (const auto whole = make(); const size_t i : {0, 1, 2, 3, 4, 5}) {
+    const uint64_t once = whole->part(i).bytes;
+    bytes += once;
+    all_pages += rounded_up(once, kPage);
+    (rare.contains(i) ? rare_bytes : often_pages) += rare.contains(i) ? once : rounded_up(once, kPage);
+  }
+  // Beside the ring, which here has room for all, there is room for what is used often and no more.
+  const auto stream = make(all_pages + often_pages, /*keeps_parts=*/true, rare);
+  for (const size_t part : rare) expect_right(*stream, part);
+  for (int round = 0; round < 20; ++round)
+    for (const size_t part : {0, 2, 3, 5}) expect_right(*stream, part);
+  EXPECT_LE(stream->statistics().bytes_read, bytes + rare_bytes);  // again where the stream guessed wrongly
+  for (const size_t part : rare) expect_right(*stream, part);
 }
 
 TEST_P(OnTheCpu, SaysWhenAFileHasBecomeShorter) {

@@ -61,8 +61,12 @@ TEST_F(PartReaderTest, ReadsToWhereItIsUsed) {
   for (size_t i = 0; i < part.tensors.size(); ++i) {
     const PartTensor& tensor = part.tensors[i];
     EXPECT_EQ(tensor.has_pages, !tensor.is_converted());
-    if (tensor.has_pages) EXPECT_EQ(tensor.begin % kPage, tensor.stored.offset % kPage);
-    if (i > 0) EXPECT_GE(tensor.begin, part.tensors[i - 1].begin + part.tensors[i - 1].bytes());
+    if (tensor.has_pages) {
+      EXPECT_EQ(tensor.begin % kPage, tensor.stored.offset % kPage);
+    }
+    if (i > 0) {
+      EXPECT_GE(tensor.begin, part.tensors[i - 1].begin + part.tensors[i - 1].bytes());
+    }
     EXPECT_LE(tensor.begin + tensor.bytes(), part.bytes);
   }
   expect_read(part);

@@ -19,7 +19,7 @@ Encode encoder() {
 }
 
 // False where the copy engine cannot read it. Tokens past the end read as 0.
-bool make_map(CUtensorMap& map, const AttentionLaunch& l, const AttentionLaunch::Input& x, int64_t tokens,
+bool make_map(CUtensorMap& map, const AttentionLaunch& l, const AttentionLaunch::Heads& x, int64_t tokens,
               int box_tokens) {
   const auto bytes = [](int64_t size, int64_t stride) {  // a stride that is never walked may be anything
     return static_cast<cuuint64_t>(2 * (size == 1 ? kWidth : stride));
@@ -48,13 +48,13 @@ int multiprocessors_of_hopper() {  // 0: another GPU
 }
 
 template <typename T>
-cudaError_t run(const CUtensorMap (&maps)[3], const Sizes& sizes, void* out, int blocks,
+cudaError_t run(const CUtensorMap (&maps)[3], const Sizes& sizes, const void* out, int blocks,
                 cudaStream_t stream) {
   const auto allowed =
       cudaFuncSetAttribute(attention_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   if (allowed != cudaSuccess) return allowed;
-  attention_kernel<T>
-      <<<blocks, kThreads, kSharedBytes, stream>>>(maps[0], maps[1], maps[2], sizes, static_cast<T*>(out));
+  attention_kernel<T><<<blocks, kThreads, kSharedBytes, stream>>>(maps[0], maps[1], maps[2], sizes,
+                                                                  static_cast<T*>(const_cast<void*>(out)));
   return cudaGetLastError();
 }
 
@@ -86,10 +86,13 @@ bool attention_on_hopper(const AttentionLaunch& l, cudaStream_t stream, cudaErro
                     .query_tiles = static_cast<int>(query_tiles),
                     .key_tiles = static_cast<int>((l.keys + kKeys - 1) / kKeys),
                     .tiles = static_cast<int>(tiles),
+                    .out_batch_stride = l.out.batch_stride,
+                    .out_head_stride = l.out.head_stride,
+                    .out_token_stride = l.out.token_stride,
                     .scale = l.scale * 1.44269504088896341f};
   const int blocks = static_cast<int>(tiles < multiprocessors ? tiles : multiprocessors);
-  result = l.type == ElementType::float16 ? run<__half>(maps, sizes, l.out, blocks, stream)
-                                          : run<__nv_bfloat16>(maps, sizes, l.out, blocks, stream);
+  result = l.type == ElementType::float16 ? run<__half>(maps, sizes, l.out.data, blocks, stream)
+                                          : run<__nv_bfloat16>(maps, sizes, l.out.data, blocks, stream);
   return true;
 }
 

@@ -33,8 +33,9 @@ constexpr int kSharedBytes = kBarriersAt + 8 * (2 + 4 * kStages) + kAlignment;
 
 struct Sizes {
   int queries, keys, heads;
-  int query_tiles, key_tiles, tiles;  // tiles: of queries, of all heads and batches
-  float scale;                        // times log2(e)
+  int query_tiles, key_tiles, tiles;                            // tiles: of queries, of all heads and batches
+  int64_t out_batch_stride, out_head_stride, out_token_stride;  // in elements
+  float scale;                                                  // times log2(e)
 };
 
 // Barriers: one side's "full", the other's "empty".
@@ -206,8 +207,9 @@ __device__ __forceinline__ void consume(const Sizes& l, T* out, uint32_t shared)
 
     const int head = tile / l.query_tiles % l.heads, batch = tile / l.query_tiles / l.heads;
     const int row = tile % l.query_tiles * kQueries + group * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4;
-    store_rows(outputs, rows, out + ((int64_t{batch} * l.queries + row) * l.heads + head) * kWidth,
-               int64_t{l.heads} * kWidth, l.queries - row);
+    store_rows(outputs, rows,
+               out + batch * l.out_batch_stride + head * l.out_head_stride + row * l.out_token_stride,
+               l.out_token_stride, l.queries - row);
   }
 }
 

@@ -102,7 +102,7 @@ __device__ __forceinline__ bool weigh_or_raise(const float (&scores)[N], uint32_
   return raise;
 }
 
-// Rows of outputs, each divided by its sum, to [batch, queries, heads, width].
+// Rows of outputs, each divided by its sum, to rows that lie `row_stride` elements apart.
 template <typename T>
 __device__ __forceinline__ void store_rows(const float (&outputs)[64], const Rows& rows, T* out,
                                            int64_t row_stride, int rows_left) {

@@ -104,6 +104,8 @@ class CudaBackend final : public tensor::DeviceBackend,
   }
   void synchronize(int device) override { c10::cuda::getCurrentCUDAStream(index(device)).synchronize(); }
 
+  void settle() override { await_prepared(); }
+
   const CudaKernels& kernels() const override { return table(); }
   std::vector<std::pair<std::string, std::string>> describe(int device) const override {
     return cuda::describe(device);

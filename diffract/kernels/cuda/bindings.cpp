@@ -41,8 +41,6 @@ Tensor dense(const Tensor& x) {
   return is_aligned(packed) ? packed : packed.clone();
 }
 
-namespace {
-
 void copy_into(const Tensor& to, const Tensor& from) {
   const int64_t bytes = from.size(-1) * from.element_size();
   const bool fits = from.dim() == 3 && from.sizes() == to.sizes() && from.scalar_type() == to.scalar_type() &&
@@ -58,6 +56,8 @@ void copy_into(const Tensor& to, const Tensor& from) {
                          from.size(0) * from.size(1), stream_of(from)),
                "copy_rows");
 }
+
+namespace {
 
 Tensor gated_gelu(const Tensor& x, GatedGelu kind) {
   if (!has_kernels_for(x) || x.size(-1) % 2 != 0) return plain::gated_gelu(x, kind);
@@ -141,7 +141,6 @@ const CudaKernels& table() {
                                    .expect_attention = expect_attention,
                                    .bias_residual = bias_residual,
                                    .guide = guide,
-                                   .copy_into = copy_into,
                                    .step_along = step_along,
                                    .measure = measure_products,
                                    .record = record_step};

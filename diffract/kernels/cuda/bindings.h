@@ -23,6 +23,8 @@ bool is_aligned(const Tensor& x);
 const void* data(const Tensor& x);
 /// Contiguous and aligned.
 Tensor dense(const Tensor& x);
+/// Copies `from` [B, L, D] to the part `to` of a wider tensor.
+void copy_into(const Tensor& to, const Tensor& from);
 
 Tensor group_norm(const Tensor& x, const GroupNorm& norm, const Tensor& addend);
 ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
@@ -33,10 +35,13 @@ Rows round_rows(const Tensor& x, const Tensor& hidden);
 std::vector<Tensor> linear_each(const Tensor& x, const std::vector<LinearLayer>& layers);
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const LinearEnd& end);
 Tensor linear_float8(const Rows& x, const Float8Matrix& weight, const Tensor& bias, const LinearEnd& end);
-Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores);
+Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores,
+                 const Tensor& out);
 
 /// Loads, on a thread of its own, what the first step would wait for.
 void prepare_libraries();
+/// Returns when no thread loads or compiles anything any more.
+void await_prepared();
 void expect_attention(int device, at::ScalarType type, int64_t head_width);
 /// Returns when what was expected is there, so that it is not compiled twice.
 void await_attention(int device, at::ScalarType type, int64_t head_width);

@@ -45,15 +45,14 @@ struct ResidualNormLaunch {
 };
 cudaError_t residual_norm(const ResidualNormLaunch& launch, cudaStream_t stream);
 
-/// out [batch, queries, heads, width] = softmax(scale q k^T) v.
+/// out = softmax(scale q k^T) v.
 struct AttentionLaunch {
-  struct Input {  // [batch, heads, tokens, width] by strides in elements; a token's width lies in a row
+  struct Heads {  // [batch, heads, tokens, width] by strides in elements; a token's width lies in a row
     const void* data;
     int64_t batch_stride, head_stride, token_stride;
   };
   ElementType type;
-  Input q, k, v;
-  void* out;
+  Heads q, k, v, out;
   int64_t batch, heads, queries, keys, width;
   float scale;
 };

@@ -176,7 +176,7 @@ Tensor linear_float8(const Rows& x, const Float8Matrix& weight, const Tensor& bi
   if (end.gelu) y = at::gelu_(y, "tanh");
   if (end.residual.defined()) y = y.add_(end.residual);
   if (!end.out.defined()) return y;
-  table().copy_into(end.out, y);
+  copy_into(end.out, y);
   return end.out;
 }
 

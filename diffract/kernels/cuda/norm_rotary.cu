@@ -4,71 +4,62 @@
 namespace diffract::kernels::cuda {
 namespace {
 
-constexpr int kMostThreads = 512;
+constexpr int kThreads = 256;
 
-// `Lanes` threads a head of a token, each with up to `Packs` packs of N neighbours (N even): of the query and
-// of the key, whose loads are under way together.
+// `Lanes` threads a head of a token's query or key, each with up to `Packs` packs of N neighbours (N even). A
+// thread has one head and few registers, so that many blocks load at once.
 template <typename T, int N, int Lanes, int Packs>
-__global__ void __launch_bounds__(kMostThreads) norm_rotary_kernel(RotaryLaunch l) {
-  const int heads_at_once = static_cast<int>(blockDim.x) / Lanes;
+__global__ void __launch_bounds__(kThreads) norm_rotary_kernel(RotaryLaunch l) {
+  const int heads = static_cast<int>(l.heads), width = static_cast<int>(l.width);
   const int lane = static_cast<int>(threadIdx.x) % Lanes;
-  const int packs = static_cast<int>(l.width) / N;
-  const int64_t row = blockIdx.x, token = row % l.tokens, batch = row / l.tokens;
-  const int64_t begin = batch * l.batch_stride + token * l.token_stride;
-  T* const x[2] = {static_cast<T*>(l.query) + begin, static_cast<T*>(l.key) + begin};
-  const T* const weights[2] = {static_cast<const T*>(l.query_weight), static_cast<const T*>(l.key_weight)};
-  const float* rope = l.rope + token * l.width;
-  for (int head = static_cast<int>(threadIdx.x) / Lanes;
-       head - static_cast<int>(threadIdx.x) / Lanes < l.heads; head += heads_at_once) {
-    const bool is_one = head < l.heads;  // all lanes take part in the sums
-    Pack<T, N> values[2][Packs];
+  const int row = static_cast<int>(blockIdx.y) * (kThreads / Lanes) + static_cast<int>(threadIdx.x) / Lanes;
+  const bool is_one = row < 2 * heads, is_key = row >= heads;  // all lanes take part in the sums
+  T* const x = static_cast<T*>(is_key ? l.key : l.query) + blockIdx.z * l.batch_stride +
+               blockIdx.x * l.token_stride + (is_key ? row - heads : row) * width;
+  const T* const weights = static_cast<const T*>(is_key ? l.key_weight : l.query_weight);
+  const float* const rope = l.rope + int64_t{blockIdx.x} * width;
+  const auto for_each_pack = [&](auto&& body) {  // body(which of the thread's, where)
 #pragma unroll
-    for (int which = 0; which < 2; ++which)
+    for (int p = 0; p < Packs; ++p)
+      if (is_one && (p * Lanes + lane) * N < width) body(p, (p * Lanes + lane) * N);
+  };
+
+  Pack<T, N> values[Packs];
+  Pack<float, N> turns[Packs];  // cosine, sine, cosine, ...
+  for_each_pack([&](int p, int at) {
+    values[p] = load<T, N>(x + at);
+    turns[p] = load_constant<float, N>(rope + at);
+  });
+  float squares = 0;
+  for_each_pack([&](int p, int) {
 #pragma unroll
-      for (int p = 0; p < Packs; ++p)
-        if (is_one && p * Lanes + lane < packs)
-          values[which][p] = load<T, N>(x[which] + head * l.width + (p * Lanes + lane) * N);
+    for (int i = 0; i < N; ++i) squares += to_float(values[p].at[i]) * to_float(values[p].at[i]);
+  });
 #pragma unroll
-    for (int which = 0; which < 2; ++which) {
-      float squares = 0;
+  for (int offset = Lanes / 2; offset > 0; offset /= 2)
+    squares += __shfl_xor_sync(0xffffffffu, squares, offset);
+  const float scale = rsqrtf(squares / static_cast<float>(width) + l.eps);
+  for_each_pack([&](int p, int at) {
+    const auto weight = load_constant<T, N>(weights + at);
 #pragma unroll
-      for (int p = 0; p < Packs; ++p)
-        if (is_one && p * Lanes + lane < packs)
-#pragma unroll
-          for (int i = 0; i < N; ++i)
-            squares += to_float(values[which][p].at[i]) * to_float(values[which][p].at[i]);
-#pragma unroll
-      for (int offset = Lanes / 2; offset > 0; offset /= 2)
-        squares += __shfl_xor_sync(0xffffffffu, squares, offset);
-      const float scale = rsqrtf(squares / static_cast<float>(l.width) + l.eps);
-#pragma unroll
-      for (int p = 0; p < Packs; ++p) {
-        const int pack = p * Lanes + lane;
-        if (!is_one || pack >= packs) continue;
-        const auto weight = load<T, N>(weights[which] + pack * N);
-        const auto turns = load<float, N>(rope + pack * N);  // cosine, sine, cosine, ...
-        auto& of_pack = values[which][p];
-#pragma unroll
-        for (int i = 0; i < N; i += 2) {
-          const float a = to_float(of_pack.at[i]) * scale * to_float(weight.at[i]);
-          const float b = to_float(of_pack.at[i + 1]) * scale * to_float(weight.at[i + 1]);
-          of_pack.at[i] = from_float<T>(a * turns.at[i] - b * turns.at[i + 1]);
-          of_pack.at[i + 1] = from_float<T>(a * turns.at[i + 1] + b * turns.at[i]);
-        }
-        store<T, N>(x[which] + head * l.width + pack * N, of_pack);
-      }
+    for (int i = 0; i < N; i += 2) {
+      const float a = to_float(values[p].at[i]) * scale * to_float(weight.at[i]);
+      const float b = to_float(values[p].at[i + 1]) * scale * to_float(weight.at[i + 1]);
+      values[p].at[i] = from_float<T>(a * turns[p].at[i] - b * turns[p].at[i + 1]);
+      values[p].at[i + 1] = from_float<T>(a * turns[p].at[i + 1] + b * turns[p].at[i]);
     }
-  }
+    store<T, N>(x + at, values[p]);
+  });
 }
 
 }  // namespace
 
 cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
-  const auto blocks = static_cast<unsigned>(l.batch * l.tokens);
-  // All heads of a token at once, or a whole part of them.
-  const auto threads_for = [&](int64_t lanes) {
-    const int64_t wanted = l.heads * lanes, rounds = (wanted + kMostThreads - 1) / kMostThreads;
-    return static_cast<unsigned>((wanted + rounds * 32 - 1) / (rounds * 32) * 32);
+  const auto blocks_of = [&](int64_t lanes) {
+    const int64_t heads_a_block = kThreads / lanes;
+    return dim3(static_cast<unsigned>(l.tokens),
+                static_cast<unsigned>((2 * l.heads + heads_a_block - 1) / heads_a_block),
+                static_cast<unsigned>(l.batch));
   };
   bool fits = true;
   with_type(l.type, [&](auto value) {
@@ -77,11 +68,11 @@ cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
     const bool wide = l.is_wide && l.width % kWide == 0;
     const int64_t packs = wide ? l.width / kWide : l.width / 2;
     if (wide && packs <= 16)
-      norm_rotary_kernel<T, kWide, 16, 1><<<blocks, threads_for(16), 0, stream>>>(l);
+      norm_rotary_kernel<T, kWide, 16, 1><<<blocks_of(16), kThreads, 0, stream>>>(l);
     else if (wide && packs <= 64)
-      norm_rotary_kernel<T, kWide, 32, 2><<<blocks, threads_for(32), 0, stream>>>(l);
+      norm_rotary_kernel<T, kWide, 32, 2><<<blocks_of(32), kThreads, 0, stream>>>(l);
     else if (!wide && packs <= 256)
-      norm_rotary_kernel<T, 2, 32, 8><<<blocks, threads_for(32), 0, stream>>>(l);
+      norm_rotary_kernel<T, 2, 32, 8><<<blocks_of(32), kThreads, 0, stream>>>(l);
     else
       fits = false;
   });

@@ -10,7 +10,7 @@ namespace diffract::kernels::cuda {
 namespace {
 
 constexpr int64_t kMostGroupNormChannels = 4096;  // of 48 KiB of shared memory
-constexpr int64_t kMostRotaryWidth = 512;
+constexpr int64_t kMostRotaryWidth = 512, kMostRotaryBatch = 65535;
 
 constexpr int64_t kUneven = -1;
 // Vectors [B, 1, D] that may be slices of one tensor: the stride from batch to batch.
@@ -125,8 +125,9 @@ QueryKey norm_rotary(const QueryKey& x, const QueryKey& weight, double eps, cons
            reinterpret_cast<uintptr_t>(of.const_data_ptr()) % 8 == 0 && by.scalar_type() == of.scalar_type();
   };
   if (!fits(query, weight.query) || !fits(x.key, weight.key) || query.size(3) % 2 != 0 ||
-      query.size(3) > kMostRotaryWidth || query.stride(3) != 1 || query.stride(2) != query.size(3) ||
-      query.stride(1) % 2 != 0 || query.stride(0) % 2 != 0 || !rope.is_contiguous()) {
+      query.size(3) > kMostRotaryWidth || query.size(0) > kMostRotaryBatch || query.stride(3) != 1 ||
+      query.stride(2) != query.size(3) || query.stride(1) % 2 != 0 || query.stride(0) % 2 != 0 ||
+      !rope.is_contiguous()) {
     const auto turned = plain::norm_rotary(x, weight, eps, rope);
     query.copy_(turned.query);  // whoever gave parts of a larger tensor reads them there
     x.key.copy_(turned.key);

@@ -26,12 +26,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Threads that are waited for at the process's end. A job that fails is no error: the first step meets the
-// same and says so.
+// A job that fails is no error: the first step meets the same and says so.
 class Threads {
  public:
-  ~Threads() {
-    for (std::thread& thread : threads_) thread.join();
+  ~Threads() { join(); }  // too late for libraries whose own memory went before this
+  void join() {
+    std::vector<std::thread> running;
+    {
+      const std::lock_guard lock(mutex_);
+      running.swap(threads_);
+    }
+    for (std::thread& thread : running) thread.join();
   }
   std::shared_future<void> start(std::function<void()> job) {
     std::packaged_task<void()> task([job = std::move(job)] {
@@ -126,6 +131,8 @@ void prepare_libraries() {
     load_kernels(0);
   });
 }
+
+void await_prepared() { threads().join(); }
 
 void expect_attention(int device, at::ScalarType type, int64_t head_width) {
   if (type != at::kHalf && type != at::kBFloat16) return;  // others have no kernel that is compiled

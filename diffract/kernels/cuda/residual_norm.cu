@@ -34,109 +34,109 @@ __device__ float row_max(float x, float* shared) {
   return x;
 }
 
-// A row lies in the registers of `Warps` warps, in up to `Packs` packs of N a thread. Narrow: out is float8.
+// A row lies in the registers of `Warps` warps, in up to `Packs` packs of N a thread, as it lies in memory:
+// the fewer registers, the more rows are under way. Narrow: out is float8.
 template <typename T, int N, int Warps, int Packs, bool Narrow>
-__global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps) residual_norm_kernel(ResidualNormLaunch l) {
+__global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps, Packs == 3 ? 8 : 1)
+    residual_norm_kernel(ResidualNormLaunch l) {
   __shared__ float shared[Warps];
   constexpr int kRowThreads = 32 * Warps;
-  const int64_t row = Warps == 1 ? blockIdx.x * 4 + threadIdx.x / 32 : blockIdx.x;
+  const unsigned row = Warps == 1 ? blockIdx.x * 4 + threadIdx.x / 32 : blockIdx.x;
   if (row >= l.rows) return;  // whole warps; with more than one a row, whole blocks
   const int lane = static_cast<int>(threadIdx.x) % kRowThreads;
   const int packs = static_cast<int>(l.width) / N;
-  const T* x = static_cast<const T*>(l.x) + row * l.width;
-  const T* y = l.y ? static_cast<const T*>(l.y) + row * l.width : nullptr;
-  const int64_t vectors = row / l.rows_a_batch * l.vector_stride;
+  const int64_t begin = row * l.width;
+  const T* x = static_cast<const T*>(l.x) + begin;
+  const T* y = l.y ? static_cast<const T*>(l.y) + begin : nullptr;
+  const int64_t vectors = row / static_cast<unsigned>(l.rows_a_batch) * l.vector_stride;
   const T* gate = l.gate ? static_cast<const T*>(l.gate) + vectors : nullptr;
+  const auto for_each_pack = [&](auto&& body) {  // body(which of the thread's, which of the row's)
+#pragma unroll
+    for (int p = 0; p < Packs; ++p)
+      if (p * kRowThreads + lane < packs) body(p, p * kRowThreads + lane);
+  };
 
-  float values[Packs][N];
-  float sum = 0;
+  // All loads of a row are under way before the first of them is waited for.
+  Pack<T, N> kept[Packs];
+  for_each_pack([&](int p, int pack) { kept[p] = load_constant<T, N>(x + pack * N); });
+  if (y) {
+    Pack<T, N> added[Packs];
+    for_each_pack([&](int p, int pack) { added[p] = load_constant<T, N>(y + pack * N); });
+    for_each_pack([&](int p, int pack) {
+      Pack<T, N> g{};
+      if (gate) g = load_constant<T, N>(gate + pack * N);
 #pragma unroll
-  for (int p = 0; p < Packs; ++p) {
-    const int pack = p * kRowThreads + lane;
-    if (pack < packs) {
-      const auto a = load<T, N>(x + pack * N);
-#pragma unroll
-      for (int i = 0; i < N; ++i) values[p][i] = to_float(a.at[i]);
-      if (y) {
-        const auto b = load<T, N>(y + pack * N);
-        Pack<T, N> rounded;
-        if (gate) {
-          const auto g = load<T, N>(gate + pack * N);
-#pragma unroll
-          for (int i = 0; i < N; ++i)
-            rounded.at[i] = from_float<T>(values[p][i] + to_float(g.at[i]) * to_float(b.at[i]));
-        } else {
-#pragma unroll
-          for (int i = 0; i < N; ++i) rounded.at[i] = from_float<T>(values[p][i] + to_float(b.at[i]));
-        }
-        if (l.sum) store<T, N>(static_cast<T*>(l.sum) + row * l.width + pack * N, rounded);
-#pragma unroll
-        for (int i = 0; i < N; ++i) values[p][i] = to_float(rounded.at[i]);
+      for (int i = 0; i < N; ++i) {
+        const float more = to_float(added[p].at[i]);
+        kept[p].at[i] = from_float<T>(to_float(kept[p].at[i]) + (gate ? to_float(g.at[i]) * more : more));
       }
-#pragma unroll
-      for (int i = 0; i < N; ++i) sum += values[p][i];
-    } else {
-#pragma unroll
-      for (int i = 0; i < N; ++i) values[p][i] = 0;
-    }
+      if (l.sum) store<T, N>(static_cast<T*>(l.sum) + begin + pack * N, kept[p]);
+    });
   }
   if (!l.out) return;
 
   const auto width = static_cast<float>(l.width);
-  const float mean = l.rms ? 0.0f : row_sum<Warps>(sum, shared) / width;
+  float mean = 0;
+  if (!l.rms) {
+    float sum = 0;
+    for_each_pack([&](int p, int) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum += to_float(kept[p].at[i]);
+    });
+    mean = row_sum<Warps>(sum, shared) / width;
+  }
   float squares = 0;
+  for_each_pack([&](int p, int) {
 #pragma unroll
-  for (int p = 0; p < Packs; ++p)
-    if (p * kRowThreads + lane < packs)
-#pragma unroll
-      for (int i = 0; i < N; ++i) squares += (values[p][i] - mean) * (values[p][i] - mean);
+    for (int i = 0; i < N; ++i) {
+      const float off = to_float(kept[p].at[i]) - mean;
+      squares += off * off;
+    }
+  });
   const float scale = rsqrtf(row_sum<Warps>(squares, shared) / width + l.eps);
-
-  float most = 0;
+  const auto normed = [&](int p, int pack, float(&values)[N]) {
 #pragma unroll
-  for (int p = 0; p < Packs; ++p) {
-    const int pack = p * kRowThreads + lane;
-    if (pack >= packs) continue;
-#pragma unroll
-    for (int i = 0; i < N; ++i) values[p][i] = (values[p][i] - mean) * scale;
+    for (int i = 0; i < N; ++i) values[i] = (to_float(kept[p].at[i]) - mean) * scale;
     if (l.weight) {
-      const auto w = load<T, N>(static_cast<const T*>(l.weight) + pack * N);
+      const auto w = load_constant<T, N>(static_cast<const T*>(l.weight) + pack * N);
 #pragma unroll
-      for (int i = 0; i < N; ++i) values[p][i] *= to_float(w.at[i]);
+      for (int i = 0; i < N; ++i) values[i] *= to_float(w.at[i]);
     }
     if (l.bias) {
-      const auto b = load<T, N>(static_cast<const T*>(l.bias) + pack * N);
+      const auto b = load_constant<T, N>(static_cast<const T*>(l.bias) + pack * N);
 #pragma unroll
-      for (int i = 0; i < N; ++i) values[p][i] += to_float(b.at[i]);
+      for (int i = 0; i < N; ++i) values[i] += to_float(b.at[i]);
     }
     if (l.scale) {
-      const auto s = load<T, N>(static_cast<const T*>(l.scale) + vectors + pack * N);
-      const auto t = load<T, N>(static_cast<const T*>(l.shift) + vectors + pack * N);
+      const auto s = load_constant<T, N>(static_cast<const T*>(l.scale) + vectors + pack * N);
+      const auto t = load_constant<T, N>(static_cast<const T*>(l.shift) + vectors + pack * N);
 #pragma unroll
-      for (int i = 0; i < N; ++i)
-        values[p][i] = values[p][i] * (1.0f + to_float(s.at[i])) + to_float(t.at[i]);
+      for (int i = 0; i < N; ++i) values[i] = values[i] * (1.0f + to_float(s.at[i])) + to_float(t.at[i]);
     }
-    if constexpr (Narrow) {
-#pragma unroll
-      for (int i = 0; i < N; ++i) most = fmaxf(most, fabsf(values[p][i]));
-    } else {
+  };
+
+  if constexpr (!Narrow) {
+    for_each_pack([&](int p, int pack) {
+      float values[N];
+      normed(p, pack, values);
       Pack<T, N> result;
 #pragma unroll
-      for (int i = 0; i < N; ++i) result.at[i] = from_float<T>(values[p][i]);
-      store<T, N>(static_cast<T*>(l.out) + row * l.width + pack * N, result);
-    }
-  }
-  if constexpr (Narrow) {
+      for (int i = 0; i < N; ++i) result.at[i] = from_float<T>(values[i]);
+      store<T, N>(static_cast<T*>(l.out) + begin + pack * N, result);
+    });
+  } else {
+    float values[Packs][N], most = 0;
+    for_each_pack([&](int p, int pack) {
+      normed(p, pack, values[p]);
+#pragma unroll
+      for (int i = 0; i < N; ++i) most = fmaxf(most, fabsf(values[p][i]));
+    });
     const float divisor = float8_scale(row_max<Warps>(most, shared));
     if (lane == 0) l.float8_scales[row] = divisor;
     const float inverse = 1.0f / divisor;
-#pragma unroll
-    for (int p = 0; p < Packs; ++p) {
-      const int pack = p * kRowThreads + lane;
-      if (pack < packs)
-        store<Float8, N>(static_cast<Float8*>(l.out) + row * l.width + pack * N,
-                         to_float8<N>(values[p], inverse));
-    }
+    for_each_pack([&](int p, int pack) {
+      store<Float8, N>(static_cast<Float8*>(l.out) + begin + pack * N, to_float8<N>(values[p], inverse));
+    });
   }
 }
 
@@ -150,6 +150,8 @@ cudaError_t run(const ResidualNormLaunch& l, cudaStream_t stream) {
     residual_norm_kernel<T, N, 1, 2, Narrow><<<(rows + 3) / 4, 128, 0, stream>>>(l);
   else if (packs <= 160 && l.rows >= kManyRows)
     residual_norm_kernel<T, N, 1, 5, Narrow><<<(rows + 3) / 4, 128, 0, stream>>>(l);
+  else if (packs <= 384)
+    residual_norm_kernel<T, N, 4, 3, Narrow><<<rows, 128, 0, stream>>>(l);
   else if (packs <= 512)
     residual_norm_kernel<T, N, 4, 4, Narrow><<<rows, 128, 0, stream>>>(l);
   else if (packs <= 4096)

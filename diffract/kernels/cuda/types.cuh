@@ -37,6 +37,25 @@ template <typename T, int N>
 __device__ Pack<T, N> load(const T* from) {
   return *reinterpret_cast<const Pack<T, N>*>(from);
 }
+/// The same of what nobody writes while the kernel runs: the compiler may load it before stores that stand
+/// above, so that many loads are under way together.
+template <typename T, int N>
+__device__ Pack<T, N> load_constant(const T* from) {
+  constexpr int kBytes = sizeof(Pack<T, N>);
+  Pack<T, N> pack;
+  const auto fill = [&]<typename Word>(Word) {
+#pragma unroll
+    for (int i = 0; i < kBytes / static_cast<int>(sizeof(Word)); ++i)
+      reinterpret_cast<Word*>(&pack)[i] = __ldg(reinterpret_cast<const Word*>(from) + i);
+  };
+  if constexpr (kBytes % 16 == 0)
+    fill(uint4{});
+  else if constexpr (kBytes % 4 == 0)
+    fill(0u);
+  else
+    fill(static_cast<unsigned short>(0));
+  return pack;
+}
 template <typename T, int N>
 __device__ void store(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
