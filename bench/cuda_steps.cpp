@@ -87,13 +87,7 @@ void flux(const std::string& file) {
   kernels::StepGraphs graphs(1);
   trace_steps(file, at::randn({1, kRows * kColumns, 64}, on_gpu(at::kFloat)),
               [&](const Tensor& latents, double) {
-                const auto& modulation = modulations[step++ % 16];
-                std::vector<Tensor> inputs{latents, text, rope, modulation.temb};
-                inputs.insert(inputs.end(), modulation.blocks.begin(), modulation.blocks.end());
-                return graphs.run(inputs, [&](const std::vector<Tensor>& in) {
-                  return model(in[0], {.temb = in[3], .blocks = {in.begin() + 4, in.end()}},
-                               {.prompt_embeds = in[1], .rope = in[2]});
-                });
+                return graphs.run(model.tensors_of(latents, modulations[step++ % 16], cond), model);
               });
 }
 
@@ -105,11 +99,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s unet|flux FILE.json\n", argv[0]);
     return 2;
   }
+  const bench::SettledAtTheEnd end;
   try {
     const c10::InferenceMode no_autograd;
     if (!tensor::find_backend("cuda")) throw UsageError("no GPU: {}", tensor::why_no_backend("cuda"));
     (what == "unet" ? unet : flux)(argv[2]);
-    tensor::settle_backends();
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return error_info(error.kind()).exit_code;

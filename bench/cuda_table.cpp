@@ -14,6 +14,8 @@
 #include "diffract/core/error.h"
 #include "diffract/kernels/attention.h"
 #include "diffract/kernels/cuda_kernels.h"
+#include "diffract/kernels/norm_rotary.h"
+#include "diffract/kernels/residual_norm.h"
 #include "diffract/models/autoencoder_kl.h"
 #include "diffract/models/flux_transformer_2d_model.h"
 #include "diffract/models/t5_encoder_model.h"
@@ -192,15 +194,7 @@ void time_flux(Bench& bench, const std::string& name, const models::FluxTransfor
   const models::FluxTransformer2DModel::Conditioning cond{
       .prompt_embeds = text, .pooled_prompt_embeds = pooled, .rope = rope, .guidance = guidance};
   const auto modulation = model.modulations(sigmas, cond)[kSteps / 2];
-  std::vector<Tensor> inputs{latents, text, rope, modulation.temb};
-  inputs.insert(inputs.end(), modulation.blocks.begin(), modulation.blocks.end());
-  bench.time(
-      name, inputs,
-      [&](const std::vector<Tensor>& in) {
-        return model(in[0], {.temb = in[3], .blocks = {in.begin() + 4, in.end()}},
-                     {.prompt_embeds = in[1], .rope = in[2]});
-      },
-      with_graph);
+  bench.time(name, model.tensors_of(latents, modulation, cond), model, with_graph);
   bench.time(
       name + "+ahead", {sigmas},
       [&](const std::vector<Tensor>& in) { return model.modulations(in[0], cond).front().temb; }, false);
@@ -386,6 +380,7 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
+  const bench::SettledAtTheEnd end;
   try {
     const c10::InferenceMode no_autograd;
     Bench bench(options);
@@ -420,7 +415,6 @@ int main(int argc, char** argv) {
     guarded("passes", [&] { passes(bench); });
     guarded("products", [&] { products(bench); });
     guarded("attention", [&] { attention(bench); });
-    tensor::settle_backends();
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return error_info(error.kind()).exit_code;

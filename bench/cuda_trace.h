@@ -2,6 +2,8 @@
 #include <functional>
 #include <string>
 
+#include "diffract/tensor/device_backend.h"
+
 namespace diffract::bench {
 
 /// Writes down what this thread asks of the GPU and what the GPU does, kernel by kernel. One at a time.
@@ -14,5 +16,13 @@ class CudaTrace {
 
 /// A trace of `work`.
 void trace(const std::string& file, const std::function<void()>& work);
+
+/// Before a program ends.
+struct SettledAtTheEnd {
+  SettledAtTheEnd() = default;
+  SettledAtTheEnd(const SettledAtTheEnd&) = delete;
+  SettledAtTheEnd& operator=(const SettledAtTheEnd&) = delete;
+  ~SettledAtTheEnd() { tensor::settle_backends(); }
+};
 
 }  // namespace diffract::bench

@@ -24,7 +24,7 @@ bool is_offloaded(Place place, Place main) {
 // A module or block that a plan places.
 struct Block {
   std::string name;
-  int64_t bytes, run_bytes;  // of these, what each run brings where the block is offloaded
+  int64_t bytes, rare_bytes;  // of these, what is used once for many runs
   Place place;
 };
 
@@ -49,10 +49,10 @@ std::vector<Block> blocks_of(const PlannedComponent& component, const DeviceMap&
                  [&](const std::string& name, const placement::Module& module) {
                    const auto place = own.find(name);
                    if (!place || sizes[name] == 0) return;
-                   const int64_t once = component.runs > 1 ? rare_bytes(module, name, component, sizes) : 0;
+                   const int64_t rare = rare_bytes(module, name, component, sizes);
                    blocks.push_back({.name = placement::join_name(component.name, name),
                                      .bytes = sizes[name],
-                                     .run_bytes = sizes[name] - once,
+                                     .rare_bytes = rare,
                                      .place = *place});
                  });
   return blocks;
@@ -194,8 +194,10 @@ std::vector<RunEstimate> estimate_runs(const Plan& plan) {
                     .runs = component.runs,
                     .flops = plan.layout.costs[i].flops};
     for (const Block& block : blocks_of(component, plan.map)) {
-      if (block.place.is_disk()) run.from_disk_bytes += block.run_bytes;
-      if (block.place.is_cpu() && main.is_accelerator()) run.from_cpu_bytes += block.run_bytes;
+      const auto spared =
+          static_cast<int64_t>((1 - plan.layout.costs[i].rare_runs) * static_cast<double>(block.rare_bytes));
+      if (block.place.is_disk()) run.from_disk_bytes += block.bytes - spared;
+      if (block.place.is_cpu() && main.is_accelerator()) run.from_cpu_bytes += block.bytes - spared;
     }
     run.compute_seconds = run.flops / 1e9 / plan.speeds.gflops;
     // What is on disk is read into the CPU's memory while what was read goes on to the device.

@@ -15,6 +15,7 @@
 #include "diffract/distributed/environment.h"
 #include "diffract/distributed/spawn_supervisor.h"
 #include "diffract/distributed/store.h"
+#include "diffract/tensor/device_backend.h"
 
 namespace diffract::distributed {
 namespace {
@@ -123,6 +124,7 @@ SpawnOutcome run(const std::function<void(int)>& fn, int rank) {
   ::unsetenv(kPipeVariable);
   if (pipe) ::fcntl(pipe.get(), F_SETFD, FD_CLOEXEC);
   const SpawnOutcome outcome = run(fn, rank);
+  tensor::settle_backends();
   std::fflush(nullptr);
   const std::string text = outcome.to_text();
   if (!pipe || ::write(pipe.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))

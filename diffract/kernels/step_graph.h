@@ -27,9 +27,9 @@ class StepGraphs {
   using Step = std::function<Tensor(const std::vector<Tensor>& inputs)>;
   explicit StepGraphs(size_t most_graphs = 4) : most_graphs_(most_graphs) {}
 
-  /// step(inputs), all tensors on one device. `step` must not wait for the GPU, and must give the same for
-  /// the same inputs. The result is the caller's. Calls from several threads are safe: one uses the graphs,
-  /// the others call the step.
+  /// step(inputs), all tensors on one device where it records. `step` must not wait for the GPU, and must
+  /// give the same for the same inputs. The result is the caller's. Calls from several threads are safe: one
+  /// uses the graphs, the others call the step.
   Tensor run(const std::vector<Tensor>& inputs, const Step& step);
   size_t size() const { return graphs_.size(); }
   /// How many recorded steps this process has started so far.

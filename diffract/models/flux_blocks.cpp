@@ -80,7 +80,7 @@ Tensor FluxSum::value() const { return y.defined() ? kernels::gated_residual(x, 
 
 FluxSum to_device(const FluxSum& sum, at::Device device) {
   if (sum.x.device() == device) return sum;
-  return {.x = nn::to_device(sum.value(), device)};
+  return {.x = nn::to_device(settled(sum).x, device)};
 }
 
 FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& c,
@@ -176,14 +176,15 @@ FluxSum FluxSingleTransformerBlock::operator()(const FluxSum& in, const Tensor& 
   enum { shift, scale, gate };
   const auto m = FluxModulation::vectors(modulation, in.x.size(2));
   const auto x = normed(in, m[shift], m[scale], qkv_.is_float8());
-  FluxQkv qkv = qkv_(x.norm, rope);
-  qkv.query = qkv.query.slice(1, first);
-  const Rows asking = x.norm.slice(first, x.sum.size(1));
-  return FluxSum::of(x.sum.slice(1, first), proj_out_(beside_mlp(qkv, asking)), m[gate]);
+  const Rows both = beside_mlp(x.norm, rope, first);
+  return FluxSum::of(x.sum.slice(1, first), proj_out_(both), m[gate]);
 }
 
-// [B, T + I, 5 D]: what attention gives beside the feed-forward's hidden values.
-Rows FluxSingleTransformerBlock::beside_mlp(const FluxQkv& qkv, const Rows& x) const {
+// [B, L - first, 5 D]: what attention gives beside the feed-forward's hidden values.
+Rows FluxSingleTransformerBlock::beside_mlp(const Rows& all, const Tensor& rope, int64_t first) const {
+  FluxQkv qkv = qkv_(all, rope);
+  qkv.query = qkv.query.slice(1, first);
+  const Rows x = all.slice(first, all.values.size(1));
   // In float8 the gelu is part of the rounding, and so is bringing the two together.
   if (proj_out_.is_float8()) return kernels::round_beside_gelu(attend(qkv, shape_), proj_mlp_(x));
   if (!x.values.is_cuda()) return at::cat({attend(qkv, shape_), proj_mlp_(x, {.gelu = true})}, 2);

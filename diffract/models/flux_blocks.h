@@ -6,6 +6,7 @@
 #include "diffract/nn/attention.h"
 #include "diffract/nn/linear_group.h"
 #include "diffract/nn/norm.h"
+#include "diffract/nn/to_device.h"
 
 namespace diffract::models {
 
@@ -59,8 +60,8 @@ class FluxFeedForward {
   nn::Linear proj_, out_;
 };
 
-/// x + gate * y, with which a block ends. On a GPU it is left to the norm that begins the next one, which so
-/// takes a pass over memory less.
+/// x + gate * y, with which a block ends. On a GPU it is left to the norm that begins the next one, which
+/// saves a pass over memory.
 struct FluxSum {
   Tensor x, y = {}, gate = {};  // [B, L, D] twice, [B, 1, D]; y undefined: x alone
   static FluxSum of(Tensor x, Tensor y, Tensor gate);
@@ -81,8 +82,12 @@ template <typename Map>
 FluxStreams map_tensors(const FluxStreams& streams, Map&& map) {
   return {.text = map_tensors(streams.text, map), .image = map_tensors(streams.image, map)};
 }
-/// Between devices the sum is sent, not its parts.
+/// Between devices and processes the sum is sent, not its parts.
 FluxSum to_device(const FluxSum& sum, at::Device device);
+inline FluxSum settled(const FluxSum& sum) { return {.x = sum.value()}; }
+inline FluxStreams settled(const FluxStreams& streams) {
+  return {.text = settled(streams.text), .image = settled(streams.image)};
+}
 inline FluxStreams to_device(const FluxStreams& streams, at::Device device) {
   return {.text = to_device(streams.text, device), .image = to_device(streams.image, device)};
 }
@@ -114,7 +119,7 @@ class FluxSingleTransformerBlock {
   static std::vector<FluxModulation::Norm> modulated() { return {{"norm", 3}}; }
 
  private:
-  Rows beside_mlp(const FluxQkv& qkv, const Rows& x) const;
+  Rows beside_mlp(const Rows& all, const Tensor& rope, int64_t first) const;
 
   FluxQkvProjection qkv_;
   nn::Linear proj_mlp_, proj_out_;

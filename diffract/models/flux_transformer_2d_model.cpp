@@ -34,17 +34,17 @@ Tensor FluxTimeTextEmbed::operator()(const Tensor& sigma, const Tensor& guidance
 
 FluxTransformer2DModel::FluxTransformer2DModel(const FluxTransformer2DConfig& c, const WeightScope& w)
     : config_(c),
-      x_embedder_(w / "x_embedder", c.in_channels, c.inner_dim()),
-      context_embedder_(w / "context_embedder", c.joint_attention_dim, c.inner_dim()),
-      time_text_embed_(w / "time_text_embed", c),
+      x_embedder_(w.exact() / "x_embedder", c.in_channels, c.inner_dim()),
+      context_embedder_(w.exact() / "context_embedder", c.joint_attention_dim, c.inner_dim()),
+      time_text_embed_(w.exact() / "time_text_embed", c),
       modulations_(nn::Unit::rare, w / "transformer_blocks", c.num_layers, c.inner_dim(),
                    FluxTransformerBlock::modulated()),
       single_modulations_(nn::Unit::rare, w / "single_transformer_blocks", c.num_single_layers, c.inner_dim(),
                           FluxSingleTransformerBlock::modulated()),
       transformer_blocks_(w / "transformer_blocks", c.num_layers, c),
       single_transformer_blocks_(w / "single_transformer_blocks", c.num_single_layers, c),
-      norm_out_(w / "norm_out", c.inner_dim()),
-      proj_out_(w / "proj_out", c.inner_dim(), c.out_channels),
+      norm_out_(w.exact() / "norm_out", c.inner_dim()),
+      proj_out_(w.exact() / "proj_out", c.inner_dim(), c.out_channels),
       arithmetic_(w.arithmetic()),
       device_(w.device()) {}
 
@@ -127,6 +127,12 @@ Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Tensor& s
 Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Modulation& modulation,
                                           const Conditioning& cond) const {
   check(latents, cond);
+  require(modulation.temb.dim() == 2 && modulation.temb.size(0) == latents.size(0) &&
+              modulation.temb.size(1) == config_.inner_dim(),
+          "temb", modulation.temb, fmt::format("[{}, {}]", latents.size(0), config_.inner_dim()));
+  if (modulation.blocks.size() != transformer_blocks_.size() + single_transformer_blocks_.size())
+    throw UsageError("transformer: the modulation is of {} blocks; expected {}", modulation.blocks.size(),
+                     transformer_blocks_.size() + single_transformer_blocks_.size());
   auto of_block = modulation.blocks.begin();
   FluxStreams streams{.text = {.x = context_embedder_(cond.prompt_embeds.to(arithmetic_))},
                       .image = {.x = x_embedder_(latents.to(arithmetic_))}};
@@ -143,15 +149,28 @@ Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Modulatio
   return nn::beside(latents, proj_out_(norm_out_(of_image, modulation.temb))).to(at::kFloat);
 }
 
+std::vector<Tensor> FluxTransformer2DModel::tensors_of(const Tensor& latents, const Modulation& modulation,
+                                                       const Conditioning& cond) {
+  std::vector<Tensor> tensors{latents, cond.prompt_embeds, cond.rope, modulation.temb};
+  tensors.insert(tensors.end(), modulation.blocks.begin(), modulation.blocks.end());
+  return tensors;
+}
+
+Tensor FluxTransformer2DModel::operator()(const std::vector<Tensor>& t) const {
+  return (*this)(t.at(0), {.temb = t.at(3), .blocks = {t.begin() + 4, t.end()}},
+                 {.prompt_embeds = t.at(1), .pooled_prompt_embeds = {}, .rope = t.at(2), .guidance = {}});
+}
+
 FluxModulations::FluxModulations(const FluxTransformer2DModel& model, Tensor sigmas,
                                  const FluxTransformer2DModel::Conditioning& cond)
-    : model_(model),
-      sigmas_(std::move(sigmas)),
-      cond_(cond),
-      at_once_(steps_at_once(model, sigmas_.size(0), sigmas_.size(1))) {}
+    : model_(model), sigmas_(std::move(sigmas)), cond_(cond) {
+  require(sigmas_.dim() == 2 && sigmas_.numel() > 0, "sigmas", sigmas_, "[steps, batch]");
+  at_once_ = steps_at_once(model, sigmas_.size(0), sigmas_.size(1));
+}
 
 int64_t FluxModulations::steps_at_once(const FluxTransformer2DModel& model, int64_t steps, int64_t batch) {
-  return std::clamp<int64_t>(kMostBytes / model.modulation_bytes(batch), 1, steps);
+  const int64_t bytes = model.modulation_bytes(std::max<int64_t>(batch, 1));
+  return std::max<int64_t>(1, std::min(steps, kMostBytes / bytes));
 }
 
 const FluxTransformer2DModel::Modulation& FluxModulations::operator[](int64_t step) {

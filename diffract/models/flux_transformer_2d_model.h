@@ -28,11 +28,11 @@ class FluxTimeTextEmbed {
 /// Predicts the flow velocity of FLUX.1's latents. Source: diffusers transformer_flux.py.
 class FluxTransformer2DModel {
  public:
-  struct Conditioning {           // the same in all steps of a walk
+  struct Conditioning {           // the same in all steps of a walk; a step reads, modulations() reads (m)
     Tensor prompt_embeds;         // [B, T, joint_attention_dim]
-    Tensor pooled_prompt_embeds;  // [B, pooled_projection_dim]
+    Tensor pooled_prompt_embeds;  // (m) [B, pooled_projection_dim]
     Tensor rope;                  // [T + I, attention_head_dim / 2, 2], from rotary()
-    Tensor guidance;              // [B], defined exactly when config().guidance_embeds
+    Tensor guidance;              // (m) [B], defined exactly when config().guidance_embeds
   };
 
   struct Modulation {            // what a step takes from its time, guidance and pooled text
@@ -48,6 +48,10 @@ class FluxTransformer2DModel {
   /// Velocity [B, I, out_channels] of `latents` [B, I, C], float32, on the latents' device. Throws UsageError
   /// when `cond` does not fit the latents or the config.
   Tensor operator()(const Tensor& latents, const Modulation& modulation, const Conditioning& cond) const;
+  /// The same as tensors in a row, for a recorded step (kernels::StepGraphs).
+  static std::vector<Tensor> tensors_of(const Tensor& latents, const Modulation& modulation,
+                                        const Conditioning& cond);
+  Tensor operator()(const std::vector<Tensor>& tensors) const;
   /// The same at flow time `sigma` [B].
   Tensor operator()(const Tensor& latents, const Tensor& sigma, const Conditioning& cond) const;
 
@@ -81,18 +85,19 @@ class FluxTransformer2DModel {
 class FluxModulations {
  public:
   static constexpr int64_t kMostBytes = 64 << 20;
-  /// For steps at the flow times `sigmas` [S, B]; the model outlives this.
+  /// For steps at the flow times `sigmas` [S, B]; the model outlives this. Throws UsageError for other
+  /// sigmas.
   FluxModulations(const FluxTransformer2DModel& model, Tensor sigmas,
                   const FluxTransformer2DModel::Conditioning& cond);
   static int64_t steps_at_once(const FluxTransformer2DModel& model, int64_t steps, int64_t batch);
-  /// Of steps in their order.
+  /// Of steps in their order; valid until the next call.
   const FluxTransformer2DModel::Modulation& operator[](int64_t step);
 
  private:
   const FluxTransformer2DModel& model_;
   Tensor sigmas_;
   FluxTransformer2DModel::Conditioning cond_;
-  int64_t begin_ = 0, at_once_;
+  int64_t begin_ = 0, at_once_ = 1;
   std::vector<FluxTransformer2DModel::Modulation> made_;  // of the steps from begin_ on
 };
 

@@ -13,7 +13,7 @@ struct ForwardShape {
   int64_t height = 512, width = 512;  // pixels
   int64_t text_tokens = 77;
   int64_t vae_scale_factor = 8;  // pixels a latent each way
-  int64_t steps = 1;             // of the walk, over which what all steps need is kept
+  int64_t steps = 1;             // of the walk; FLUX keeps the modulations of several at once
 };
 
 /// What one call of the model that a config.json describes takes beside its weights, by running its code on

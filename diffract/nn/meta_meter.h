@@ -11,6 +11,7 @@ namespace diffract::nn {
 struct Cost {
   int64_t peak_bytes = 0;  // most of what is alive at once of the tensors that it makes
   double flops = 0;        // of matrix products, convolutions and attention
+  double rare_runs = 1;    // of all runs, those that need the weights that serve several
   /// The flops of each layer that a device map may place by itself, by name, in the order in which they ran.
   std::vector<std::pair<std::string, double>> parts = {};
 };

@@ -32,10 +32,7 @@ class GroupNorm {
 class LayerNorm {
  public:
   LayerNorm(const WeightScope& w, int64_t width, double eps = 1e-5);
-  /// Without scale and shift of its own, for layers that the conditioning scales and shifts.
-  explicit LayerNorm(double eps) : eps_(eps) {}
   Tensor operator()(const Tensor& x) const;
-  double eps() const { return eps_; }
 
  private:
   Tensor weight_, bias_;  // [width]

@@ -11,7 +11,7 @@
 
 namespace diffract::nn {
 
-/// rare: a block's part that a walk uses at its begin and not in its steps; it is no layer of the model.
+/// rare: a block's part that is used once for several steps; it is not itself a layer of the model.
 enum class Unit { module, block, rare };
 
 /// A layer or block that computes as a whole, on the device that the model's device map gives it: it moves
@@ -26,17 +26,19 @@ class Placed {
   explicit Placed(const weights::WeightScope& w, const Args&... args) : Placed(Unit::module, w, args...) {}
   template <typename... Args>
   Placed(Unit unit, const weights::WeightScope& w, const Args&... args) : device_(w.placed_device()) {
-    if (!w.is_placed() && unit != Unit::rare) name_ = w.module_name();
+    if (!w.is_placed()) name_ = unit == Unit::rare ? w.module_name() + " (modulation)" : w.module_name();
+    if (unit != Unit::rare) layer_name_ = name_;
     if (w.is_placed() || w.is_on_one_device()) {  // below another Placed, or nothing to decide
       layer_.emplace(w.is_placed() ? w : w.on(device_), args...);
       return;
     }
     weights::Part part;
     static_cast<void>(T(w.recording(part), args...));
+    part.name = name_;
     const weights::Residence residence = w.residence(part, unit != Unit::module);
     device_ = residence.device;
     if (distributed::is_rank_device(device_)) {
-      on_rank_ = std::make_shared<RankLayer<T>>(w.module_name(), device_, w.device());
+      on_rank_ = std::make_shared<RankLayer<T>>(name_, device_, w.device());
       layer_.emplace(on_rank_->is_here() ? w.on(w.device()) : w.shapes(), args...);
       return;
     }
@@ -54,7 +56,7 @@ class Placed {
   template <typename... In>
   auto operator()(const In&... in) const {
     if (layer_) {
-      const MeteredPart metered(name_);
+      const MeteredPart metered(layer_name_);
       if (on_rank_) return (*on_rank_)(*layer_, in...);
       const trace::Span span("compute", name_, device_name());
       return (*layer_)(to_device(in, device_)...);
@@ -73,7 +75,7 @@ class Placed {
   std::string device_name() const { return trace::is_on() ? device_.str() : std::string(); }
 
   at::Device device_;
-  std::string name_;                       // in a trace; empty for what is no layer of a model
+  std::string name_, layer_name_;          // in a trace; as a layer of the model; empty below another Placed
   std::optional<T> layer_;                 // none: its weights are kept elsewhere
   std::shared_ptr<RankLayer<T>> on_rank_;  // where a process of the job computes it
   std::shared_ptr<weights::WeightStream> stream_;

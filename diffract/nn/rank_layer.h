@@ -42,7 +42,7 @@ class RankLayer {
     if (is_here_) {
       const auto here = [&](const Tensor& x) { return to_device(value_of(x), device_); };
       const trace::Span span("compute", name_);
-      return map_tensors(layer(map_tensors(in, here)...), of_rank);
+      return map_tensors(settled(layer(map_tensors(in, here)...)), of_rank);
     }
     Shapes shapes;
     (describe(in, shapes), ...);

@@ -35,6 +35,13 @@ requires(!std::is_same_v<Argument, Tensor>) auto to_device(const Argument& argum
   return map_tensors(argument, [&](const Tensor& x) { return to_device(x, device); });
 }
 
+/// What a layer gives, in the form in which other devices have it. A struct that leaves work to the next
+/// layer has its own overload.
+template <typename Result>
+Result settled(Result result) {
+  return result;
+}
+
 /// `x` where `other` is, for sums of what different layers gave.
 inline Tensor beside(const Tensor& other, const Tensor& x) { return to_device(x, other.device()); }
 

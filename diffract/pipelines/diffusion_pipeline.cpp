@@ -11,6 +11,7 @@
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/stable_diffusion.h"
 #include "diffract/schedulers/schedule.h"
+#include "diffract/tensor/device_backend.h"
 #include "diffract/tensor/host_memory.h"
 #include "diffract/tensor/memory_errors.h"
 

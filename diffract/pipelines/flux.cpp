@@ -190,13 +190,8 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   kernels::StepGraphs graphs(records_steps_ ? kMostGraphs : 0);  // of this transformer, which goes at the end
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
-    const auto& modulation = modulations[static_cast<int64_t>(i)];
-    std::vector<Tensor> inputs{input, cond.prompt_embeds, cond.rope, modulation.temb};
-    inputs.insert(inputs.end(), modulation.blocks.begin(), modulation.blocks.end());
-    Tensor velocity = graphs.run(inputs, [&](const std::vector<Tensor>& in) {
-      return (*transformer)(in[0], {.temb = in[3], .blocks = {in.begin() + 4, in.end()}},
-                            {.prompt_embeds = in[1], .rope = in[2]});
-    });
+    Tensor velocity =
+        graphs.run(transformer->tensors_of(input, modulations[static_cast<int64_t>(i)], cond), *transformer);
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
     latents = schedule->step(velocity, i, latents, draw);
     finite.step(latents, i);

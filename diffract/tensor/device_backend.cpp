@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "diffract/core/error.h"
+#include "diffract/core/log.h"
 
 namespace diffract::tensor {
 namespace fs = std::filesystem;
@@ -96,8 +97,12 @@ std::vector<DeviceBackend*> loaded_backends() {
   return backends;
 }
 
-void settle_backends() {
-  for (DeviceBackend* backend : loaded_backends()) backend->settle();
+void settle_backends() noexcept {
+  try {
+    for (DeviceBackend* backend : loaded_backends()) backend->settle();
+  } catch (const std::exception& error) {
+    log::info("an accelerator's libraries may still be loading: {}", error.what());
+  }
 }
 
 DeviceBackend& backend_of(at::Device device) {

@@ -83,9 +83,9 @@ std::string why_no_backend(std::string_view name);
 /// The backends that are loaded now.
 std::vector<DeviceBackend*> loaded_backends();
 /// settle() of these, before a process ends: the end takes libraries down that a thread may still be loading.
-/// Pipelines do so at the end of a request; a program that ends without one, soon after it loaded a model on
-/// an accelerator, calls it itself.
-void settle_backends();
+/// Pipelines do so at the end of a request, also of one that fails; a program that ends without one, soon
+/// after it loaded a model on an accelerator, calls it itself.
+void settle_backends() noexcept;
 
 /// Changes with every change of this header, so that a library of another build is refused.
 inline constexpr int kBackendInterface = 2;

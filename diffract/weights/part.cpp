@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "diffract/placement/spread.h"
+
 namespace diffract::weights {
 namespace {
 
@@ -47,6 +49,26 @@ at::Tensor PartMemory::elements(const PartTensor& tensor, uint64_t first, uint64
 at::Tensor PartMemory::operator[](const PartTensor& tensor) const {
   const auto count = static_cast<uint64_t>(tensor.stored.view.numel());
   return elements(tensor, 0, count).view(tensor.dtype).view(tensor.stored.view.sizes());
+}
+
+std::vector<bool> parts_that_stay(const std::vector<Part>& parts, uint64_t may_stay) {
+  std::vector<bool> stays(parts.size());
+  for (const bool rare : {false, true}) {
+    std::vector<size_t> places;
+    std::vector<int64_t> bytes;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (parts[i].is_rare != rare) continue;
+      places.push_back(i);
+      bytes.push_back(static_cast<int64_t>(parts[i].page_bytes()));
+    }
+    const auto kept = placement::spread_kept(bytes, static_cast<int64_t>(may_stay));
+    for (size_t i = 0; i < places.size(); ++i) {
+      if (!kept[i]) continue;
+      stays[places[i]] = true;
+      may_stay -= static_cast<uint64_t>(bytes[i]);
+    }
+  }
+  return stays;
 }
 
 LoadedTensors unpack(const Part& part, const PartMemory& memory) {

@@ -46,11 +46,13 @@ struct PartTensor {
 struct Part {
   std::string name;  // of the module
   Source source = Source::disk;
-  bool is_rare = false;  // used once in many steps: others are kept before it
+  bool is_rare = false;  // used once in many steps: when memory is short, others are kept first
   std::vector<PartTensor> tensors;
   uint64_t bytes = 0;
   at::Tensor host;  // the packed weights, pinned, where source is host
 
+  /// Of whole pages.
+  uint64_t page_bytes() const { return rounded_up(bytes, kPage); }
   /// Appends a tensor.
   void add(PartTensor tensor);
   /// Puts the tensors in the order of their files, and those that are used as they are stored to where the
@@ -58,6 +60,10 @@ struct Part {
   /// read without a copy, in few large reads.
   void lie_as_in_files();
 };
+
+/// Which of the parts stay where they compute in `may_stay` bytes, spread evenly over the model: those that
+/// are rarely used after all others.
+std::vector<bool> parts_that_stay(const std::vector<Part>& parts, uint64_t may_stay);
 
 /// Memory (uint8) for a part's tensors, from the part's byte `begin` on: of all of them, or of some.
 struct PartMemory {

@@ -107,8 +107,7 @@ Residence WeightScope::residence(const Part& part, bool is_block) const {
   for (const PartTensor& tensor : part.tensors)
     names[placement.map.at(tensor.module_name)].push_back(tensor.module_name);
   const auto fewer = [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); };
-  const auto most = std::max_element(names.begin(), names.end(), fewer);
-  const auto fewest = std::min_element(names.begin(), names.end(), fewer);
+  const auto [fewest, most] = std::minmax_element(names.begin(), names.end(), fewer);
   if (names.size() > 1)
     throw UsageError(
         "device_map: \"{}\" is divided between {} and {} (\"{}\"); it computes as a whole: give all of it "

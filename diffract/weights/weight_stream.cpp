@@ -9,7 +9,6 @@
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/core/trace.h"
-#include "diffract/placement/spread.h"
 
 namespace diffract::weights {
 namespace {
@@ -21,8 +20,6 @@ constexpr uint64_t kMostAhead = 3;                 // of the largest parts; more
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
-
-uint64_t whole_pages(uint64_t bytes) { return rounded_up(bytes, kPage); }
 
 }  // namespace
 
@@ -135,8 +132,8 @@ void WeightStream::prepare() {
   if (ring_.defined()) return;
   uint64_t total = 0, largest = 0;
   for (const Part& part : parts_) {
-    total += whole_pages(part.bytes);
-    largest = std::max(largest, whole_pages(part.bytes));
+    total += part.page_bytes();
+    largest = std::max(largest, part.page_bytes());
   }
   uint64_t budget = kMostAhead * largest;
   if (options_.budget)
@@ -147,33 +144,24 @@ void WeightStream::prepare() {
   ring_ = new_memory(ring_bytes_);
   if (backend_)  // what computes with the memory's last owner may still be running
     reader_->copy_stream()->wait(*backend_->record_compute(options_.device.index()));
-  for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back((i + 1) % parts_.size());
+  for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back(first_guess(i));
   kept_.assign(parts_.size(), nullptr);
   if (!options_.keeps_parts) return;
-  uint64_t may_stay = budget - std::min(budget, ring_bytes_);
-  may_stay -= keep_parts(/*rare=*/false, may_stay);
-  keep_parts(/*rare=*/true, may_stay);
+  const auto stays = parts_that_stay(parts_, budget - std::min(budget, ring_bytes_));
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    if (!stays[i]) continue;
+    kept_[i] = std::make_shared<Held>();
+    kept_[i]->part = i;
+    kept_[i]->is_kept = true;
+  }
 }
 
-// Decides which of the parts stay in so many bytes; gives how many they take.
-uint64_t WeightStream::keep_parts(bool rare, uint64_t may_stay) {
-  std::vector<size_t> places;
-  std::vector<int64_t> bytes;
-  for (size_t i = 0; i < parts_.size(); ++i) {
-    if (parts_[i].is_rare != rare) continue;
-    places.push_back(i);
-    bytes.push_back(static_cast<int64_t>(whole_pages(parts_[i].bytes)));
-  }
-  const auto stays = placement::spread_kept(bytes, static_cast<int64_t>(may_stay));
-  uint64_t taken = 0;
-  for (size_t i = 0; i < places.size(); ++i) {
-    if (!stays[i]) continue;
-    taken += static_cast<uint64_t>(bytes[i]);
-    auto& held = kept_[places[i]] = std::make_shared<Held>();
-    held->part = places[i];
-    held->is_kept = true;
-  }
-  return taken;
+// What comes behind a part before anything is known: the next one, and behind the last one the first that
+// comes again in each step.
+size_t WeightStream::first_guess(size_t part) const {
+  if (part + 1 < parts_.size()) return part + 1;
+  const auto often = std::find_if(parts_.begin(), parts_.end(), [](const Part& p) { return !p.is_rare; });
+  return often == parts_.end() ? 0 : static_cast<size_t>(often - parts_.begin());
 }
 
 WeightStream::HeldPtr WeightStream::find(size_t part) const {
@@ -187,7 +175,8 @@ WeightStream::Lease WeightStream::enter(size_t part) {
   std::unique_lock lock(mutex_);
   prepare();
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-  if (last_entered_) next_[*last_entered_] = part;
+  const bool begins_anew = last_entered_ && parts_[part].is_rare && !parts_[*last_entered_].is_rare;
+  if (last_entered_ && !begins_anew) next_[*last_entered_] = part;
   last_entered_ = part;
   HeldPtr held = find(part);
   const bool is_new = !held || (held->is_kept && !held->is_begun);

@@ -26,7 +26,7 @@ struct StreamStatistics {
 /// part (a part is what one module needs), ahead of time: while a part computes, a thread reads those that
 /// come next into the memory that is left, and on an accelerator copies run beside the computing. So a step
 /// takes as long as the slower of computing and reading, not their sum. Which part comes next is learned from
-/// what came next the last time.
+/// what came next the last time; that a walk may begin anew behind each step, with its rare parts, is not.
 class WeightStream {
  public:
   struct Options {
@@ -80,7 +80,7 @@ class WeightStream {
   using HeldPtr = std::shared_ptr<Held>;
   at::Tensor new_memory(uint64_t bytes) const;
   void prepare();
-  uint64_t keep_parts(bool rare, uint64_t may_stay);
+  size_t first_guess(size_t part) const;
   void run();  // of the thread
   void read_parts();
   struct ToRead {  // the tensors first to last of a part

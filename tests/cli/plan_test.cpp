@@ -53,8 +53,14 @@ TEST_F(PlanProgram, PlansFluxFromItsConfigAlone) {
   EXPECT_EQ(plan["runs"][0]["from_cpu_bytes"], 0);
 }
 
-bool is_single(const Json& block) {
-  return block["name"].get<std::string>().find("single_transformer_blocks.") != std::string::npos;
+// Of what a block weighs, the part that each of 28 steps brings: what it takes from its time alone, a third
+// of a two-stream block and a fifth of a one-stream one, is brought once for all of them.
+double brought_each_step(const Json& block) {
+  const auto name = block["name"].get<std::string>();
+  const double rare = name.starts_with("single_transformer_blocks.") ? 1.0 / 5
+                      : name.starts_with("transformer_blocks.")      ? 1.0 / 3
+                                                                     : 0;
+  return block["bytes"].get<double>() * (1 - rare * 27 / 28);
 }
 
 TEST_F(PlanProgram, SaysWhatOffloadingCosts) {
@@ -63,13 +69,11 @@ TEST_F(PlanProgram, SaysWhatOffloadingCosts) {
                                               "--device-map", "sequential", "--max-memory", "0=8GB,cpu=10GB"};
   const Json report = plan_json(arguments), &run = report["runs"][0];
   const double moved = run["from_cpu_bytes"].get<double>() + run["from_disk_bytes"].get<double>();
-  // Without what a step takes from its time alone: a fifth of a one-stream block, a third of a two-stream
-  // one.
   double offloaded = 0;
   for (const Json& block : report["blocks"])
-    if (block["place"] != 0) offloaded += block["bytes"].get<double>() * (is_single(block) ? 0.8 : 2.0 / 3);
+    if (block["place"] != 0) offloaded += brought_each_step(block);
   EXPECT_GT(offloaded, 10e9);
-  EXPECT_NEAR(moved / offloaded, 1, 1e-3);
+  EXPECT_NEAR(moved / offloaded, 1, 2e-4);  // biases and norms are not quite these parts
   // 10 GB/s to the device, 1 GB/s from disk, at once; a step takes the longest of the three.
   EXPECT_NEAR(run["transfer_seconds"].get<double>(),
               std::max(moved / 1e10, run["from_disk_bytes"].get<double>() / 1e9), 1e-6);

@@ -74,6 +74,12 @@ TEST_F(GpuErrors, AreSaidByAProgramThatEndsAtOnce) {
     EXPECT_EQ(end.exit_code, 2) << end.err;
     EXPECT_NE(end.err.find("height"), std::string::npos) << end.err;
   }
+  test::RunningProcess program({DIFFRACT_PROGRAM, "generate", "--model", model, "--device", "cuda",
+                                "--prompt", "a dog", "--scheduler", "NoScheduler"},
+                               {}, folder.path().string());
+  const auto end = program.wait(120s);
+  EXPECT_EQ(end.exit_code, 2) << end.err;
+  EXPECT_NE(end.err.find("NoScheduler"), std::string::npos) << end.err;
 }
 
 TEST_F(GpuErrors, OutOfMemoryIsAnErrorAndTheProcessGoesOn) {

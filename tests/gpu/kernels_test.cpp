@@ -72,7 +72,7 @@ TEST_F(Kernels, ResidualNorm) {
 
 TEST_F(Kernels, NormRotary) {
   for (const auto type : kTypes)
-    for (const int64_t width : {128, 64, 32, 6, 130})
+    for (const int64_t width : {128, 64, 32, 6, 130, 136, 258, 512})
       for (const int64_t heads : {24, 3}) {
         const Tensor qkv = random({2, 19, 3 * heads * width}, type);
         const Tensor rope = at::randn({19, width / 2, 2}, on_gpu(at::kFloat));

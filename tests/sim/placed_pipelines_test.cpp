@@ -246,6 +246,26 @@ TEST(PlacedModel, RefusesAMapThatDividesABlock) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
 }
 
+// What a block's norms take from the time is computed apart from the block: as a whole, where the map says.
+TEST(PlacedModel, ComputesABlocksModulationWhereTheMapPutsIt) {
+  const ReferenceCase reference("flux_dev");
+  const auto with = [&](const DeviceMap& map) {
+    LoadOptions options = reference.load_options();
+    options.device = sim::device(0);
+    options.device_map = map;
+    return options;
+  };
+  const DeviceMap all{{"text_encoder", 0}, {"text_encoder_2", 0}, {"transformer", 0}, {"vae", 0}};
+  DeviceMap apart = all, divided = all;
+  const std::string block = "transformer.transformer_blocks.0.";
+  apart.set(block + "norm1", placement::Place(1));
+  apart.set(block + "norm1_context", placement::Place(1));
+  expect_same(draw(reference, with(apart), kSteps), expected_of("flux_dev"));
+  divided.set(block + "norm1", placement::Place(1));
+  const auto message = test::error_of<UsageError>([&] { draw(reference, with(divided), kSteps); });
+  EXPECT_NE(message.find("divided between 1 and 0"), std::string::npos) << message;
+}
+
 TEST(PlacedModel, KeepsABudgetAsAHardLimit) {
   const ReferenceCase reference("sd15_euler");
   LoadOptions options = reference.load_options();

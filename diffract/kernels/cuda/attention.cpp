@@ -54,7 +54,7 @@ Tensor by_own_kernel(const Tensor& query, const Tensor& key, const Tensor& value
     return {};
   const c10::cuda::CUDAGuard device(query.device());
   const auto described = [](const Tensor& x) {
-    return AttentionLaunch::Heads{x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
+    return AttentionLaunch::Heads<const void>{x.const_data_ptr(), x.stride(0), x.stride(1), x.stride(2)};
   };
   const int64_t batch = query.size(0), heads = query.size(1), queries = query.size(2), width = query.size(3);
   const double scale = scores.scale.value_or(1 / std::sqrt(static_cast<double>(width)));
@@ -64,7 +64,7 @@ Tensor by_own_kernel(const Tensor& query, const Tensor& key, const Tensor& value
                                .q = described(query),
                                .k = described(key),
                                .v = described(value),
-                               .out = described(out),
+                               .out = {out.data_ptr(), out.stride(0), out.stride(1), out.stride(2)},
                                .batch = batch,
                                .heads = heads,
                                .queries = queries,

@@ -19,8 +19,8 @@ Encode encoder() {
 }
 
 // False where the copy engine cannot read it. Tokens past the end read as 0.
-bool make_map(CUtensorMap& map, const AttentionLaunch& l, const AttentionLaunch::Heads& x, int64_t tokens,
-              int box_tokens) {
+bool make_map(CUtensorMap& map, const AttentionLaunch& l, const AttentionLaunch::Heads<const void>& x,
+              int64_t tokens, int box_tokens) {
   const auto bytes = [](int64_t size, int64_t stride) {  // a stride that is never walked may be anything
     return static_cast<cuuint64_t>(2 * (size == 1 ? kWidth : stride));
   };
@@ -48,13 +48,13 @@ int multiprocessors_of_hopper() {  // 0: another GPU
 }
 
 template <typename T>
-cudaError_t run(const CUtensorMap (&maps)[3], const Sizes& sizes, const void* out, int blocks,
+cudaError_t run(const CUtensorMap (&maps)[3], const Sizes& sizes, void* out, int blocks,
                 cudaStream_t stream) {
   const auto allowed =
       cudaFuncSetAttribute(attention_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   if (allowed != cudaSuccess) return allowed;
-  attention_kernel<T><<<blocks, kThreads, kSharedBytes, stream>>>(maps[0], maps[1], maps[2], sizes,
-                                                                  static_cast<T*>(const_cast<void*>(out)));
+  attention_kernel<T>
+      <<<blocks, kThreads, kSharedBytes, stream>>>(maps[0], maps[1], maps[2], sizes, static_cast<T*>(out));
   return cudaGetLastError();
 }
 

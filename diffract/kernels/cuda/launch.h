@@ -47,12 +47,14 @@ cudaError_t residual_norm(const ResidualNormLaunch& launch, cudaStream_t stream)
 
 /// out = softmax(scale q k^T) v.
 struct AttentionLaunch {
+  template <typename Data>
   struct Heads {  // [batch, heads, tokens, width] by strides in elements; a token's width lies in a row
-    const void* data;
+    Data* data;
     int64_t batch_stride, head_stride, token_stride;
   };
   ElementType type;
-  Heads q, k, v, out;
+  Heads<const void> q, k, v;
+  Heads<void> out;  // every token begins at a multiple of 16 bytes: the caller sees to it
   int64_t batch, heads, queries, keys, width;
   float scale;
 };

@@ -65,11 +65,11 @@ cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
   with_type(l.type, [&](auto value) {
     using T = decltype(value);
     constexpr int kWide = 16 / sizeof(T);
-    const bool wide = l.is_wide && l.width % kWide == 0;
+    const bool wide = l.is_wide && l.width % kWide == 0 && l.width <= 64 * kWide;
     const int64_t packs = wide ? l.width / kWide : l.width / 2;
     if (wide && packs <= 16)
       norm_rotary_kernel<T, kWide, 16, 1><<<blocks_of(16), kThreads, 0, stream>>>(l);
-    else if (wide && packs <= 64)
+    else if (wide)
       norm_rotary_kernel<T, kWide, 32, 2><<<blocks_of(32), kThreads, 0, stream>>>(l);
     else if (!wide && packs <= 256)
       norm_rotary_kernel<T, 2, 32, 8><<<blocks_of(32), kThreads, 0, stream>>>(l);

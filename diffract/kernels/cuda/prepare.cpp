@@ -31,6 +31,7 @@ class Threads {
  public:
   ~Threads() { join(); }  // too late for libraries whose own memory went before this
   void join() {
+    const std::lock_guard one(joining_);  // a second caller waits, too
     std::vector<std::thread> running;
     {
       const std::lock_guard lock(mutex_);
@@ -53,7 +54,7 @@ class Threads {
   }
 
  private:
-  std::mutex mutex_;
+  std::mutex joining_, mutex_;
   std::vector<std::thread> threads_;
 };
 
