@@ -47,7 +47,8 @@ Tensor to_meta(const Tensor& x) {
   return at::empty_strided(x.sizes(), x.strides(), x.options().device(at::kMeta));
 }
 
-// The arguments of a call as values, and the rank that they are of.
+// The arguments of a call as values, and the rank that they are of. Of that rank's values some may lie on its
+// accelerator and others in the CPU's memory, where messages come from: the call is made on the accelerator.
 class Call {
  public:
   explicit Call(const c10::FunctionSchema& schema) : schema_(schema) {}
@@ -75,13 +76,21 @@ class Call {
       for_each_tensor(argument, [&](const Tensor& x) { look_at(x); });
       if (argument.isDevice() && is_rank_device(argument.toDevice())) set(argument.toDevice());
     }
+    if (!device_ || !is_here()) return;
+    for (size_t i = 0; i < arguments.size(); ++i)
+      for_each_tensor(arguments[i], [&](const Tensor& x) {
+        if (!x.defined() || x.is_meta()) return;
+        const auto* alias = schema_.arguments()[i].alias_info();
+        choose_place(value_of(x).device(), /*is_written=*/alias && alias->isWrite());
+      });
   }
 
   Tensor value(const Tensor& x) const {
     if (!x.defined()) return x;
-    if (is_rank_tensor(x)) return impl_of(x).value;
     const bool is_number = x.dim() == 0 && x.device().is_cpu();
-    return is_here() || is_number || x.is_meta() ? x : to_meta(x);
+    if (is_here()) return is_number || x.is_meta() ? x : value_of(x).to(place_);
+    if (is_rank_tensor(x)) return impl_of(x).value;
+    return is_number || x.is_meta() ? x : to_meta(x);
   }
   c10::IValue value(const c10::IValue& argument) const {
     if (argument.isTensor()) return value(argument.toTensor());
@@ -97,15 +106,22 @@ class Call {
       return list;
     }
     if (argument.isDevice() && is_rank_device(argument.toDevice()))
-      return at::Device(is_here() ? at::kCPU : at::kMeta);
+      return is_here() ? place_ : at::Device(at::kMeta);
     return argument;
   }
   Tensor result(const Tensor& value) const { return value.defined() ? rank_tensor(*device_, value) : value; }
 
  private:
   bool is_here() const { return is_this_rank(*device_); }
+  // What is written into stays where it is; else an accelerator comes before the CPU.
+  void choose_place(at::Device found, bool is_written) {
+    if (is_written || (!place_is_fixed_ && place_.is_cpu())) place_ = found;
+    place_is_fixed_ = place_is_fixed_ || is_written;
+  }
   const c10::FunctionSchema& schema_;
   std::optional<at::Device> device_;
+  at::Device place_ = at::kCPU;  // where this rank makes the call
+  bool place_is_fixed_ = false;
 };
 
 // The argument that a call writes into and gives back, or none.

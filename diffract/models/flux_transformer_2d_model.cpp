@@ -127,8 +127,8 @@ Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Tensor& s
 Tensor FluxTransformer2DModel::operator()(const Tensor& latents, const Modulation& modulation,
                                           const Conditioning& cond) const {
   check(latents, cond);
-  require(modulation.temb.dim() == 2 && modulation.temb.size(0) == latents.size(0) &&
-              modulation.temb.size(1) == config_.inner_dim(),
+  require(modulation.temb.defined() && modulation.temb.dim() == 2 &&
+              modulation.temb.size(0) == latents.size(0) && modulation.temb.size(1) == config_.inner_dim(),
           "temb", modulation.temb, fmt::format("[{}, {}]", latents.size(0), config_.inner_dim()));
   if (modulation.blocks.size() != transformer_blocks_.size() + single_transformer_blocks_.size())
     throw UsageError("transformer: the modulation is of {} blocks; expected {}", modulation.blocks.size(),

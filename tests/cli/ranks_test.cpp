@@ -30,6 +30,13 @@ const Model kStableDiffusion{"StableDiffusion", "sd15", {"--steps", "3", "--heig
 const Model kHalfPrecision{
     "Half", "sd15-fp16", {"--steps", "2", "--height", "64", "--width", "64", "--variant", "fp16"}};
 
+// On a device that is not the CPU, beside which messages and some of the values are.
+Model on_device(Model model) {
+  model.label += "OnADevice";
+  model.options.insert(model.options.end(), {"--device", "sim:0"});
+  return model;
+}
+
 void PrintTo(const Model& model, std::ostream* out) { *out << model.label; }
 
 class RanksTest : public JobTest {
@@ -103,7 +110,8 @@ TEST_P(SameOverRanks, WithNeighboursApart) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SameOverRanks,
-                         ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kHalfPrecision),
+                         ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kHalfPrecision,
+                                           on_device(kFluxTrueCfg), on_device(kStableDiffusion)),
                          [](const auto& test) { return test.param.label; });
 
 TEST_F(RanksTest, LatentsAreTheBitsOfOneProcess) {

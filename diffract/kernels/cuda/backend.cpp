@@ -9,7 +9,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
+#include <string_view>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include "diffract/core/error.h"
@@ -140,6 +142,15 @@ std::string why_unusable(int& devices) {
   return "";
 }
 
+// That of a process of a job, as distributed::local_device() gives it: the others' memory is not touched.
+int likely_device(int devices) {
+  const char* given = std::getenv("LOCAL_RANK");
+  const std::string_view text = given ? given : "";
+  int rank = 0;
+  std::from_chars(text.data(), text.data() + text.size(), rank);
+  return std::max(rank, 0) % devices;
+}
+
 tensor::BackendEntry entry() {
   static std::string why;
   int devices = 0;
@@ -152,7 +163,7 @@ tensor::BackendEntry entry() {
   at::globalContext().setBenchmarkCuDNN(false);
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   static CudaBackend backend(devices);
-  prepare_libraries();
+  prepare_libraries(likely_device(devices));
   return {tensor::kBackendInterface, &backend, nullptr};
 }
 

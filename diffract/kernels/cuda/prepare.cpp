@@ -96,7 +96,7 @@ void on_stream_of_its_own(int device, const std::function<void(const at::TensorO
 }
 
 void load_kernels(int device) {
-  product_handle();
+  product_handle(device);
   on_stream_of_its_own(device, [](const at::TensorOptions& options) {
     const auto half = options.dtype(at::kHalf);
     const Tensor x = at::zeros({64, 64}, half);
@@ -126,10 +126,10 @@ Expected& expected() {
 
 }  // namespace
 
-void prepare_libraries() {
-  threads().start([] {
+void prepare_libraries(int device) {
+  threads().start([device] {
     read_cudnn_ahead();
-    load_kernels(0);
+    load_kernels(device);
   });
 }
 

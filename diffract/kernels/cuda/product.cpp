@@ -1,6 +1,10 @@
 #include "diffract/kernels/cuda/product.h"
 
+#include <c10/cuda/CUDAGuard.h>
+
 #include <array>
+#include <map>
+#include <mutex>
 
 #include "diffract/core/error.h"
 
@@ -23,13 +27,16 @@ void check(cublasStatus_t status, const char* what) {
     throw InternalError("cublasLt, {}: {}", what, cublasLtGetStatusString(status));
 }
 
-cublasLtHandle_t product_handle() {
-  static cublasLtHandle_t made = [] {
-    cublasLtHandle_t fresh = nullptr;
-    check(cublasLtCreate(&fresh), "create");
-    return fresh;
-  }();
-  return made;
+cublasLtHandle_t product_handle(int device) {
+  static std::mutex mutex;
+  static auto* made = new std::map<int, cublasLtHandle_t>;  // never taken down: threads may use it at the end
+  const std::lock_guard lock(mutex);
+  cublasLtHandle_t& handle = (*made)[device];
+  if (!handle) {
+    const c10::cuda::CUDAGuard there(static_cast<c10::DeviceIndex>(device));
+    check(cublasLtCreate(&handle), "create");
+  }
+  return handle;
 }
 
 Layout::Layout(cudaDataType_t type, int64_t rows, int64_t columns, int64_t stride) {
@@ -73,9 +80,9 @@ std::vector<cublasLtMatmulAlgo_t> Product::offers(const Call& call) {
                                        sizeof(reductions));
   std::array<cublasLtMatmulHeuristicResult_t, kMostOffers> found{};
   int count = 0;
-  const auto status =
-      cublasLtMatmulAlgoGetHeuristic(product_handle(), matmul_, weight_.layout, x_.layout, residual_.layout,
-                                     out_.layout, preference, kMostOffers, found.data(), &count);
+  const auto status = cublasLtMatmulAlgoGetHeuristic(product_handle(shape_.device), matmul_, weight_.layout,
+                                                     x_.layout, residual_.layout, out_.layout, preference,
+                                                     kMostOffers, found.data(), &count);
   cublasLtMatmulPreferenceDestroy(preference);
   std::vector<cublasLtMatmulAlgo_t> algorithms;
   if (status != CUBLAS_STATUS_SUCCESS) return algorithms;
@@ -89,9 +96,9 @@ cublasStatus_t Product::run(const Call& call, const cublasLtMatmulAlgo_t& algori
                             cudaStream_t stream) {
   set_pointers(call);
   const float one = 1.0f, beta = call.residual ? 1.0f : 0.0f;
-  return cublasLtMatmul(product_handle(), matmul_, &one, call.weight, weight_.layout, call.x, x_.layout,
-                        &beta, call.residual ? call.residual : call.out, residual_.layout, call.out,
-                        out_.layout, &algorithm, workspace, kWorkspaceBytes, stream);
+  return cublasLtMatmul(product_handle(shape_.device), matmul_, &one, call.weight, weight_.layout, call.x,
+                        x_.layout, &beta, call.residual ? call.residual : call.out, residual_.layout,
+                        call.out, out_.layout, &algorithm, workspace, kWorkspaceBytes, stream);
 }
 
 void Product::set_pointers(const Call& call) {

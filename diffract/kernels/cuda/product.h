@@ -26,8 +26,9 @@ struct Call {
   void* out;
 };
 
-/// cublasLt's handle; made on the first call, which loads the library's kernels.
-cublasLtHandle_t product_handle();
+/// cublasLt's handle for a GPU, since it is good for the one that it was made on; made on the first call,
+/// which loads the library's kernels.
+cublasLtHandle_t product_handle(int device);
 /// Throws InternalError.
 void check(cublasStatus_t status, const char* what);
 
