@@ -48,10 +48,11 @@ TEST_F(Kernels, LinearOnEachGpu) {
   if (backend_->device_count() < 2) GTEST_SKIP() << "one GPU";
   for (const auto type : kTypes) {
     const Tensor x = random({1, 512, 1024}, type), weight = random({3072, 1024}, type);
-    const Tensor exact = plain::linear(wide(x), wide(weight), {});
+    const Tensor exact = plain::linear(wide(x), wide(weight), Tensor());
     for (int i = 0; i < backend_->device_count(); ++i) {
       const at::Device gpu(at::kCUDA, static_cast<c10::DeviceIndex>(i));
-      EXPECT_LT(error(linear(x.to(gpu), weight.to(gpu), {}).to(x.device()), exact), 2 * bound(type)) << i;
+      EXPECT_LT(error(linear(x.to(gpu), weight.to(gpu), Tensor()).to(x.device()), exact), 2 * bound(type))
+          << i;
     }
   }
 }
