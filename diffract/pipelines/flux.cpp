@@ -37,6 +37,7 @@ void refuse_what_flux_has_not(const Request& request) {
 // [steps, batch], each step's flow time for the whole batch.
 Tensor sigmas_of(const std::vector<double>& timesteps, int64_t batch) {
   std::vector<float> sigmas;
+  sigmas.reserve(timesteps.size());
   for (const double timestep : timesteps) sigmas.push_back(static_cast<float>(timestep) / kTimestepsASigma);
   return at::tensor(sigmas).unsqueeze(1).repeat({1, batch});
 }
