@@ -57,6 +57,11 @@ def draw(pipe, case):
     return steps, [np.asarray(picture, dtype=np.int32) for picture in pictures]
 
 
+def furthest(found, expected):
+    """The largest difference after any step, relative to that step's largest value."""
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found, expected))
+
+
 KINDS = {
     "residual sums": ("ResnetBlock2D", "BasicTransformerBlock", "Transformer2DModel", "Attention", "Downsample2D", "Upsample2D"),
     "convolutions": ("Conv2d",),
@@ -95,7 +100,7 @@ def print_sources(data, half, names):
             found, _ = draw(pipe, case)
             for hook in hooks:
                 hook.remove()
-            return max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found, expected))
+            return furthest(found, expected)
 
         print(f"{name}: all {error(list(KINDS)):.1e}")
         for kind in KINDS:
@@ -118,7 +123,7 @@ def main():
             print(f"{folder.name}: not drawn by this diffusers: {error}", flush=True)
             continue
         found_steps, found = draw(load(case, data / "checkpoints", half).to("cuda"), case)
-        latents = max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found_steps, expected_steps))
+        latents = furthest(found_steps, expected_steps)
         pixels = max(int(np.abs(a - b).max()) for a, b in zip(found, expected))
         print(f"{folder.name} {dtype}: latents {latents:.1e}, pixels {pixels}", flush=True)
 

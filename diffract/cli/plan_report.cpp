@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_set>
 
 #include "diffract/core/size_text.h"
 
@@ -31,11 +32,12 @@ struct Block {
 // Bytes of the modules below that are used once for many runs.
 int64_t rare_bytes(const placement::Module& module, const std::string& name,
                    const PlannedComponent& component, const placement::ModuleSizes& sizes) {
-  const auto& rare = component.options.rare_module_classes;
-  if (std::find(rare.begin(), rare.end(), module.class_name) != rare.end()) return sizes[name];
+  const auto& classes = component.options.rare_module_classes;
+  const std::unordered_set<std::string> rare(classes.begin(), classes.end());
   int64_t bytes = 0;
-  for (const auto& child : module.children)
-    bytes += rare_bytes(child, placement::join_name(name, child.name), component, sizes);
+  for_each_layer(module, name, rare, [&](const std::string& below, const placement::Module& found) {
+    if (rare.contains(found.class_name)) bytes += sizes[below];
+  });
   return bytes;
 }
 

@@ -80,7 +80,7 @@ Tensor FluxSum::value() const { return y.defined() ? kernels::gated_residual(x, 
 
 FluxSum to_device(const FluxSum& sum, at::Device device) {
   if (sum.x.device() == device) return sum;
-  return {.x = nn::to_device(settled(sum).x, device)};
+  return {.x = nn::to_device(sum.value(), device)};
 }
 
 FluxQkvProjection::FluxQkvProjection(const WeightScope& w, const FluxTransformer2DConfig& c,

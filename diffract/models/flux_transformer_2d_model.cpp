@@ -16,6 +16,12 @@ Tensor sinusoid(const Tensor& sigma) {
                                   {.width = kSinusoidWidth, .flip_sin_to_cos = true, .frequency_shift = 0});
 }
 
+void require(bool fits, const char* name, const Tensor& found, const std::string& expected) {
+  if (!fits)
+    throw UsageError("transformer: {} has shape {}; expected {}", name,
+                     found.defined() ? c10::str(found.sizes()) : "none", expected);
+}
+
 }  // namespace
 
 FluxTimeTextEmbed::FluxTimeTextEmbed(const WeightScope& w, const FluxTransformer2DConfig& c)
@@ -52,16 +58,6 @@ Tensor FluxTransformer2DModel::rotary(const Tensor& text_ids, const Tensor& imag
   const Tensor ids = at::cat({text_ids, image_ids}).to(at::kFloat);
   return nn::to_device(nn::rotary_embedding(ids, config_.axes_dims_rope), device_);
 }
-
-namespace {
-
-void require(bool fits, const char* name, const Tensor& found, const std::string& expected) {
-  if (!fits)
-    throw UsageError("transformer: {} has shape {}; expected {}", name,
-                     found.defined() ? c10::str(found.sizes()) : "none", expected);
-}
-
-}  // namespace
 
 void FluxTransformer2DModel::check(const Tensor& latents, const Conditioning& cond) const {
   require(latents.dim() == 3 && latents.size(2) == config_.in_channels && latents.numel() > 0, "latents",

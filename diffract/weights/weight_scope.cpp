@@ -110,9 +110,8 @@ Residence WeightScope::residence(const Part& part, bool is_block) const {
   const auto [fewest, most] = std::minmax_element(names.begin(), names.end(), fewer);
   if (names.size() > 1)
     throw UsageError(
-        "device_map: \"{}\" is divided between {} and {} (\"{}\"); it computes as a whole: give all of it "
-        "one "
-        "place",
+        "device_map: \"{}\" is divided between {} and {} (\"{}\"); it computes as a whole: give all "
+        "of it one place",
         module_, most->first.name(), fewest->first.name(), fewest->second.front());
   return placement.residence(most->first);
 }

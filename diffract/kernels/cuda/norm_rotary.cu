@@ -71,7 +71,7 @@ cudaError_t norm_rotary(const RotaryLaunch& l, cudaStream_t stream) {
       norm_rotary_kernel<T, kWide, 16, 1><<<blocks_of(16), kThreads, 0, stream>>>(l);
     else if (wide)
       norm_rotary_kernel<T, kWide, 32, 2><<<blocks_of(32), kThreads, 0, stream>>>(l);
-    else if (!wide && packs <= 256)
+    else if (packs <= 256)
       norm_rotary_kernel<T, 2, 32, 8><<<blocks_of(32), kThreads, 0, stream>>>(l);
     else
       fits = false;
