@@ -224,14 +224,20 @@ LaunchOptions parse_options(const std::vector<std::string>& arguments, const Sur
   if (o.command.empty())
     throw UsageError(
         "what is to be launched? Expected a program, or \"generate\". See diffract launch --help");
-  if (!given.has("module"))
-    for (const GivenOption& option : take_trailing_options(o.command, surroundings.generate_knows)) {
+  if (!given.has("module")) {
+    const auto trailing = take_trailing_options(o.command, surroundings.generate_knows);
+    for (const GivenOption& option : trailing.taken) {
       o.notes.push_back(
           fmt::format("{}{}{} is taken as the launcher's, though it stands behind {}; put it before, or "
                       "\"--\" in front of what is the program's own",
                       option.spelled, option.value.empty() ? "" : " ", option.value, o.command.front()));
       given.add(option);
     }
+    for (const std::string& option : trailing.left)
+      o.notes.push_back(fmt::format(
+          "{} is left to {}, whose file names such an option; if it is the launcher's, put it before", option,
+          o.command.front()));
+  }
   add_from_environment(given, surroundings);
   o.cpu = given.has("cpu");
   settle_nodes(o, given);

@@ -18,14 +18,27 @@ constexpr uintmax_t kMaxScannedBytes = 256 << 20;
 
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-'; }
 
-// True when `text` holds `word` and not as a part of a longer one; dashes in front of it are its own.
-bool contains_word(std::string_view text, std::string_view word) {
+// A string of a compiled program: an option's name is one without blanks, and an identifier, which debugging
+// information has too, is none without its dashes.
+bool is_option_in_program(std::string_view text, size_t begin, size_t end) {
+  const size_t first = text.rfind('\0', begin) + 1, last = std::min(text.find('\0', end), text.size());
+  const bool is_identifier = text.substr(begin, end - begin).find('-') == std::string_view::npos;
+  return text.substr(first, last - first).find(' ') == std::string_view::npos && !is_identifier;
+}
+
+// True when `text` may hold `word` as an option's name: not as a part of a longer word, of a message, nor as
+// an object's member. Dashes in front of it are its own.
+bool names_word(std::string_view text, std::string_view word) {
+  const bool is_program = text.starts_with(
+      "\x7f"
+      "ELF");
   for (size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
     size_t begin = at;
     while (begin > 0 && text[begin - 1] == '-') --begin;
-    const bool starts = begin == 0 || !is_word(text[begin - 1]);
     const size_t end = at + word.size();
-    if (starts && (end == text.size() || !is_word(text[end]))) return true;
+    if ((begin > 0 && is_word(text[begin - 1])) || (end < text.size() && is_word(text[end]))) continue;
+    const bool is_member = begin == at && begin > 0 && text[begin - 1] == '.';
+    if (is_program ? is_option_in_program(text, begin, end) : !is_member) return true;
   }
   return false;
 }
@@ -53,7 +66,7 @@ bool names_option(const std::vector<std::string>& texts, const OptionSpec& spec)
   std::string dashed(spec.name), underlined(spec.name);
   std::replace(underlined.begin(), underlined.end(), '-', '_');
   return std::any_of(texts.begin(), texts.end(), [&](const std::string& text) {
-    return contains_word(text, dashed) || contains_word(text, underlined);
+    return names_word(text, dashed) || names_word(text, underlined);
   });
 }
 
@@ -75,29 +88,30 @@ std::string find_program(const std::string& name) {
   return name.ends_with(".py") && fs::is_regular_file(name, error) ? name : "";
 }
 
-std::vector<GivenOption> take_trailing_options(
-    std::vector<std::string>& command, const std::function<bool(const std::string& option)>& generate_knows) {
-  std::vector<GivenOption> taken;
+TrailingOptions take_trailing_options(std::vector<std::string>& command,
+                                      const std::function<bool(const std::string& option)>& generate_knows) {
+  TrailingOptions result;
   const bool generate = command.front() == "generate";
   std::vector<std::string> texts;
   for (size_t i = 1; i < command.size() && command[i] != "--";) {
     const OptionSpec* spec = find_option(command[i]);
-    bool ours = spec && !spec->help.empty() && spec->name != "help" && (generate || spec->launchers_own);
-    if (ours && generate) ours = !generate_knows("--" + std::string(spec->name));
-    if (ours && !generate) {
-      if (texts.empty()) texts = texts_of(command);
-      ours = !names_option(texts, *spec);
-    }
-    if (!ours) {
+    const bool is_launchers =
+        spec && !spec->help.empty() && spec->name != "help" && (generate || spec->launchers_own);
+    if (is_launchers && !generate && texts.empty()) texts = texts_of(command);
+    const auto program_knows = [&] {
+      return generate ? generate_knows("--" + std::string(spec->name)) : names_option(texts, *spec);
+    };
+    if (!is_launchers || program_knows()) {
+      if (is_launchers && !generate) result.left.push_back(command[i]);
       ++i;
       continue;
     }
     size_t behind = i;
-    taken.push_back(read_option(command, behind));
+    result.taken.push_back(read_option(command, behind));
     command.erase(command.begin() + static_cast<std::ptrdiff_t>(i),
                   command.begin() + static_cast<std::ptrdiff_t>(behind));
   }
-  return taken;
+  return result;
 }
 
 }  // namespace diffract::launch

@@ -29,8 +29,11 @@ bool is_installed(const std::string& program) {
 
 class Examples : public ::testing::Test {
  protected:
-  void run(std::vector<std::string> command, const std::string& program) {
+  // `behind`: options that stand behind the program.
+  void run(std::vector<std::string> command, const std::string& program,
+           const std::vector<std::string>& behind = {}) {
     command.push_back(program);
+    command.insert(command.end(), behind.begin(), behind.end());
     command.insert(command.end(), kArguments.begin(), kArguments.end());
     const ProcessEnd end = RunningProcess(command, kOneThread, folder_.path().string()).wait(120s);
     ASSERT_EQ(end.exit_code, 0) << end.err << end.out;
@@ -85,6 +88,17 @@ TEST_F(Examples, SplitTwoPromptsBetweenThree) {
 TEST_F(Examples, SplitPromptsUnderDiffractLaunch) {
   run({DIFFRACT_PROGRAM, "launch", "--nproc-per-node", "2"}, DIFFRACT_RUN_DISTRIBUTED);
   expect_dog_and_cat("result_0.png", "result_1.png");
+}
+
+// The guide's own lines: accelerate launch run_distributed.py --num_processes=2, and torchrun's.
+TEST_F(Examples, OptionsBehindTheProgramAreTheLaunchers) {
+  run({DIFFRACT_PROGRAM, "launch"}, DIFFRACT_RUN_DISTRIBUTED, {"--num_processes=2"});
+  expect_dog_and_cat("result_0.png", "result_1.png");
+}
+
+TEST_F(Examples, TorchrunsOptionsBehindTheProgramAreTheLaunchers) {
+  run({DIFFRACT_PROGRAM, "launch"}, DIFFRACT_RUN_DISTRIBUTED_TORCH, {"--nproc_per_node=2"});
+  expect_dog_and_cat("a_dog.png", "a_cat.png");
 }
 
 TEST_F(Examples, SplitPromptsUnderMpirun) {

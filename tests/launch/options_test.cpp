@@ -184,10 +184,30 @@ TEST_F(LaunchOptionsTest, TakesItsOwnFromBehindTheProgram) {
   ASSERT_EQ(o.notes.size(), 1u);
   EXPECT_TRUE(contains(o.notes[0], "--num_processes 2 is taken as the launcher's")) << o.notes[0];
   EXPECT_EQ(parse({script, "--nproc_per_node", "3"}).processes, 3);
-  EXPECT_EQ(parse({knowing, "--num_processes=2"}).command.size(), 2u);       // the program has such an option
+  const auto left = parse({knowing, "--num_processes=2"});  // the program has such an option
+  EXPECT_EQ(left.command.size(), 2u);
+  ASSERT_EQ(left.notes.size(), 1u);
+  EXPECT_TRUE(contains(left.notes[0], "--num_processes=2 is left to ")) << left.notes[0];
   EXPECT_EQ(parse({script, "--", "--num_processes=2"}).command.size(), 3u);  // "--" says whose it is
   EXPECT_EQ(parse({script, "--cpu", "--role=x"}).command.size(), 3u);        // names that anyone may use
   EXPECT_EQ(parse({"sh", "-c", "exec x --num_processes=2", "--num_processes=2"}).command.size(), 4u);
+  // What only looks like an option's name: a member, a message of a compiled program, an identifier in it.
+  const std::string member = folder.file("member.py", "print(state.num_processes)").string();
+  EXPECT_EQ(parse({member, "--num_processes=2"}).processes, 2);
+  const auto program = [&](std::string_view strings) {
+    return folder
+        .file("program",
+              "\x7f"
+              "ELF" +
+                  std::string(1, '\0') + std::string(strings) + '\0')
+        .string();
+  };
+  using namespace std::string_view_literals;
+  EXPECT_EQ(parse({program("no\0start fewer with --num-processes\0num_processes\0"sv), "--num_processes=2"})
+                .processes,
+            2);
+  for (const auto strings : {"x\0--num_processes\0"sv, "x\0num-processes"sv, "-n,--num-processes\0y"sv})
+    EXPECT_EQ(parse({program(strings), "--num_processes=2"}).command.size(), 2u);
   const auto generate = parse({"generate", "--prompt", "a", "--num-processes", "2", "--cpu", "--log-dir=l"});
   EXPECT_EQ(generate.command, (Arguments{"generate", "--prompt", "a", "--cpu"}));
   EXPECT_EQ(generate.log_dir, "l");
