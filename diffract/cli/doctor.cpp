@@ -80,7 +80,7 @@ void print(const Json& report) {
       for (const auto& [name, number] : value.items())
         text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, number.dump());
     } else {
-      text = value.dump();
+      text = json_text(value);
     }
     fmt::print("{:<16} {}\n", key, text);
   }
@@ -98,7 +98,7 @@ Command doctor_command() {
             return [json] {
               const Json report = examine();
               if (*json)
-                fmt::print("{}\n", report.dump(2));
+                fmt::print("{}\n", json_text(report, 2));
               else
                 print(report);
             };

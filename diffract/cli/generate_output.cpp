@@ -30,7 +30,10 @@ void prepare_folder(const fs::path& file) {
   if (failure) throw IoError("{}: cannot be made: {}", folder.string(), failure.message());
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
     throw IoError("{}: cannot be written to: {}", folder.string(), std::strerror(errno));
-  if (fs::is_directory(file, failure)) throw IoError("{}: is a folder; expected a file name", file.string());
+  const auto there = fs::status(file, failure);
+  if (fs::exists(there) && !fs::is_regular_file(there))
+    throw IoError("{}: is there and is {}; expected a file name", file.string(),
+                  fs::is_directory(there) ? "a folder" : "no regular file");
 }
 
 std::string default_output(const GenerateOptions& options) {
@@ -123,11 +126,12 @@ void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline
   device_map_ = pipeline.hf_device_map();
   if (!device_map_.empty() && (board_.is_main() || !placement::is_over_ranks(device_map_)))
     log::info("device map: {}", device_map_.to_text());
-  model_ = {{"model", options_.model}, {"scheduler", pipeline.scheduler().class_name}};
+  model_ = {{"model", valid_text(options_.model)}, {"scheduler", pipeline.scheduler().class_name}};
   if (!options_.scheduler_config.empty())
     model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
   if (!options_.dtype.empty()) model_["dtype"] = options_.dtype;
   if (options_.float8) model_["float8"] = true;
+  if (options_.allow_tf32) model_["allow_tf32"] = true;
   if (!options_.compute_dtype.empty()) model_["compute_dtype"] = options_.compute_dtype;
   if (!options_.variant.empty()) model_["variant"] = options_.variant;
 }
@@ -187,7 +191,7 @@ Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipeli
     images.push_back(
         folder_.put(batch, image,
                     io::encode_png(result.images[i], {{kWebuiKey, webui_parameters(made_with)},
-                                                      {pipelines::kParametersKey, made_with.dump()}})));
+                                                      {pipelines::kParametersKey, json_text(made_with)}})));
   }
   return images;
 }
@@ -236,7 +240,7 @@ void GenerateOutput::print_summary(const pipelines::JobOutcome& outcome, const R
       summary["memory"][memory.device]["peak_bytes"] = memory.peak_bytes;
       if (memory.budget_bytes) summary["memory"][memory.device]["budget_bytes"] = *memory.budget_bytes;
     }
-    fmt::print("{}\n", summary.dump(2, ' ', false, Json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(summary, 2));
     return;
   }
   for (const auto& memory : pipelines::memory_peaks())

@@ -135,10 +135,12 @@ void info(const InfoOptions& options) {
   const fs::path target = options.target;
   Json result;
   void (*print)(const Json&) = nullptr;
-  if (fs::is_regular_file(target) && target.extension() == ".png") {
+  std::error_code no_file;  // find_model says what is wrong
+  const bool is_file = fs::is_regular_file(target, no_file);
+  if (is_file && target.extension() == ".png") {
     result = describe_png(target);
     print = print_png;
-  } else if (fs::is_regular_file(target)) {
+  } else if (is_file) {
     result = describe_safetensors(target);
     print = print_safetensors;
   } else {
@@ -148,7 +150,7 @@ void info(const InfoOptions& options) {
     print = single ? print_model : print_folder;
   }
   if (options.json)
-    fmt::print("{}\n", result.dump(2, ' ', false, Json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(result, 2));
   else
     print(result);
 }

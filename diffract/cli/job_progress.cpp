@@ -11,7 +11,7 @@ void JobProgress::step(const pipelines::StepReport& step, const pipelines::JobBa
   if (!board_.is_main()) return;
   if (total_ == 1) {
     // The first report tells how many evaluations the picture takes; some methods make two a step.
-    if (!bar_) bar_ = std::make_unique<Progress>(step.count, "step", stderr_is_terminal());
+    if (!bar_) bar_ = std::make_unique<Progress>(step.count, "step", stderr_is_terminal(), step.index + 1);
     bar_->show(static_cast<double>(step.index + 1));
     return;
   }

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <new>
 
 #include "diffract/cli/arguments.h"
@@ -91,9 +94,18 @@ int guarded_run(int argc, const char* const* argv) {
     return report(ErrorKind::memory, "out of memory");
   } catch (const c10::Error& error) {
     return report(ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace()));
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(ErrorKind::io, error.what());
   } catch (const std::exception& error) {
-    return report(ErrorKind::internal, error.what());
+    return report(std::ferror(stdout) ? ErrorKind::io : ErrorKind::internal, error.what());
   }
+}
+
+// What was printed may have been lost: a full disk, a reader that is gone.
+int flush(int code) {
+  const bool lost = std::fflush(stdout) != 0;  // sets errno
+  if (code != 0 || !(lost || std::ferror(stdout))) return code;
+  return report(ErrorKind::io, fmt::format("standard output: cannot be written: {}", std::strerror(errno)));
 }
 
 }  // namespace
@@ -101,7 +113,7 @@ int guarded_run(int argc, const char* const* argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of that write, not the end of the job
-  const int code = diffract::cli::guarded_run(argc, argv);
+  const int code = diffract::cli::flush(diffract::cli::guarded_run(argc, argv));
   diffract::tensor::settle_backends();
   return code;
 }

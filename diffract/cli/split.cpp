@@ -36,7 +36,7 @@ void split(const SplitOptions& options) {
   for (int rank = 0; rank < options.num_processes; ++rank)
     shares.push_back(distributed::split(inputs, {.rank = rank, .world_size = options.num_processes},
                                         options.apply_padding));
-  fmt::print("{}\n", shares.dump());
+  fmt::print("{}\n", json_text(shares));
 }
 
 }  // namespace

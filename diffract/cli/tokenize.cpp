@@ -54,7 +54,7 @@ void tokenize(const TokenizeOptions& options) {
   for (const int64_t id : encoding.input_ids) tokens.push_back(tokenizer->id_to_token(id));
   if (options.json) {
     fmt::print("{}\n",
-               Json{{"input_ids", ids}, {"tokens", tokens}, {"cut_tokens", encoding.cut_tokens}}.dump());
+               json_text({{"input_ids", ids}, {"tokens", tokens}, {"cut_tokens", encoding.cut_tokens}}));
     return;
   }
   for (size_t i = 0; i < tokens.size(); ++i)

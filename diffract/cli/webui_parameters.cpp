@@ -7,8 +7,8 @@ namespace {
 
 // A text that is part of the settings line; its readers split that line at commas outside quotes.
 std::string setting(const Json& value) {
-  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-  return text.find_first_of(",\"\n:") == std::string::npos ? text : Json(text).dump();
+  const std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
+  return text.find_first_of(",\"\n:") == std::string::npos ? text : json_text(text);
 }
 
 }  // namespace

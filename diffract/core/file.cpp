@@ -65,9 +65,19 @@ std::string load_text(const fs::path& file, uint64_t max_bytes) {
   return text;
 }
 
+bool is_there(const fs::path& file) {
+  std::error_code failure;
+  const bool found = fs::exists(file, failure);
+  if (failure) throw IoError("{}: cannot be looked at: {}", file.string(), failure.message());
+  return found;
+}
+
 AtomicFile::AtomicFile(fs::path destination) : destination_(std::move(destination)) {
   // Unique among the threads of this process and the processes of this host.
   static std::atomic<unsigned> counter{0};
+  struct stat there {};  // a device or a pipe is not to become a file; a link to nothing may
+  if (::stat(destination_.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+    throw IoError("{}: is there and is not a regular file", destination_.string());
   const fs::path folder = folder_of(destination_);
   // A process of that number, on another host or killed long ago, may have left a file of the same name.
   constexpr int kMostAttempts = 1000;

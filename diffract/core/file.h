@@ -16,7 +16,7 @@ std::string load_text(const std::filesystem::path& file, uint64_t max_bytes);
 
 /// Writes a file that appears whole or not at all: a temporary file in the same folder, fsync, rename.
 /// Without `commit` the destructor removes the temporary file. All members throw IoError naming the file and
-/// the reason.
+/// the reason. What is there and is not a regular file (a device, a pipe, a folder) is left as it is.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path destination);
@@ -34,6 +34,9 @@ class AtomicFile {
   std::filesystem::path destination_, temporary_;
   int descriptor_ = -1;
 };
+
+/// Throws IoError where it cannot be told: no permission, a link to itself.
+bool is_there(const std::filesystem::path& file);
 
 /// Removes the temporary files that AtomicFiles left in these folders ("": the current one) when their
 /// processes were killed, for the files that `is_meant` picks. Nobody may be writing one of those meanwhile.

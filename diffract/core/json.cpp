@@ -64,6 +64,12 @@ Json parse_json(std::string_view text, const std::string& source) {
   }
 }
 
+std::string json_text(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string valid_text(const std::string& text) { return Json::parse(json_text(text)).get<std::string>(); }
+
 Json load_json(const std::filesystem::path& file, uint64_t max_bytes) {
   return parse_json(load_text(file, max_bytes), file.string());
 }

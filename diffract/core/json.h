@@ -20,6 +20,12 @@ Json parse_json(std::string_view text, const std::string& source);
 /// Reads and parses a JSON file of at most `max_bytes`.
 Json load_json(const std::filesystem::path& file, uint64_t max_bytes = 16 << 20);
 
+/// A JSON text, in one line unless `indent` is given. What is not UTF-8, as a file's name may be, is U+FFFD
+/// in it.
+std::string json_text(const Json& json, int indent = -1);
+/// A text whose bytes are UTF-8, as JSON can hold it.
+std::string valid_text(const std::string& text);
+
 /// A JSON object from outside, read key by key; every error names the file, the key, what was found and what
 /// was expected: `unet/config.json: "in_channels" is "four"; expected an integer from 1 to 65536`. A key that
 /// is missing or null gives the fallback; without one it is an error.

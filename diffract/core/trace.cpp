@@ -48,7 +48,7 @@ class Trace {
                       {"args", {{"lane", event.lane}}}});
     try {
       AtomicFile out(file_);
-      out.write(list.dump());
+      out.write(json_text(list));
       out.commit();
     } catch (const std::exception& error) {
       std::fprintf(stderr, "diffract: trace: %s\n", error.what());

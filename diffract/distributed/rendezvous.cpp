@@ -80,9 +80,8 @@ Peer own_peer() {
 }
 
 std::string to_text(const Peer& peer) {
-  return Json{
-      {"host", peer.host}, {"pid", peer.pid}, {"pid_namespace", peer.pid_namespace}, {"cpus", peer.cpus}}
-      .dump();
+  return json_text(
+      {{"host", peer.host}, {"pid", peer.pid}, {"pid_namespace", peer.pid_namespace}, {"cpus", peer.cpus}});
 }
 
 // What comes over the network may be anything.

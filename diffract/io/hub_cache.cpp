@@ -84,7 +84,7 @@ fs::path find_snapshot(const HubName& name, const fs::path& cache) {
 
 // Only a snapshot without what every command needs is refused here, but then all that it lacks is named.
 std::vector<std::string> files_to_fetch(const fs::path& snapshot) {
-  if (!fs::exists(snapshot / "model_index.json")) return {"model_index.json"};
+  if (!is_there(snapshot / "model_index.json")) return {"model_index.json"};
   const ModelFolder model = ModelFolder::open(snapshot);
   auto files = missing_configs(model);
   if (files.empty()) return {};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "diffract/core/file.h"
+
 namespace diffract::io {
 namespace fs = std::filesystem;
 namespace {
@@ -39,7 +41,7 @@ void add_missing_vocabulary(const ModelFolder& model, const std::string& compone
 std::vector<std::string> missing_configs(const ModelFolder& model) {
   std::vector<std::string> missing;
   for (const std::string& name : model.component_names())
-    if (is_run(name) && !fs::exists(model.path() / config_of(name))) missing.push_back(config_of(name));
+    if (is_run(name) && !is_there(model.path() / config_of(name))) missing.push_back(config_of(name));
   return missing;
 }
 
@@ -51,7 +53,7 @@ std::vector<std::string> missing_files(const ModelFolder& model, const std::stri
       add_missing_vocabulary(model, name, missing);
       continue;
     }
-    if (!fs::exists(model.path() / config_of(name))) missing.push_back(config_of(name));
+    if (!is_there(model.path() / config_of(name))) missing.push_back(config_of(name));
     if (name == "scheduler") continue;
     for (const std::string& file : missing_weight_files(model.path() / name, variant))
       missing.push_back(fmt::format("{}/{}", name, file));

@@ -87,7 +87,7 @@ bool Connection::take_lines() {
 void Connection::send(const Json& message) {
   if (!socket_) return;
   const bool idle = out_.empty();
-  out_ += message.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  out_ += json_text(message) + "\n";
   if (out_.size() > kMaxWaiting) out_.clear();  // it reads nothing, and will count as lost for its silence
   if (idle && write_some() && !out_.empty()) watch();
 }

@@ -32,18 +32,15 @@ std::string Failure::report() const {
 }
 
 Json Failure::to_json() const {
-  const auto valid = [](const std::string& text) {  // what a program wrote may be anything
-    return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
-  };
   return {{"host", host},
           {"rank", rank},
           {"local_rank", local_rank},
           {"pid", pid},
           {"own_fault", own_fault},
           {"exit_code", exit_code},
-          {"message", valid(message)},
-          {"last_lines", valid(last_lines)},
-          {"error_file", valid(error_file)},
+          {"message", valid_text(message)},
+          {"last_lines", valid_text(last_lines)},
+          {"error_file", valid_text(error_file)},
           {"time", time}};
 }
 
@@ -66,17 +63,16 @@ namespace {
 
 std::string error_json(const Failure& failure) {
   const Json fields = failure.to_json();
-  return Json{{"message",
-               {{"message", failure.summary()},
-                {"errorCode", failure.exit_code},
-                {"extraInfo",
-                 {{"py_callstack", fields["last_lines"]},
-                  {"timestamp", std::to_string(failure.time)},
-                  {"host", failure.host},
-                  {"rank", failure.rank},
-                  {"local_rank", failure.local_rank},
-                  {"pid", failure.pid}}}}}}
-      .dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text({{"message",
+                     {{"message", failure.summary()},
+                      {"errorCode", failure.exit_code},
+                      {"extraInfo",
+                       {{"py_callstack", fields["last_lines"]},
+                        {"timestamp", std::to_string(failure.time)},
+                        {"host", failure.host},
+                        {"rank", failure.rank},
+                        {"local_rank", failure.local_rank},
+                        {"pid", failure.pid}}}}}});
 }
 
 bool exists(const std::string& file) {

@@ -91,7 +91,7 @@ ManifestEntry JobFolder::entry_of(const JobBatch& batch, const JobImage& image, 
   return {.index = image.index,
           .seed = image.seed,
           .prompt = image.prompt,
-          .parameters = naming_.parameters(batch, image).dump(-1, ' ', false, Json::error_handler_t::replace),
+          .parameters = json_text(naming_.parameters(batch, image)),
           .rank = rank};
 }
 

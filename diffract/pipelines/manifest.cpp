@@ -12,7 +12,6 @@ constexpr uint64_t kMaxBytes = uint64_t{1} << 32;
 constexpr int64_t kMostInteger = std::numeric_limits<int64_t>::max();
 
 // A failed prompt may not even be UTF-8.
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 // Calls sound(line, entry) and damaged(number) along the text of a file.
 template <typename Sound, typename Damaged>
@@ -45,7 +44,7 @@ std::string ManifestEntry::line() const {
     json["file"] = file;
     json["sha256"] = sha256;
   }
-  return dump(json);
+  return json_text(json);
 }
 
 ManifestEntry ManifestEntry::parse(std::string_view line, const std::string& source) {
@@ -59,7 +58,7 @@ ManifestEntry ManifestEntry::parse(std::string_view line, const std::string& sou
   entry.seed = json["seed"].get<uint64_t>();  // all 64 bits
   if (!json.contains("parameters") || !json["parameters"].is_object())
     throw CheckpointError("{}: has no \"parameters\"", source);
-  entry.parameters = dump(json["parameters"]);
+  entry.parameters = json_text(json["parameters"]);
   if (reader.has("error")) {
     const ConfigReader error(json["error"], source);
     entry.error_kind = error.text("kind");

@@ -1,12 +1,14 @@
 // The program as a user meets it: arguments in, files, text and exit codes out.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
 #include "diffract/core/json.h"
 #include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
+#include "tests/support/process.h"
 #include "tests/support/program.h"
 #include "tests/support/temp_folder.h"
 
@@ -193,6 +195,60 @@ TEST_F(Program, GoesOnWhereItWasStopped) {
   EXPECT_NE(fs::last_write_time(folder_ / "image_0.png"), before);
 }
 
+TEST_F(Program, ReplacesNoDeviceAndNoPipe) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"--output", "pipe"}, {"--save-steps", "pipe"}, {"--output-type", "latent", "--output", "pipe"}}) {
+    auto all = arguments;
+    all.insert(all.end(), {"--prompt", "a"});
+    const auto result = generate(all);
+    EXPECT_EQ(result.exit_code, 6) << result.err;
+    EXPECT_NE(result.err.find("no regular file"), std::string::npos) << result.err;
+  }
+  EXPECT_TRUE(fs::is_fifo(folder_ / "pipe"));
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(Program, SaysThatStandardOutputIsFull) {
+  const std::string program = DIFFRACT_PROGRAM;
+  for (const std::string& arguments :
+       {"split --num-processes 2 l.json", "tokenize --model emoji-sd a", "--version"}) {
+    folder_.file("l.json", "[1, 2]");
+    test::RunningProcess process({"/bin/sh", "-c", program + " " + arguments + " >/dev/full"}, {},
+                                 folder_.path().string());
+    const auto end = process.wait();
+    EXPECT_EQ(end.exit_code, 6) << arguments;
+    EXPECT_NE(end.err.find("standard output: cannot be written"), std::string::npos) << end.err;
+  }
+}
+
+// File names are bytes; JSON and PNG texts are UTF-8.
+TEST_F(Program, TakesNamesThatAreNotUtf8) {
+  fs::create_directory_symlink(model_, folder_ / "model\xff");
+  const std::vector<std::string> arguments = {"generate", "--model",  "model\xff", "--steps", "1",
+                                              "--height", "64",       "--width",   "64",      "--prompt",
+                                              "a",        "--output", "a\xff.png", "--json"};
+  ASSERT_EQ(run(arguments).exit_code, 0) << run(arguments).err;
+  const auto before = fs::last_write_time(folder_ / "a\xff.png");
+  auto again = arguments;
+  again.push_back("--resume");
+  const auto result = run(again);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(fs::last_write_time(folder_ / "a\xff.png"), before);
+}
+
+TEST_F(Program, SaysWhatCannotBeRead) {
+  fs::copy(model_, folder_ / "model", fs::copy_options::recursive);
+  fs::remove(folder_ / "model/unet/config.json");
+  fs::create_symlink("config.json", folder_ / "model/unet/config.json");
+  const auto loop = run({"generate", "--model", "model", "--prompt", "a"});
+  EXPECT_EQ(loop.exit_code, 6) << loop.err;
+  EXPECT_NE(loop.err.find("unet/config.json"), std::string::npos) << loop.err;
+  fs::create_symlink("self", folder_ / "self");
+  const auto info = run({"info", "self"});
+  EXPECT_EQ(info.exit_code, 3) << info.err;
+}
+
 TEST_F(Program, RefusesOptionsOutOfRange) {
   for (const auto& arguments :
        std::vector<std::vector<std::string>>{{"--prompt", "a", "--seed", "-1"},
@@ -208,6 +264,8 @@ TEST_F(Program, RefusesOptionsOutOfRange) {
                                              {"--prompt", "a", "--device", "cuda"},
                                              {"--prompt", "a", "--device", "gpu"},
                                              {"--prompt", "a", "--float8"},
+                                             {"--prompt", "a", "--allow-tf32"},
+                                             {"--prompt", "a", "--allow-tf32", "--device-map", "auto"},
                                              {"--prompt", "a", "--output-type", "jpeg"},
                                              {"--prompt", "a", "--scheduler-config", "{"},
                                              {"--prompt", "a", "--scheduler-config", "[1]"},

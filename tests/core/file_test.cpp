@@ -48,6 +48,27 @@ TEST(AtomicFile, AppearsWholeOrNotAtAll) {
   EXPECT_EQ(files_in(folder.path()), 1u);
 }
 
+TEST(AtomicFile, LeavesWhatIsNoRegularFileAsItIs) {
+  const test::TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  fs::create_symlink("/dev/null", folder / "null");
+  fs::create_directory(folder / "folder");
+  for (const char* name : {"pipe", "null", "folder"}) {
+    EXPECT_THROW(AtomicFile(folder / name), IoError) << name;
+  }
+  EXPECT_TRUE(fs::is_fifo(folder / "pipe"));
+  EXPECT_TRUE(fs::is_symlink(folder / "null"));
+  EXPECT_EQ(files_in(folder.path()), 3u);
+}
+
+TEST(IsThere, SaysWhereItCannotTell) {
+  const test::TempFolder folder;
+  fs::create_symlink("loop", folder / "loop");
+  EXPECT_TRUE(is_there(folder.path()));
+  EXPECT_FALSE(is_there(folder / "none"));
+  EXPECT_THROW(is_there(folder / "loop"), IoError);
+}
+
 TEST(AtomicFile, ReplacesAFileInOneStep) {
   const test::TempFolder folder;
   const auto path = folder.file("a.bin", "old");
