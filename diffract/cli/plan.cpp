@@ -23,7 +23,7 @@ using placement::DeviceMap;
 using placement::MaxMemory;
 
 struct PlanArguments {
-  std::string model = pipelines::kDefaultModel, component, dtype, device_map = "auto";
+  std::string model = pipelines::kDefaultModel, component, dtype, compute_dtype, device_map = "auto";
   std::optional<std::string> max_memory;
   pipelines::LayoutRequest request;
   std::optional<double> gflops, host_gbps, disk_gbps;
@@ -53,7 +53,7 @@ DeviceMap load_map(const std::string& text, const PipelineLayout& layout,
                    std::vector<std::string>& warnings) {
   const DeviceMap map = pipelines::parse_device_map(text);
   for (const auto& component : layout.components)
-    for (auto& warning : check_device_map(component.tree, map.below(component.name)))
+    for (auto& warning : check_device_map(component.tree, map, component.name))
       warnings.push_back(std::move(warning));
   return map;
 }
@@ -119,6 +119,18 @@ Speeds measure(const PlanArguments& arguments, const fs::path& folder, const Dev
   return speeds;
 }
 
+// As DtypePolicy::choose, but an accelerator need not be here; then it is one that is fast in all of them.
+at::ScalarType arithmetic_of(const PlanArguments& arguments, const MaxMemory& budgets,
+                             const tensor::DeviceBackend* backend) {
+  if (!arguments.compute_dtype.empty()) return tensor::parse_dtype(arguments.compute_dtype);
+  if (!arguments.request.torch_dtype) return at::kFloat;
+  const at::ScalarType dtype = *arguments.request.torch_dtype;
+  const bool on_accelerator = !budgets.empty() && budgets.begin()->first.is_accelerator();
+  const bool is_fast =
+      on_accelerator ? !backend || backend->computes_fast(dtype, 0) : tensor::computes_fast(dtype, at::kCPU);
+  return is_fast ? dtype : at::kFloat;
+}
+
 void plan(PlanArguments& arguments) {
   if (!arguments.dtype.empty()) arguments.request.torch_dtype = tensor::parse_dtype(arguments.dtype);
   std::optional<MaxMemory> given;
@@ -127,8 +139,7 @@ void plan(PlanArguments& arguments) {
 
   const fs::path folder = pipelines::find_model(arguments.model);
   Plan result{.budgets = placement::get_max_memory(given, pipelines::free_memory(backend))};
-  arguments.request.on_accelerator =
-      !result.budgets.empty() && result.budgets.begin()->first.is_accelerator();
+  arguments.request.arithmetic = arithmetic_of(arguments, result.budgets, backend);
   result.layout = lay_out(folder, arguments);
   result.map = make_map(arguments, result.layout, result.budgets, result.warnings);
   if (placement::is_over_ranks(result.map)) result.layout.residency = placement::Residency::all;
@@ -138,7 +149,7 @@ void plan(PlanArguments& arguments) {
   result.speeds = measure(arguments, folder, result.map, backend);
 
   for (const std::string& warning : result.warnings) log::warning("{}", warning);
-  fmt::print("{}", arguments.json ? plan_json(result).dump(1) + "\n" : plan_text(result));
+  fmt::print("{}", arguments.json ? json_text(plan_json(result), 1) + "\n" : plan_text(result));
 }
 
 void declare(CLI::App& app, PlanArguments& a) {
@@ -151,6 +162,9 @@ void declare(CLI::App& app, PlanArguments& a) {
       "--dtype", a.dtype,
       "What weights are kept in: float32, float16, bfloat16; default: as the weight files have them, or "
       "float32 without files");
+  app.add_option("--compute-dtype", a.compute_dtype,
+                 "What arithmetic is done in; default: --dtype where the device does it fast, else float32");
+  app.add_option("--variant", a.request.variant, "Weight files' variant, e.g. fp16");
   app.add_option("--device-map", a.device_map,
                  "auto, balanced, balanced_low_0, sequential, a device, or FILE.json")
       ->capture_default_str();

@@ -15,17 +15,20 @@ namespace fs = std::filesystem;
 template <typename Model, typename Config>
 AutoModel load_auto_model(const std::string& class_name, const fs::path& folder,
                           const ModelOptions& options) {
+  const auto policy_on = [&](at::Device device) {
+    return tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, device);
+  };
   const auto placed =
       ModelPlacements::plan({.device = options.device,
                              .device_map = options.device_map,
                              .max_memory = options.max_memory,
                              .offload_folder = options.offload_folder},
-                            [&](bool on_accelerator) {
+                            [&](at::Device computes) {
                               return lay_out_model(folder, {.torch_dtype = options.torch_dtype,
-                                                            .arithmetic = options.arithmetic,
-                                                            .on_accelerator = on_accelerator});
+                                                            .arithmetic = policy_on(computes).arithmetic,
+                                                            .variant = options.variant});
                             });
-  const auto policy = tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, placed.device());
+  const auto policy = policy_on(placed.device());
   log::info("{}: {}", folder.filename().string(), policy.describe());
   AutoModel loaded;
   loaded.class_name_ = class_name;

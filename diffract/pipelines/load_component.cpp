@@ -69,6 +69,12 @@ ConfigReader load_config(const std::filesystem::path& folder) {
 
 namespace {
 
+tensor::DtypePolicy choose_policy(const LoadOptions& options, at::Device device) {
+  const auto implied = options.float8 ? std::optional(at::kBFloat16) : std::nullopt;
+  return tensor::DtypePolicy::choose(options.torch_dtype ? options.torch_dtype : implied, options.arithmetic,
+                                     device);
+}
+
 ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
                       const std::vector<std::string>& without) {
   return ModelPlacements::plan(
@@ -76,7 +82,7 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
        .device_map = options.device_map,
        .max_memory = options.max_memory,
        .offload_folder = options.offload_folder},
-      [&](bool on_accelerator) {
+      [&](at::Device computes) {
         return lay_out_pipeline(folder,
                                 {.height = options.expected.height,
                                  .width = options.expected.width,
@@ -84,16 +90,23 @@ ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
                                  .num_inference_steps = options.expected.num_inference_steps,
                                  .max_sequence_length = options.expected.max_sequence_length.value_or(512),
                                  .torch_dtype = options.torch_dtype,
-                                 .arithmetic = options.arithmetic,
-                                 .on_accelerator = on_accelerator,
+                                 .arithmetic = choose_policy(options, computes).arithmetic,
+                                 .variant = options.variant,
                                  .without = without});
       });
 }
 
-tensor::DtypePolicy choose_policy(const LoadOptions& options, at::Device device) {
-  const auto implied = options.float8 ? std::optional(at::kBFloat16) : std::nullopt;
-  return tensor::DtypePolicy::choose(options.torch_dtype ? options.torch_dtype : implied, options.arithmetic,
-                                     device);
+void allow_tf32(const ModelPlacements& placements) {
+  const auto devices = placements.accelerators();
+  const auto allow = [](at::Device device) {
+    return tensor::backend_of(device).allow_tf32(device.index(), true);  // for all of its kind
+  };
+  if (std::none_of(devices.begin(), devices.end(), allow))
+    throw UsageError(
+        "allow_tf32: {} has no TF32; expected an NVIDIA GPU of compute capability 8.0 or later (Ampere, Ada, "
+        "Hopper, Blackwell). Leave --allow-tf32 out, or choose the GPU with --device",
+        placements.device().str());
+  log::info("float32 products and convolutions may round to TF32");
 }
 
 }  // namespace
@@ -106,6 +119,7 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& opti
       policy_(choose_policy(options, placements_.device())),
       float8_(options.float8),
       on_load_(options.on_load) {
+  if (options.allow_tf32) allow_tf32(placements_);
   const std::string name = folder_.path().filename().string();
   if (!float8_) {
     log::info("{}: {}", name, policy_.describe());

@@ -21,6 +21,7 @@ bool is_file(const std::string& text) {
   if (text.ends_with(".json")) return true;
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(text, ignored)) return false;
+  if (placement::parse_strategy(text) || text == kOverAllRanks) return false;
   try {
     Place::parse(text);  // a device, whatever lies in this folder
     return false;
@@ -31,7 +32,11 @@ bool is_file(const std::string& text) {
 
 DeviceMap given_map(const DeviceMapArgument& argument) {
   if (!argument.map().empty()) return argument.map();
-  if (is_file(argument.text())) return DeviceMap::from_json(load_json(argument.text()), argument.text());
+  try {
+    if (is_file(argument.text())) return DeviceMap::from_json(load_json(argument.text()), argument.text());
+  } catch (const CheckpointError& error) {
+    throw UsageError("device_map: {}", error.what());  // the file is the user's, not a model's
+  }
   try {
     return {{"", Place::parse(argument.text())}};
   } catch (const UsageError&) {
@@ -72,7 +77,7 @@ DeviceMap map_over_ranks(const PlacementRequest& request, const PipelineLayout& 
 
 void check_map(const DeviceMap& map, const PipelineLayout& layout, const tensor::DeviceBackend* backend) {
   for (const auto& component : layout.components)
-    for (const auto& warning : check_device_map(component.tree, map.below(component.name)))
+    for (const auto& warning : check_device_map(component.tree, map, component.name))
       log::warning("device_map: {}", warning);
   for (const Place place : map.places())
     if (place.is_accelerator() && (!backend || place.index() >= backend->device_count()))
@@ -139,11 +144,12 @@ DeviceMap plan_map(const PipelineLayout& layout, placement::Strategy strategy, c
 }
 
 ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
-                                      const std::function<PipelineLayout(bool)>& lay_out) {
+                                      const std::function<PipelineLayout(at::Device)>& lay_out) {
   ModelPlacements placed(request.device);
+  if (!request.device.is_cpu()) tensor::backend_of(request.device).prepare(request.device.index());
   if (!request.device_map.is_given() && request.max_memory.empty()) return placed;
   if (asks_for_ranks(request.device_map, request.max_memory)) {
-    const PipelineLayout layout = lay_out(!request.device.is_cpu());
+    const PipelineLayout layout = lay_out(request.device);
     placed.map_ = map_over_ranks(request, layout);
     placed.over_ranks_ = true;
     placed.has_budgets_ = !request.max_memory.empty();
@@ -152,7 +158,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
   }
   tensor::DeviceBackend* backend = accelerator_backend(request.device, request.device_map.text());
   if (backend) placed.accelerator_ = backend->type();
-  const PipelineLayout layout = lay_out(backend != nullptr);
+  const PipelineLayout layout = lay_out(backend ? at::Device(backend->type(), 0) : at::Device(at::kCPU));
   const MaxMemory memory =
       request.max_memory.empty() ? placement::get_max_memory({}, free_memory(backend)) : request.max_memory;
   if (backend && !request.max_memory.empty())
@@ -165,6 +171,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
     placed.map_ = plan_map(layout, *strategy, memory);
   }
   check_map(placed.map_, layout, backend);
+  for (const at::Device used : placed.accelerators()) backend->prepare(used.index());
   if (!request.max_memory.empty()) warn_of_given_budgets(strategy, placed.map_, layout, request.max_memory);
   const Place main = placed.map_.main_place();
   if (main.is_accelerator())
@@ -172,6 +179,15 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
   if (const auto host = memory.find(Place::cpu())) placed.host_bytes_ = static_cast<uint64_t>(*host);
   placed.offload_folder_ = request.offload_folder;
   return placed;
+}
+
+std::vector<at::Device> ModelPlacements::accelerators() const {
+  if (map_.empty() || over_ranks_) return device_.is_cpu() ? std::vector<at::Device>() : std::vector{device_};
+  std::vector<at::Device> devices;
+  for (const Place place : map_.places())
+    if (place.is_accelerator())
+      devices.emplace_back(accelerator_, static_cast<c10::DeviceIndex>(place.index()));
+  return devices;
 }
 
 weights::ModelPlacement ModelPlacements::of(const std::string& component) const {

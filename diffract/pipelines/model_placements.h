@@ -39,12 +39,12 @@ class ModelPlacements {
  public:
   /// Everything on one device.
   explicit ModelPlacements(at::Device device) : device_(device) {}
-  /// Plans for `layout` when a device map or budgets are asked for (budgets alone mean "auto"). Its
-  /// components are named as the pipeline names them; one without a name is a single model, planned as
-  /// accelerate plans it. Throws UsageError for a bad map, MemoryError when the budgets cannot hold the
-  /// models.
+  /// Plans for the layout, which `lay_out` gives for the kind of device that computes, when a device map or
+  /// budgets are asked for (budgets alone mean "auto"). Its components are named as the pipeline names them;
+  /// one without a name is a single model, planned as accelerate plans it. Throws UsageError for a bad map,
+  /// MemoryError when the budgets cannot hold the models.
   static ModelPlacements plan(const PlacementRequest& request,
-                              const std::function<PipelineLayout(bool)>& lay_out);
+                              const std::function<PipelineLayout(at::Device)>& lay_out);
 
   /// Of a component; of the single model with an empty name.
   weights::ModelPlacement of(const std::string& component) const;
@@ -52,6 +52,8 @@ class ModelPlacements {
   at::Device device() const { return device_; }
   /// As accelerate prints it: modules, or whole components, and their places. Empty without a plan.
   const placement::DeviceMap& hf_device_map() const { return map_; }
+  /// Those that this process uses.
+  std::vector<at::Device> accelerators() const;
   /// True where processes of the job share the models.
   bool over_ranks() const { return over_ranks_; }
   /// The limits that hold while this lives; null without any.

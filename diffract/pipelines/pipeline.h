@@ -35,6 +35,9 @@ struct LoadOptions {
   // Large products of FLUX's transformer in float8; without torch_dtype that is bfloat16 then. Throws
   // UsageError for other models and dtypes, for devices without float8, and with a device map.
   bool float8 = false;
+  // tensor::DeviceBackend::allow_tf32, which is the whole process's, before anything is loaded. Throws
+  // UsageError where no device that is used has TF32.
+  bool allow_tf32 = false;
   std::string variant;  // e.g. "fp16": files named model.fp16.safetensors
   at::Device device = at::kCPU;
   DeviceMapArgument device_map = {};     // where which model, or part of one, is kept

@@ -32,11 +32,11 @@ Role role_of(const std::string& class_name) {
   return {2, false, false, false};  // a VAE
 }
 
-// What most of a component's stored bytes are in, from its weight files where there are any.
-std::optional<at::ScalarType> stored_dtype(const std::filesystem::path& folder) {
+// What most of the stored bytes are in, of the files that `find` gives; it throws where there are none.
+std::optional<at::ScalarType> stored_dtype(const std::function<io::WeightFiles()>& find) {
   io::WeightFiles files;
   try {
-    files = io::find_weight_files(folder, "");
+    files = find();
   } catch (const CheckpointError&) {
     return {};  // a plan needs config.json only
   }
@@ -54,7 +54,7 @@ std::optional<at::ScalarType> stored_dtype(const std::filesystem::path& folder) 
 struct Part {
   std::string name, class_name;
   ConfigReader config;
-  std::filesystem::path folder;
+  std::function<io::WeightFiles()> weight_files;
 };
 
 // What parts of one checkpoint have in common.
@@ -77,13 +77,8 @@ Family family_of(const std::vector<Part>& parts, bool is_flux) {
 
 void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request, int64_t default_steps) {
   const Role role = role_of(part.class_name);
-  const auto storage = request.torch_dtype ? request.torch_dtype : stored_dtype(part.folder);
-  tensor::DtypePolicy policy{.storage = storage.value_or(at::kFloat)};
-  if (request.arithmetic)
-    policy.arithmetic = *request.arithmetic;
-  else if (request.on_accelerator ||
-           (request.torch_dtype && tensor::computes_fast(*policy.storage, at::kCPU)))
-    policy.arithmetic = *policy.storage;
+  const auto storage = request.torch_dtype ? request.torch_dtype : stored_dtype(part.weight_files);
+  const tensor::DtypePolicy policy{.storage = storage.value_or(at::kFloat), .arithmetic = request.arithmetic};
   const int64_t steps = role.is_denoiser ? request.num_inference_steps.value_or(default_steps) : 1;
   layout.costs.push_back(
       models::forward_cost(part.config,
@@ -115,11 +110,11 @@ PipelineLayout lay_out(std::vector<Part> parts, const LayoutRequest& request, co
   return layout;
 }
 
-Part component(const io::ModelFolder& folder, const std::string& name) {
+Part component(const io::ModelFolder& folder, const std::string& name, const std::string& variant) {
   return {.name = name,
           .class_name = folder.component_class(name),
           .config = folder.config(name),
-          .folder = folder.component_folder(name)};
+          .weight_files = [folder, name, variant] { return folder.component_weights(name, variant); }};
 }
 
 Family family_of(const std::vector<Part>& parts, const io::ModelFolder& folder) {
@@ -138,7 +133,7 @@ PipelineLayout lay_out_pipeline(const io::ModelFolder& folder, const LayoutReque
     const std::string class_name = folder.component_class(name);
     std::error_code ignored;
     if (models::is_model_class(class_name))
-      parts.push_back(component(folder, name));
+      parts.push_back(component(folder, name, request.variant));
     else if (std::filesystem::exists(folder.path() / name / "config.json", ignored))
       left_out.push_back(fmt::format("{} ({})", name, class_name));
   }
@@ -159,7 +154,7 @@ PipelineLayout lay_out_component(const io::ModelFolder& folder, const std::strin
     throw UsageError("--component \"{}\": {} has no such component; it has:{}", name, folder.path().string(),
                      names);
   }
-  Part part = component(folder, name);
+  Part part = component(folder, name, request.variant);
   models::find_model_class(part.class_name, (folder.path() / "model_index.json").string());
   part.name.clear();
   const std::vector<Part> parts{std::move(part)};
@@ -172,7 +167,10 @@ PipelineLayout lay_out_model(const std::filesystem::path& folder, const LayoutRe
   models::find_model_class(class_name, config.source());
   const bool is_flux = class_name == "FluxTransformer2DModel" || class_name == "T5EncoderModel";
   const std::vector<Part> parts{
-      {.name = "", .class_name = std::move(class_name), .config = std::move(config), .folder = folder}};
+      {.name = "",
+       .class_name = std::move(class_name),
+       .config = std::move(config),
+       .weight_files = [folder, request] { return io::find_weight_files(folder, request.variant); }}};
   return lay_out(parts, request, family_of(parts, is_flux));
 }
 

@@ -17,9 +17,9 @@ struct LayoutRequest {
   std::optional<int64_t> num_inference_steps;
   int64_t max_sequence_length = 512;               // tokens of T5
   std::optional<at::ScalarType> torch_dtype = {};  // unset: as the weight files have it, or float32 without
-  std::optional<at::ScalarType> arithmetic = {};   // unset: what the device does fast
-  bool on_accelerator = false;                     // computes what the weights are stored in
-  std::vector<std::string> without = {};           // components that are not wanted, nor looked for
+  at::ScalarType arithmetic = at::kFloat;
+  std::string variant = {};               // of the weight files
+  std::vector<std::string> without = {};  // components that are not wanted, nor looked for
 };
 
 /// A pipeline, or one model, as the planner needs it; nothing but its config files is read, and the header of

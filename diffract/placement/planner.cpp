@@ -97,20 +97,25 @@ std::string buffer_warning(const ModuleTree& tree, const DeviceMap& map, const M
       buffers);
 }
 
-std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map) {
+std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map,
+                                          const std::string& component) {
+  const std::string prefix = component.empty() ? "" : component + ".";
+  const DeviceMap own = map.below(component);
   const auto tensors = tree.tensor_names();
-  map.check_covers(tensors);
+  std::vector<std::string> full_names;
+  for (const std::string& tensor : tensors) full_names.push_back(prefix + tensor);
+  map.check_covers(full_names);
   std::vector<std::string> warnings;
   const std::set<std::string> known(tensors.begin(), tensors.end());
-  for (const auto& [name, place] : map)
+  for (const auto& [name, place] : own)
     if (!tree.find(name) && !known.contains(name))
-      warnings.push_back(fmt::format("device map: \"{}\" names nothing in the model", name));
+      warnings.push_back(fmt::format("device map: \"{}{}\" names nothing in the model", prefix, name));
   for (const auto& group : tree.tied)
     for (const std::string& name : group)
-      if (map.at(name) != map.at(group.front()))
+      if (own.at(name) != own.at(group.front()))
         warnings.push_back(
-            fmt::format("device map: \"{}\" and \"{}\" are one tensor, but are put on {} and {}",
-                        group.front(), name, map.at(group.front()).name(), map.at(name).name()));
+            fmt::format("device map: \"{0}{1}\" and \"{0}{2}\" are one tensor, but are put on {3} and {4}",
+                        prefix, group.front(), name, own.at(group.front()).name(), own.at(name).name()));
   return warnings;
 }
 

@@ -54,7 +54,9 @@ std::string buffer_warning(const ModuleTree& tree, const DeviceMap& map, const M
 DeviceMap clean_device_map(const DeviceMap& map);
 
 /// Throws UsageError where the map leaves a tensor out. Gives warnings of keys that name nothing in the model
-/// and of tied tensors on different devices.
-std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map);
+/// and of tied tensors on different devices. With `component` the map is a pipeline's, whose names begin with
+/// it.
+std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map,
+                                          const std::string& component = "");
 
 }  // namespace diffract::placement

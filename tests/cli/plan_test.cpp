@@ -101,6 +101,20 @@ TEST_F(PlanProgram, BalancesComponentsAsDiffusersDoes) {
   for (const auto& [name, place] : plan["device_map"].items()) EXPECT_TRUE(place == 0 || place == 1) << name;
 }
 
+// As generate computes: without --dtype in float32, whatever the files hold; and of a variant's files.
+TEST_F(PlanProgram, CountsTheArithmeticThatARunHas) {
+  const auto sd = test::data("reference/checkpoints/sd15-fp16").string();
+  const auto memory = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--model", sd, "--variant", "fp16", "--max-memory", "0=1GB"});
+    return plan_json(more)["memory"]["0"];
+  };
+  const Json unset = memory({}), half = memory({"--dtype", "float16"}),
+             wide = memory({"--dtype", "float16", "--compute-dtype", "float32"});
+  EXPECT_EQ(unset, wide);
+  EXPECT_EQ(unset["weights"], half["weights"]);
+  EXPECT_GT(unset["working"].get<int64_t>(), half["working"].get<int64_t>());
+}
+
 TEST_F(PlanProgram, TakesAMapOfTheUsers) {
   const auto map = folder_.file("map.json", R"({"": "cuda:0", "transformer_blocks": "cpu", "typo": 1})");
   const auto result = plan({"--model", flux_, "--component", "transformer", "--device-map", map.string(),
@@ -121,6 +135,12 @@ TEST_F(PlanProgram, TakesTheDeviceMapsThatGenerateTakes) {
   const auto no_suffix = folder_.file("cuda_map", R"({"": "cpu"})").string();
   EXPECT_EQ(place(no_suffix), Json({{"", "cpu"}}));
   EXPECT_EQ(place("cuda_map"), Json({{"", "cpu"}}));
+  folder_.file("auto", "no map");  // what lies about does not change what a strategy's name means
+  EXPECT_EQ(plan({"--model", flux_, "--component", "vae", "--device-map", "auto"}).exit_code, 0);
+  for (const char* map : {"none.json", "./auto"}) {
+    const auto bad = plan({"--model", flux_, "--device-map", map});
+    EXPECT_EQ(bad.exit_code, 2) << bad.err;
+  }
   const auto unknown = plan({"--model", flux_, "--device-map", "evenly"});
   EXPECT_EQ(unknown.exit_code, 2);
   EXPECT_NE(unknown.err.find("a device, or a JSON file"), std::string::npos) << unknown.err;
