@@ -80,7 +80,7 @@ class Bench {
     }
     whole();
     const double first = milliseconds_since(begin);
-    const auto peak = backend_->memory(0).peak;
+    const auto peak = backend_->peak(0);
     double recorded = 0;
     if (with_graph && options_.graph) {
       kernels::StepGraphs graphs;

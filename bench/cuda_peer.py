@@ -83,6 +83,21 @@ def unet(args):
         report(f"unet_{batch}", **values)
 
 
+def unet_float32(row, products, convolutions):
+    torch.backends.cuda.matmul.allow_tf32 = products
+    torch.backends.cudnn.allow_tf32 = convolutions
+    model = build(lambda: diffusers.UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8), torch.float)
+    x = torch.randn(2, 4, 64, 64, device="cuda")
+    text = torch.randn(2, 77, 768, device="cuda")
+    t = torch.tensor(500, device="cuda")
+    work = lambda: model(x, t, encoder_hidden_states=text, return_dict=False)
+    values = {"eager_ms": median(work)}
+    model.to(memory_format=torch.channels_last)
+    values["channels_last_ms"] = median(work)
+    values["channels_last_graph_ms"] = median(graphed(work))
+    report(row, **values)
+
+
 def vae(row, dtype, shape, **config):
     blocks = dict(down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
                   block_out_channels=[128, 256, 512, 512], layers_per_block=2)
@@ -133,6 +148,9 @@ def main():
     print(json.dumps({"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "diffusers": diffusers.__version__,
                       "transformers": transformers.__version__}))
     rows = {"unet": lambda: unet(args),
+            "unet_float32": lambda: unet_float32("unet_float32", False, False),
+            "unet_tf32_convolutions": lambda: unet_float32("unet_tf32_convolutions", False, True),  # torch's default
+            "unet_tf32": lambda: unet_float32("unet_tf32", True, True),
             "vae_512": lambda: vae("vae_512", torch.half, (1, 4, 64, 64), latent_channels=4),
             "flux": lambda: flux(args),
             "flux_vae": lambda: vae("flux_vae", torch.bfloat16, (1, 16, 96, 170), latent_channels=16, use_quant_conv=False,

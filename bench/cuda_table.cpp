@@ -3,9 +3,11 @@
 // Prints one JSON object a line. bench/cuda_peer.py times the same work in diffusers.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/cuda_bench.h"
@@ -23,23 +25,23 @@ using bench::Bench, bench::Clock, bench::milliseconds_since;
 
 ConfigReader config(const char* json) { return {Json::parse(json), "bench"}; }
 
-void unet(Bench& bench) {
-  if (!bench.wants("unet_2") && !bench.wants("unet_16")) return;
+void unet(Bench& bench, at::ScalarType dtype, const std::vector<std::pair<std::string, int64_t>>& rows) {
+  if (std::none_of(rows.begin(), rows.end(), [&](const auto& row) { return bench.wants(row.first); })) return;
   const auto c = models::UNet2DConditionConfig::from_json(config(R"({"attention_head_dim": 8,
       "cross_attention_dim": 768, "block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2,
       "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
       "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
       "sample_size": 64})"));
   const auto begin = Clock::now();
-  const models::UNet2DConditionModel model(c, bench.random_weights(at::kHalf));
+  const models::UNet2DConditionModel model(c, bench.random_weights(dtype));
   bench.backend().synchronize(0);
   std::printf("{\"row\": \"unet\", \"making_weights_ms\": %.0f}\n", milliseconds_since(begin));
-  for (const int64_t batch : {2, 16})
+  for (const auto& [name, batch] : rows)
     bench.time(
-        fmt::format("unet_{}", batch),
+        name,
         {at::randn({batch, 4, 64, 64}, bench.on_gpu(at::kFloat)),
          at::full({batch}, 500.0, bench.on_gpu(at::kFloat)),
-         at::randn({batch, 77, 768}, bench.on_gpu(at::kHalf))},
+         at::randn({batch, 77, 768}, bench.on_gpu(dtype))},
         [&](const std::vector<Tensor>& in) { return model(in[0], in[1], in[2]); }, true);
 }
 
@@ -176,7 +178,11 @@ int main(int argc, char** argv) {
       }
       for (auto* backend : tensor::loaded_backends()) backend->empty_cache();
     };
-    guarded("unet", [&] { unet(bench); });
+    guarded("unet", [&] { unet(bench, at::kHalf, {{"unet_2", 2}, {"unet_16", 16}}); });
+    guarded("unet_float32", [&] { unet(bench, at::kFloat, {{"unet_float32", 2}}); });
+    bench.backend().allow_tf32(0, true);
+    guarded("unet_tf32", [&] { unet(bench, at::kFloat, {{"unet_tf32", 2}}); });
+    bench.backend().allow_tf32(0, false);
     guarded("vae", [&] {
       vae(bench, "vae_512",
           R"({"latent_channels": 4, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,

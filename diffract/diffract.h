@@ -24,6 +24,7 @@ using distributed::broadcast;
 using distributed::current_variables;
 using distributed::destroy_process_group;
 using distributed::detect_environment;
+using distributed::get_backend;
 using distributed::get_rank;
 using distributed::get_world_size;
 using distributed::Group;

@@ -71,17 +71,17 @@ size_t count_images(const std::vector<pipelines::JobBatch>& batches) {
 
 // What must be the same in all processes of a job, beside its requests.
 std::string job_settings(const GenerateOptions& o) {
-  return Json{{"scheduler", o.scheduler},
-              {"scheduler_config", o.scheduler_config},
-              {"dtype", o.dtype},
-              {"compute_dtype", o.compute_dtype},
-              {"variant", o.variant},
-              {"output", o.output},
-              {"output_type", o.output_type},
-              {"float8", o.float8},
-              {"device_map", is_over_ranks(o) ? o.device_map : ""},
-              {"max_memory", is_over_ranks(o) ? o.max_memory : ""}}
-      .dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text({{"scheduler", o.scheduler},
+                    {"scheduler_config", o.scheduler_config},
+                    {"dtype", o.dtype},
+                    {"compute_dtype", o.compute_dtype},
+                    {"variant", o.variant},
+                    {"output", o.output},
+                    {"output_type", o.output_type},
+                    {"float8", o.float8},
+                    {"allow_tf32", o.allow_tf32},
+                    {"device_map", is_over_ranks(o) ? o.device_map : ""},
+                    {"max_memory", is_over_ranks(o) ? o.max_memory : ""}});
 }
 
 // One run of `generate` in one process: the pictures that the job's board deals to it.
@@ -104,6 +104,7 @@ class Generation {
                            {.settings = job_settings(options_),
                             .keeps_results = options_.latent(),
                             .find_finished = [&] { return find_finished(); },
+                            .prepare = [&] { prepare(); },
                             .run = [&](const pipelines::JobBatch& batch) { return run_batch(batch); },
                             .record_failure =
                                 [&](const auto& batch, const auto& failure) {
@@ -151,10 +152,14 @@ class Generation {
     return output_.find_finished();
   }
 
-  Json run_batch(const pipelines::JobBatch& batch) {
+  void prepare() {
     // Only now: a process that waits for the others of its job to come is ended by a signal at once.
     install_interrupt_handler();
     take_cores();
+    pipeline();
+  }
+
+  Json run_batch(const pipelines::JobBatch& batch) {
     const auto observe = [&](const pipelines::StepReport& step) {
       log::debug("step {} of {}", step.index + 1, step.count);
       if (writes()) output_.record_step(step);
@@ -172,9 +177,7 @@ class Generation {
   // Once, when all processes of this host have come: its part of their cores. Those that compute together
   // have shared them when they met.
   void take_cores() {
-    if (is_together_ || options_.threads > 0 || place_.local_world_size == 1 ||
-        std::exchange(has_cores_, true))
-      return;
+    if (is_together_ || options_.threads > 0 || place_.local_world_size == 1) return;
     distributed::share_cores(place_.local_rank, place_.local_world_size, board_.shares_cpus());
   }
 
@@ -191,7 +194,6 @@ class Generation {
   JobProgress progress_;
   std::optional<pipelines::DiffusionPipeline> pipeline_;
   double load_seconds_ = 0;
-  bool has_cores_ = false;
 };
 
 void check_rank_options(const GenerateOptions& options) {

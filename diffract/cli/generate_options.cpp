@@ -42,6 +42,8 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
                  "What arithmetic is done in; default: what the device does fast");
   app.add_flag("--float8", o.float8,
                "FLUX on a GPU: large products in float8, faster and less exact; with --dtype bfloat16");
+  app.add_flag("--allow-tf32", o.allow_tf32,
+               "float32 on a GPU: products and convolutions of TF32's 10 bits, faster and less exact");
   app.add_option("--variant", o.variant, "Weight files' variant, e.g. fp16");
   app.add_option("--device", o.device, "cpu, cuda (in a job: each process its own) or cuda:N")
       ->capture_default_str();
@@ -123,6 +125,7 @@ pipelines::LoadOptions load_options(const GenerateOptions& o, int local_rank) {
                    .num_inference_steps = o.settings.num_inference_steps};
   if (!o.dtype.empty()) load.torch_dtype = tensor::parse_dtype(o.dtype);
   load.float8 = o.float8;
+  load.allow_tf32 = o.allow_tf32;
   if (!o.compute_dtype.empty()) load.arithmetic = tensor::parse_dtype(o.compute_dtype);
   return load;
 }

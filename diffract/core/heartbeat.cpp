@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -39,6 +40,10 @@ Page* adopt_page() {
 // Adopted when the program starts, before it can start another.
 Page* const kPage = adopt_page();
 
+// What accelerators were told since the last rest.
+std::atomic<uint64_t> behind_ms = 0;
+constexpr uint64_t kMostBehindMs = 300'000;
+
 uint64_t coarse_milliseconds() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
@@ -52,14 +57,21 @@ void heartbeat(std::chrono::milliseconds allowance) {
   if (!kPage) return;
   const uint64_t now = coarse_milliseconds() | 1;  // never 0
   const uint64_t last = kPage->time.load(std::memory_order_relaxed);
-  const auto extra = static_cast<uint64_t>(allowance.count());
+  const auto extra = static_cast<uint64_t>(allowance.count()) +
+                     std::min(behind_ms.load(std::memory_order_relaxed), kMostBehindMs);
   const bool other_extra = kPage->allowance.load(std::memory_order_relaxed) != extra;
   if (other_extra) kPage->allowance.store(extra, std::memory_order_relaxed);
   if (other_extra || now - last >= kIntervalMs) kPage->time.store(now, std::memory_order_release);
 }
 
+void heartbeat_behind(std::chrono::milliseconds work) {
+  if (kPage) behind_ms.fetch_add(static_cast<uint64_t>(work.count()), std::memory_order_relaxed);
+}
+
 void heartbeat_rest() {
-  if (kPage) kPage->time.store(0, std::memory_order_relaxed);
+  if (!kPage) return;
+  behind_ms.store(0, std::memory_order_relaxed);
+  kPage->time.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace diffract

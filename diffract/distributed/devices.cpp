@@ -14,23 +14,26 @@ bool is_true(const char* variable) {
   return text == "1" || text == "true" || text == "True" || text == "yes";
 }
 
-int gpu_count() {
-  if (is_true("ACCELERATE_USE_CPU")) return 0;
-  const auto* cuda = tensor::find_backend("cuda");
-  return cuda ? cuda->device_count() : 0;
+// Null where processes compute on the CPU.
+tensor::DeviceBackend* gpus() {
+  if (is_true("ACCELERATE_USE_CPU")) return nullptr;
+  auto* cuda = tensor::find_backend("cuda");
+  return cuda && cuda->device_count() > 0 ? cuda : nullptr;
 }
 
 }  // namespace
 
 at::Device local_device(int local_rank) {
-  const int gpus = gpu_count();
-  if (gpus == 0) return at::kCPU;
-  return {at::kCUDA, static_cast<c10::DeviceIndex>(local_rank % gpus)};
+  auto* cuda = gpus();
+  if (!cuda) return at::kCPU;
+  const int device = local_rank % cuda->device_count();
+  cuda->prepare(device);
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(device)};
 }
 
 int processes_per_gpu(int local_world_size) {
-  const int gpus = gpu_count();
-  return gpus == 0 ? 1 : (local_world_size + gpus - 1) / gpus;
+  const auto* cuda = gpus();
+  return cuda ? (local_world_size + cuda->device_count() - 1) / cuda->device_count() : 1;
 }
 
 }  // namespace diffract::distributed

@@ -251,6 +251,8 @@ void Group::Sending::wait() {
   begun_->attempt([&] { begun_->group->finish(begun_->work, begun_->group->timeout); });
 }
 
+int64_t Group::Sending::bytes() const { return static_cast<int64_t>(begun_->tensors.front().nbytes()); }
+
 void Group::send(const at::Tensor& tensor, int destination, int tag) const {
   isend(tensor, destination, tag).wait();
 }

@@ -66,6 +66,7 @@ class Group {
    public:
     /// Returns when the destination has it. Throws PeerError as send() does.
     void wait();
+    int64_t bytes() const;
 
    private:
     friend class Group;

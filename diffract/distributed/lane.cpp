@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -14,7 +15,10 @@
 namespace diffract::distributed {
 namespace {
 
-constexpr size_t kMostOnTheirWay = 64;  // tensors that a lane has sent and the other side has not read
+// What a lane has sent and not looked at since is kept, read or not: so many tensors, and so many bytes,
+// unless it is one.
+constexpr size_t kMostOnTheirWay = 64;
+constexpr int64_t kMostBytesOnTheirWay = int64_t{64} << 20;
 constexpr int kTags = 1 << 30;
 
 thread_local Lane* lane_of_thread = nullptr;
@@ -57,8 +61,12 @@ void Lane::while_others_compute(Wait&& wait) {
 }
 
 void Lane::send(const at::Tensor& tensor, int destination) {
-  if (sending_.size() >= kMostOnTheirWay) finish_oldest();
+  const auto bytes = static_cast<int64_t>(tensor.nbytes());
+  while (!sending_.empty() &&
+         (sending_.size() >= kMostOnTheirWay || bytes_on_their_way_ + bytes > kMostBytesOnTheirWay))
+    finish_oldest();
   sending_.push_back(group_.isend(tensor, destination, tag_));
+  bytes_on_their_way_ += bytes;
 }
 
 at::Tensor Lane::receive(int64_t bytes, int source) {
@@ -69,8 +77,10 @@ at::Tensor Lane::receive(int64_t bytes, int source) {
 }
 
 void Lane::finish_oldest() {
+  const int64_t bytes = sending_.front().bytes();
   while_others_compute([&] { sending_.front().wait(); });
   sending_.pop_front();
+  bytes_on_their_way_ -= bytes;
 }
 
 void Lane::finish() {
@@ -88,8 +98,14 @@ class Flight {
   void run(int in_flight) {
     const auto lanes = std::min(count_, static_cast<size_t>(std::max(in_flight, 1)));
     std::vector<std::thread> threads;
-    for (size_t i = 0; i < lanes; ++i) threads.emplace_back([this] { run_lane(); });
+    std::exception_ptr no_thread;
+    try {
+      for (size_t i = 0; i < lanes; ++i) threads.emplace_back([this] { run_lane(); });
+    } catch (const std::system_error&) {  // the system gives no more: fewer pictures at once
+      if (threads.empty()) no_thread = std::current_exception();
+    }
     for (std::thread& thread : threads) thread.join();
+    if (no_thread) std::rethrow_exception(no_thread);
     if (failure_) std::rethrow_exception(failure_);
   }
 

@@ -46,6 +46,7 @@ class Lane {
   Turn* turn_;
   const std::atomic<bool>* stop_;
   std::deque<Group::Sending> sending_;
+  int64_t bytes_on_their_way_ = 0;
   Lane* before_;  // that of this thread until then
 };
 

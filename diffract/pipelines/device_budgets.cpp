@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "diffract/core/error.h"
+#include "diffract/core/log.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -52,7 +53,11 @@ DeviceBudgets::~DeviceBudgets() {
     const Device device{&backend_, place.index()};
     auto& all = limits.of[device];
     all.erase(std::find(all.begin(), all.end(), static_cast<uint64_t>(bytes)));
-    backend_.set_limit(place.index(), limits.least(device));
+    try {
+      backend_.set_limit(place.index(), limits.least(device));
+    } catch (const std::exception& error) {  // a device that failed
+      log::debug("the limit of {}:{} stays: {}", backend_.name(), place.index(), error.what());
+    }
   }
 }
 
@@ -62,7 +67,7 @@ std::vector<MemoryPeak> memory_peaks() {
   const std::lock_guard lock(limits.mutex);
   for (tensor::DeviceBackend* backend : tensor::loaded_backends())
     for (int i = 0; i < backend->device_count(); ++i)
-      if (const uint64_t peak = backend->memory(i).peak; peak > 0)
+      if (const uint64_t peak = backend->peak(i); peak > 0)
         peaks.push_back({.device = fmt::format("{}:{}", backend->name(), i),
                          .peak_bytes = peak,
                          .budget_bytes = limits.least({backend, i})});

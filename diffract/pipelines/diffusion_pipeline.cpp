@@ -59,7 +59,11 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
 Output Pipeline::operator()(const Request& request, const StepObserver& observe) const {
   struct AtTheEnd {
     ~AtTheEnd() {
-      flush();
+      try {
+        flush();
+      } catch (const std::exception& error) {  // a device that failed; what generate() threw says more
+        log::debug("memory was not given back: {}", error.what());
+      }
       tensor::settle_backends();
     }
   } at_the_end;

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <new>
 #include <optional>
+#include <utility>
 
 #include "diffract/core/log.h"
 #include "diffract/distributed/lane.h"
 #include "diffract/distributed/split.h"
 #include "diffract/io/sha256.h"
+#include "diffract/tensor/device_backend.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -120,7 +122,7 @@ class Runner {
         todo_.push_back(b);
       else
         outcome_.images_found += batches_[b].images.size();
-      if (is_found[b] && !board_.is_main()) board_.report(b, for_the_store(found_[b]).dump(), 0);
+      if (is_found[b] && !board_.is_main()) board_.report(b, json_text(for_the_store(found_[b])), 0);
     }
     if (board_.is_main() && outcome_.images_found > 0)
       log::info("{} pictures are there already", outcome_.images_found);
@@ -132,6 +134,7 @@ class Runner {
     const bool was_reported = !is_together() && board_.reported(b).has_value();
     if (was_reported && !again) return;
     const JobBatch& batch = batches_[b];
+    if (!std::exchange(is_prepared_, true)) work_.prepare();
     log::debug("batch {} begins", b);
     Json result;
     if (const auto failure = attempt(batch, result)) {
@@ -143,8 +146,7 @@ class Runner {
     log::debug("batch {} is finished", b);
     outcome_.images_run += batch.images.size();
     if (is_together() && !board_.is_main()) return;
-    board_.report(b, result.dump(-1, ' ', false, Json::error_handler_t::replace),
-                  was_reported ? 0 : batch.images.size());
+    board_.report(b, json_text(result), was_reported ? 0 : batch.images.size());
     work_.progress(outcome_.images_found);
   }
 
@@ -155,12 +157,13 @@ class Runner {
     } catch (const Error& error) {
       if (befalls_every_picture(error.kind()) || batches_.size() == 1) throw;
       if (is_together() && error.kind() != ErrorKind::usage) throw;  // the others do not know of it
+      if (error.kind() == ErrorKind::internal && !tensor::devices_answer()) throw;
       return Failure{error.kind(), error.what()};
     } catch (const std::bad_alloc&) {
       if (batches_.size() == 1 || is_together()) throw;
       return Failure{ErrorKind::memory, "out of memory"};
     } catch (const c10::Error& error) {
-      if (batches_.size() == 1 || is_together()) throw;
+      if (batches_.size() == 1 || is_together() || !tensor::devices_answer()) throw;
       return Failure{ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
     }
   }
@@ -169,7 +172,7 @@ class Runner {
     for (size_t b = 0; b < batches_.size(); ++b) {
       const auto& images = batches_[b].images;
       const auto reported =
-          found_[b].is_null() ? board_.reported(b) : std::optional(for_the_store(found_[b]).dump());
+          found_[b].is_null() ? board_.reported(b) : std::optional(json_text(for_the_store(found_[b])));
       // Found on another host, by a process that was killed before it said more: finished, but under which
       // name?
       if (!reported) continue;
@@ -192,6 +195,7 @@ class Runner {
   const JobWork& work_;
   std::vector<Json> found_;   // on this host
   std::vector<size_t> todo_;  // by all processes, the same in all
+  bool is_prepared_ = false;
   JobOutcome outcome_;
 };
 

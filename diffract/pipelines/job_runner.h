@@ -23,6 +23,9 @@ struct JobWork {
   /// Of each batch, the summaries of its pictures (a JSON array) when all are finished already, else null.
   /// Called once at the beginning, in one process of a host.
   std::function<std::vector<Json>()> find_finished;
+  /// Before the first batch that this process computes. What it throws would befall every picture and ends
+  /// the job, not a picture.
+  std::function<void()> prepare = [] {};
   /// Computes and saves a batch; gives the summaries of its pictures.
   std::function<Json(const JobBatch& batch)> run;
   /// Writes down that the pictures of a batch failed.
@@ -51,8 +54,8 @@ struct JobOutcome {
 /// Runs this process' part of a job and, in the main process, waits for the others and computes what those
 /// that were killed left undone. A picture that fails (out of memory, an option that does not fit) is
 /// recorded and the job goes on; what would befall every picture (a lost peer, a full disk, a damaged
-/// checkpoint) ends it, as does the failure of a job's only batch, and, where processes compute together, a
-/// failure that the others do not have as well.
+/// checkpoint, a device that answers nothing any more) ends it, as does the failure of a job's only batch,
+/// and, where processes compute together, a failure that the others do not have as well.
 JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
                    const JobWork& work);
 

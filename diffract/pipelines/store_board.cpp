@@ -77,7 +77,8 @@ void StoreBoard::join(const std::string& job) {
     wait_for_main("job");
   if (const std::string theirs = store_.get("job"); theirs != ours) {
     const Failure failure{ErrorKind::usage, "has another job. Give all ranks the same options and prompts"};
-    if (!is_main()) store_.set(key_of("away", rank()), to_json(failure).dump());  // heard while it is missing
+    if (!is_main())
+      store_.set(key_of("away", rank()), json_text(to_json(failure)));  // heard while it is missing
     throw UsageError(
         "{}: rank 0 at {} (host {}, port {}) has another job: {} there, {} here. Give all ranks the same "
         "options and prompts, and each job a port of its own",
@@ -85,7 +86,8 @@ void StoreBoard::join(const std::string& job) {
   }
   take_rank();
   part_ = Part::joined;
-  life_ = std::thread(&StoreBoard::live, this);
+  // Its connection is made here, so that a lost store is met by who can say so.
+  life_ = std::thread(&StoreBoard::live, this, store_.another_connection());
 }
 
 void StoreBoard::take_rank() {
@@ -130,9 +132,8 @@ bool StoreBoard::holds_rank(const distributed::Peer& earlier) {
 
 // A thread of its own, because a denoising step may take minutes. Whether steps still come is the launcher's
 // business; here it is whether the process is there at all.
-void StoreBoard::live() {
+void StoreBoard::live(distributed::Store store) {
   try {
-    distributed::Store store = store_.another_connection();
     std::unique_lock lock(mutex_);
     do {
       store.add(key_of("alive", rank()), 1);
@@ -244,7 +245,7 @@ void StoreBoard::leave(const std::optional<Failure>& failure) {
   // Before it has joined, a process is heard only by those that still wait for this rank.
   const char* what = part_ == Part::joined && !is_main() ? "left" : "away";
   part_ = Part::left;
-  store_.set(key_of(what, rank()), said.dump(-1, ' ', false, Json::error_handler_t::replace));
+  store_.set(key_of(what, rank()), json_text(said));
 }
 
 void StoreBoard::wait_for_others(const std::function<void()>& idle) {

@@ -53,7 +53,7 @@ class StoreBoard : public JobBoard {
 
   void take_rank();
   bool holds_rank(const distributed::Peer& earlier);
-  void live();  // a thread: signs of life
+  void live(distributed::Store store);  // a thread: signs of life
   void wait_for_main(const std::string& key);
   std::string collect_found(size_t batches);
   void look_for_missing(const distributed::Deadline& deadline);

@@ -105,6 +105,18 @@ void settle_backends() noexcept {
   }
 }
 
+bool devices_answer() noexcept {
+  try {
+    for (DeviceBackend* backend : loaded_backends())
+      for (int device = 0; device < backend->device_count(); ++device)
+        if (backend->peak(device) > 0) backend->synchronize(device);
+    return true;
+  } catch (const std::exception& error) {
+    log::debug("{}", error.what());
+    return false;
+  }
+}
+
 DeviceBackend& backend_of(at::Device device) {
   for (DeviceBackend* backend : loaded_backends())
     if (backend->type() == device.type()) return *backend;

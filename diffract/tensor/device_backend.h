@@ -14,7 +14,6 @@ struct DeviceMemory {
   uint64_t total = 0;
   uint64_t free = 0;  // that may still be allocated, by this or another process
   uint64_t used = 0;  // by this process's tensors
-  uint64_t peak = 0;  // the most that was used since reset_peak()
 };
 
 /// A mark in a stream of work.
@@ -55,6 +54,8 @@ class DeviceBackend {
   virtual bool computes_fast(at::ScalarType dtype, int device) const = 0;
 
   virtual DeviceMemory memory(int device) const = 0;
+  /// Bytes: the most that this process's tensors used since reset_peak(). Touches no device.
+  virtual uint64_t peak(int device) const = 0;
   virtual void reset_peak(int device) = 0;
   /// Allocations beyond `bytes` of this process fail from now on; unset: all there is.
   virtual void set_limit(int device, std::optional<uint64_t> bytes) = 0;
@@ -68,8 +69,16 @@ class DeviceBackend {
   virtual DeviceEventPtr record_compute(int device) = 0;
   /// Returns when the device has done all that it was told.
   virtual void synchronize(int device) = 0;
-  /// Returns when the backend runs nothing beside what it is told to: no library is being loaded ahead.
-  virtual void settle() {}
+  /// Begins to load what the first work on the device needs, beside the caller. A second call does nothing.
+  virtual void prepare(int device) = 0;
+  /// Returns when nothing that prepare() began is left to do.
+  virtual void settle() = 0;
+
+  /// Whether float32 products and convolutions may round their factors to TF32's 10 bits: what is
+  /// torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32. It holds for the whole
+  /// process, from now on; until it is called they may not. Nothing may compute meanwhile. False where
+  /// `device` has no such arithmetic: nothing changes then.
+  virtual bool allow_tf32(int device, bool allow) = 0;
 };
 
 /// The backend of this name, or null. It is loaded from libdiffract_NAME.so on the first call: from the
@@ -86,9 +95,12 @@ std::vector<DeviceBackend*> loaded_backends();
 /// Pipelines do so at the end of a request, also of one that fails; a program that ends without one, soon
 /// after it loaded a model on an accelerator, calls it itself.
 void settle_backends() noexcept;
+/// False when a device that this process has used fails whatever it is told: a CUDA context after an illegal
+/// access, a GPU that fell off its bus.
+bool devices_answer() noexcept;
 
 /// Changes with every change of this header, so that a library of another build is refused.
-inline constexpr int kBackendInterface = 2;
+inline constexpr int kBackendInterface = 3;
 /// What the library's entry function gives.
 struct BackendEntry {
   int interface_version;

@@ -44,7 +44,7 @@ at::Device parse_device(std::string_view name, int local_rank) {
     if (failure != std::errc() || stop != end || index < 0)
       throw UsageError("device \"{}\": expected {} or {}:N with N from 0", name, kind, kind);
   }
-  const DeviceBackend* backend = find_backend(kind);
+  DeviceBackend* backend = find_backend(kind);
   if (!backend)
     throw UsageError("device \"{}\" cannot be used: {}. Or use --device cpu", name, why_no_backend(kind));
   if (colon == std::string_view::npos && backend->device_count() > 0)
@@ -52,6 +52,7 @@ at::Device parse_device(std::string_view name, int local_rank) {
   if (index >= backend->device_count())
     throw UsageError("device \"{}\": there are {} {} devices, numbered from 0", name, backend->device_count(),
                      kind);
+  backend->prepare(index);
   return {backend->type(), static_cast<c10::DeviceIndex>(index)};
 }
 

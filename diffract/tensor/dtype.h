@@ -13,9 +13,9 @@ at::ScalarType parse_dtype(std::string_view name);
 std::string dtype_name(at::ScalarType dtype);
 
 /// "cpu", "cuda" or "cuda:1". Without a number it is the device of this rank among the processes of its host:
-/// cuda:(local_rank mod GPUs). Loads the backend of an accelerator (device_backend.h).
-/// Throws UsageError for another name, for a device that is not there, and where the backend cannot be
-/// loaded.
+/// cuda:(local_rank mod GPUs). Loads the backend of an accelerator (device_backend.h) and prepares the
+/// device. Throws UsageError for another name, for a device that is not there, and where the backend cannot
+/// be loaded.
 at::Device parse_device(std::string_view name, int local_rank = 0);
 
 /// What a model's weights are kept in and what its arithmetic is done in; the two are chosen apart because a

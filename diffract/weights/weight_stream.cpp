@@ -141,19 +141,20 @@ void WeightStream::prepare() {
   else if (backend_)  // half of what is free: activations want the rest
     budget = std::min(budget, backend_->memory(options_.device.index()).free / 2);
   ring_bytes_ = std::clamp(budget, largest, std::max(largest, std::min(kMostAhead * largest, total)));
-  ring_ = new_memory(ring_bytes_);
+  at::Tensor ring = new_memory(ring_bytes_);
   if (backend_)  // what computes with the memory's last owner may still be running
     reader_->copy_stream()->wait(*backend_->record_compute(options_.device.index()));
   for (size_t i = next_.size(); i < parts_.size(); ++i) next_.push_back(first_guess(i));
   kept_.assign(parts_.size(), nullptr);
-  if (!options_.keeps_parts) return;
-  const auto stays = parts_that_stay(parts_, budget - std::min(budget, ring_bytes_));
+  const auto stays = options_.keeps_parts ? parts_that_stay(parts_, budget - std::min(budget, ring_bytes_))
+                                          : std::vector<bool>(parts_.size(), false);
   for (size_t i = 0; i < parts_.size(); ++i) {
     if (!stays[i]) continue;
     kept_[i] = std::make_shared<Held>();
     kept_[i]->part = i;
     kept_[i]->is_kept = true;
   }
+  ring_ = std::move(ring);  // last: with it all is there
 }
 
 // What comes behind a part before anything is known: the next one, and behind the last one the first that

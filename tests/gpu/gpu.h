@@ -15,7 +15,10 @@ class Gpu : public ::testing::Test {
     backend_ = tensor::find_backend("cuda");
     if (!backend_) GTEST_SKIP() << "no GPU: " << tensor::why_no_backend("cuda");
   }
-  void TearDown() override { tensor::settle_backends(); }
+  void TearDown() override {
+    if (backend_) backend_->allow_tf32(0, false);
+    tensor::settle_backends();
+  }
   static at::TensorOptions on_gpu(at::ScalarType dtype) { return at::TensorOptions(at::kCUDA).dtype(dtype); }
 
   /// A case's pipeline on the GPU; in `dtype` its weights and arithmetic, or the case's own.

@@ -43,6 +43,19 @@ TEST_F(Kernels, Linear) {
       }
 }
 
+// Factors of 10 bits, rounded by up to 2^-11, sums in float32. Rows enough for cublasLt, not few.
+TEST_F(Kernels, LinearInTf32) {
+  const Tensor x = random({2, 77, 768}, at::kFloat), weight = random({320, 768}, at::kFloat);
+  const Tensor exact = plain::linear(wide(x), wide(weight), Tensor(), {.gelu = true});
+  const auto found = [&] { return error(linear(x, weight, Tensor(), {.gelu = true}), exact); };
+  if (!backend_->allow_tf32(0, true)) GTEST_SKIP() << "this GPU has no TF32";
+  const double rounded = found();
+  backend_->allow_tf32(0, false);
+  EXPECT_LT(rounded, 1e-3);
+  EXPECT_GT(rounded, 1e-5);
+  EXPECT_LT(found(), 2 * bound(at::kFloat));
+}
+
 // cublasLt's handle is for one GPU; the first is asked before the others, as libraries are prepared for it.
 TEST_F(Kernels, LinearOnEachGpu) {
   if (backend_->device_count() < 2) GTEST_SKIP() << "one GPU";

@@ -55,10 +55,12 @@ TEST(Hang, AnEndlessStepIsNamed) {
 }
 
 TEST(Hang, ALargeStepGetsTheTimeItSays) {
-  EXPECT_EQ(launch({"--hang-timeout=0.5", kWorker, "large", "1.5"}).exit_code, 0);
-  const auto result = launch({"--hang-timeout=0.5", kWorker, "large", "100"});
-  EXPECT_EQ(result.exit_code, 5);
-  EXPECT_TRUE(contains(result.err, "hangs: no heartbeat for 2.")) << result.err;
+  for (const char* mode : {"large", "accelerator"}) {
+    EXPECT_EQ(launch({"--hang-timeout=0.5", kWorker, mode, "1.5"}).exit_code, 0);
+    const auto result = launch({"--hang-timeout=0.5", kWorker, mode, "100"});
+    EXPECT_EQ(result.exit_code, 5);
+    EXPECT_TRUE(contains(result.err, "hangs: no heartbeat for 2.")) << result.err;
+  }
 }
 
 TEST(Hang, IsMendedByARestart) {

@@ -17,6 +17,10 @@ int main(int argc, char** argv) {
   diffract::heartbeat();
   if (mode == "rest") diffract::heartbeat_rest();
   if (mode == "large") diffract::heartbeat(std::chrono::milliseconds(1500));
+  if (mode == "accelerator") {
+    diffract::heartbeat_behind(std::chrono::milliseconds(1500));
+    diffract::heartbeat();
+  }
   std::printf("%s\n", mode.c_str());
   std::fflush(stdout);
   if (mode == "leave" && ::fork() == 0) {  // a child of a child, in a session of its own, deaf to SIGTERM

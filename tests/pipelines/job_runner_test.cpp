@@ -205,6 +205,30 @@ TEST_F(Job, TellsTheMainProcessWhatEndedAnother) {
   }
 }
 
+// Else a process that cannot load its model would take picture after picture and fail them all.
+TEST_F(Job, EndsWhenAProcessCannotPrepare) {
+  const auto batches = job_of(12);
+  std::atomic<bool> failed = false;
+  try {
+    run(2, JobSchedule::dynamic, batches, [&](int rank, JobWork& work) {
+      if (rank == 1)
+        work.prepare = [&] {
+          failed = true;
+          throw MemoryError("the model does not fit");
+        };
+      else
+        work.prepare = [&] {
+          while (!failed) std::this_thread::yield();
+        };
+    });
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::memory);
+    EXPECT_STREQ(error.what(), "rank 1 of 2: the model does not fit");
+  }
+  EXPECT_TRUE(log_.failures.empty());
+}
+
 TEST_F(Job, TellsTheMainProcessOfErrorsOfAnyKind) {
   const auto batches = job_of(4);
   try {

@@ -114,6 +114,7 @@ class Backend final : public SimBackend {
   bool computes_fast(at::ScalarType dtype, int) const override { return dtype == at::kFloat; }
 
   tensor::DeviceMemory memory(int device) const override { return memory().memory(device); }
+  uint64_t peak(int device) const override { return memory().peak(device); }
   void reset_peak(int device) override { memory().reset_peak(device); }
   void set_limit(int device, std::optional<uint64_t> bytes) override { memory().set_limit(device, bytes); }
   void empty_cache() override {}
@@ -127,17 +128,22 @@ class Backend final : public SimBackend {
     event->set();
     return event;
   }
-  void synchronize(int) override {}
+  void synchronize(int) override { TORCH_CHECK(!broken_, "the device is broken"); }
+  void prepare(int) override {}
+  void settle() override {}
+  bool allow_tf32(int, bool) override { return false; }
 
   void fail_allocation(int64_t count) override { memory().fail_allocation(count); }
   int64_t allocations() const override { return memory().allocations(); }
   int64_t live_blocks() const override { return memory().live_blocks(); }
   Transfers transfers() const override { return {memory().copies(), memory().copied_bytes()}; }
+  void set_broken(bool broken) override { broken_ = broken; }
   void set_copy_time(double seconds_a_byte) override { seconds_a_byte_ = seconds_a_byte; }
 
  private:
   static SimMemory& memory() { return SimMemory::instance(); }
   std::atomic<double> seconds_a_byte_ = 0;
+  std::atomic<bool> broken_ = false;
 };
 
 tensor::BackendEntry make_entry() {

@@ -21,6 +21,8 @@ class SimBackend : public tensor::DeviceBackend {
   };
   /// Between a device and the host or another device, since the process began.
   virtual Transfers transfers() const = 0;
+  /// From now on waiting for a device fails, as after an error of a kernel on a GPU; or no more.
+  virtual void set_broken(bool broken) = 0;
   /// From now on copy streams take this long a byte; 0: as long as they take.
   virtual void set_copy_time(double seconds_a_byte) = 0;
 };

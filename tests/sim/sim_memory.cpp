@@ -88,10 +88,13 @@ void SimMemory::copy_data(void* to, const void* from, size_t bytes) const { std:
 tensor::DeviceMemory SimMemory::memory(int device) const {
   const std::lock_guard lock(mutex_);
   const Device& memory = devices_.at(static_cast<size_t>(device));
-  return {.total = memory.cap,
-          .free = memory.limit - std::min(memory.limit, memory.used),
-          .used = memory.used,
-          .peak = memory.peak};
+  return {
+      .total = memory.cap, .free = memory.limit - std::min(memory.limit, memory.used), .used = memory.used};
+}
+
+uint64_t SimMemory::peak(int device) const {
+  const std::lock_guard lock(mutex_);
+  return devices_.at(static_cast<size_t>(device)).peak;
 }
 
 void SimMemory::reset_peak(int device) {

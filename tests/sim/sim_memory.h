@@ -22,6 +22,7 @@ class SimMemory final : public c10::Allocator {
 
   int device_count() const { return static_cast<int>(devices_.size()); }
   tensor::DeviceMemory memory(int device) const;
+  uint64_t peak(int device) const;
   void reset_peak(int device);
   void set_limit(int device, std::optional<uint64_t> bytes);
 

@@ -29,7 +29,13 @@ TEST(Sim, CountsMemoryAndKeepsItsCap) {
     EXPECT_NO_THROW(at::empty({100}, at::TensorOptions(device(2))));
   }
   EXPECT_EQ(backend().memory(1).used, before);
-  EXPECT_EQ(backend().memory(1).peak, before + 800);
+  EXPECT_EQ(backend().peak(1), before + 800);
+  // Whether devices that were used still do what they are told.
+  EXPECT_TRUE(tensor::devices_answer());
+  backend().set_broken(true);
+  EXPECT_FALSE(tensor::devices_answer());
+  backend().set_broken(false);
+  EXPECT_TRUE(tensor::devices_answer());
   backend().set_limit(1, {});
 }
 

@@ -50,13 +50,17 @@ std::vector<io::Image> reference_images(const ReferenceCase& reference) {
   return images;
 }
 
-Deviation expect_reference(const ReferenceCase& reference, const pipelines::DiffusionPipeline& pipeline,
-                           const Deviation& most) {
-  const Recording found = record(pipeline, reference.request());
-  Recording expected{
+Recording reference_recording(const ReferenceCase& reference) {
+  Recording recording{
       .steps = {}, .output = {.images = reference_images(reference), .latents = reference.tensor("latents")}};
   for (size_t i = 0; i < reference.step_count(); ++i)
-    expected.steps.push_back(reference.tensor(fmt::format("latents_{:03}", i)));
+    recording.steps.push_back(reference.tensor(fmt::format("latents_{:03}", i)));
+  return recording;
+}
+
+Deviation expect_reference(const ReferenceCase& reference, const pipelines::DiffusionPipeline& pipeline,
+                           const Deviation& most) {
+  const Recording found = record(pipeline, reference.request()), expected = reference_recording(reference);
   for (size_t i = 0; i < std::min(found.steps.size(), expected.steps.size()); ++i)
     EXPECT_LT(relative_error(found.steps[i], expected.steps[i]), most.latents) << "after step " << i;
   const Deviation worst = deviation(found, expected);

@@ -25,7 +25,8 @@ struct Recording {
 Recording record(const pipelines::DiffusionPipeline& pipeline, const pipelines::Request& request);
 Deviation deviation(const Recording& found, const Recording& expected);
 
-/// The pictures of a reference case.
+/// What diffusers gave in a case.
+Recording reference_recording(const ReferenceCase& reference);
 std::vector<io::Image> reference_images(const ReferenceCase& reference);
 /// Runs a case's request; fails the test where its latents after a step, or its pictures, are farther from
 /// diffusers' than `most`. Gives how far they were.

@@ -9,9 +9,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
-#include <string_view>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include "diffract/core/error.h"
@@ -57,6 +54,11 @@ class Copies final : public CopyStream {
   c10::cuda::CUDAStream stream_;
 };
 
+void set_tf32(bool allow) {
+  at::globalContext().setAllowTF32CuBLAS(allow);  // linear.cpp reads it, too
+  at::globalContext().setAllowTF32CuDNN(allow);
+}
+
 class CudaBackend final : public tensor::DeviceBackend,
                           public CudaKernelsProvider,
                           public distributed::NcclProvider {
@@ -82,8 +84,10 @@ class CudaBackend final : public tensor::DeviceBackend,
     const auto kept = static_cast<uint64_t>(stats.reserved_bytes[0].current - used.current);
     return {.total = total,
             .free = free + kept,  // what the allocator keeps can be had
-            .used = static_cast<uint64_t>(used.current),
-            .peak = static_cast<uint64_t>(used.peak)};
+            .used = static_cast<uint64_t>(used.current)};
+  }
+  uint64_t peak(int device) const override {
+    return static_cast<uint64_t>(allocator::getDeviceStats(index(device)).allocated_bytes[0].peak);
   }
   void reset_peak(int device) override { allocator::resetPeakStats(index(device)); }
   void set_limit(int device, std::optional<uint64_t> bytes) override {
@@ -106,7 +110,15 @@ class CudaBackend final : public tensor::DeviceBackend,
   }
   void synchronize(int device) override { c10::cuda::getCurrentCUDAStream(index(device)).synchronize(); }
 
+  void prepare(int device) override { prepare_libraries(index(device)); }
   void settle() override { await_prepared(); }
+
+  bool allow_tf32(int device, bool allow) override {
+    if (at::cuda::getDeviceProperties(index(device))->major < 8) return false;
+    await_prepared();  // a thread that computes meanwhile would see half of the change
+    set_tf32(allow);
+    return true;
+  }
 
   const CudaKernels& kernels() const override { return table(); }
   std::vector<std::pair<std::string, std::string>> describe(int device) const override {
@@ -142,28 +154,17 @@ std::string why_unusable(int& devices) {
   return "";
 }
 
-// That of a process of a job, as distributed::local_device() gives it: the others' memory is not touched.
-int likely_device(int devices) {
-  const char* given = std::getenv("LOCAL_RANK");
-  const std::string_view text = given ? given : "";
-  int rank = 0;
-  std::from_chars(text.data(), text.data() + text.size(), rank);
-  return std::max(rank, 0) % devices;
-}
-
 tensor::BackendEntry entry() {
   static std::string why;
   int devices = 0;
   why = why_unusable(devices);
   if (!why.empty()) return {tensor::kBackendInterface, nullptr, why.c_str()};
-  // float32 means float32. cuDNN's own first choice of a convolution's algorithm is as fast as what its
-  // measurements find, which take seconds.
-  at::globalContext().setAllowTF32CuBLAS(false);
-  at::globalContext().setAllowTF32CuDNN(false);
+  // float32 means float32, unless TF32 is asked for. cuDNN's own first choice of a convolution's algorithm is
+  // as fast as what its measurements find, which take seconds.
+  set_tf32(false);
   at::globalContext().setBenchmarkCuDNN(false);
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   static CudaBackend backend(devices);
-  prepare_libraries(likely_device(devices));
   return {tensor::kBackendInterface, &backend, nullptr};
 }
 

@@ -38,7 +38,7 @@ Tensor linear_float8(const Rows& x, const Float8Matrix& weight, const Tensor& bi
 Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value, const Scores& scores,
                  const Tensor& out);
 
-/// Loads, on a thread of its own, what the first step on a GPU would wait for.
+/// Loads, on a thread of its own, what the first step on a GPU would wait for; once a GPU.
 void prepare_libraries(int device);
 /// Returns when no thread loads or compiles anything any more.
 void await_prepared();

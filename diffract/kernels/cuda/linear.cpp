@@ -58,6 +58,7 @@ Tensor multiply(const Operands& in, const LinearEnd& end, const std::function<vo
                     .bias = in.bias.defined(),
                     .gelu = end.gelu,
                     .residual = in.residual.defined(),
+                    .tf32 = in.x.scalar_type() == at::kFloat && at::globalContext().allowTF32CuBLAS(),
                     .by_aten_too = bool(by_aten)};
   Product product(shape);
   const Call call{.x = data(in.x),

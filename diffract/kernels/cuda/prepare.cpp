@@ -12,6 +12,8 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <set>
+#include <system_error>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -49,7 +51,10 @@ class Threads {
     });
     std::shared_future<void> done = task.get_future();
     const std::lock_guard lock(mutex_);
-    threads_.emplace_back(std::move(task));
+    try {
+      threads_.emplace_back(std::move(task));
+    } catch (const std::system_error&) {  // no more threads; whoever waits sees a broken promise at once
+    }
     return done;
   }
 
@@ -127,6 +132,10 @@ Expected& expected() {
 }  // namespace
 
 void prepare_libraries(int device) {
+  static std::mutex mutex;
+  static std::set<int> prepared;
+  const std::lock_guard lock(mutex);
+  if (!prepared.insert(device).second) return;
   threads().start([device] {
     read_cudnn_ahead();
     load_kernels(device);

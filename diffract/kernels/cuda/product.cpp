@@ -51,7 +51,8 @@ Product::Product(const Shape& s)
       x_(data_type(s.type), s.in, s.rows, s.x_stride),
       residual_(result_type(s), s.out, s.rows, s.residual ? s.residual_stride : s.out_stride),
       out_(result_type(s), s.out, s.rows, s.out_stride) {
-  check(cublasLtMatmulDescCreate(&matmul_, CUBLAS_COMPUTE_32F, CUDA_R_32F), "description");
+  const auto arithmetic = s.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  check(cublasLtMatmulDescCreate(&matmul_, arithmetic, CUDA_R_32F), "description");
   const cublasOperation_t transposed = CUBLAS_OP_T;
   set(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;

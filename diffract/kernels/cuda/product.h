@@ -14,6 +14,7 @@ struct Shape {
   int64_t rows, in, out;
   int64_t x_stride, out_stride, residual_stride;  // elements between rows; residual: 0 without one
   bool bias, gelu, residual;
+  bool tf32;         // float32 whose factors may be rounded to 10 bits
   bool by_aten_too;  // ATen's choice takes part
   auto operator<=>(const Shape&) const = default;
   bool is_float8() const { return type == at::kFloat8_e4m3fn; }

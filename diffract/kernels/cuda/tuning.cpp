@@ -36,9 +36,9 @@ bool is_recording(cudaStream_t stream) {
 }
 
 std::string name_of(const Shape& s) {
-  return fmt::format("{} {}x{}x{} strides {} {} {}{}{}", c10::toString(s.type), s.rows, s.in, s.out,
+  return fmt::format("{} {}x{}x{} strides {} {} {}{}{}{}", c10::toString(s.type), s.rows, s.in, s.out,
                      s.x_stride, s.out_stride, s.residual_stride, s.bias ? " bias" : "",
-                     s.gelu ? " gelu" : "");
+                     s.gelu ? " gelu" : "", s.tf32 ? " tf32" : "");
 }
 
 // The file of a GPU's choices, named after what they hang on.
