@@ -60,6 +60,7 @@ pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, int l
   if (!options.scheduler.empty() || !options.scheduler_config.empty())
     pipeline.set_scheduler(options.scheduler.empty() ? pipeline.scheduler().class_name : options.scheduler,
                            overrides);
+  pipeline.require_scheduler();
   return pipeline;
 }
 

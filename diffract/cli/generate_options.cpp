@@ -39,7 +39,11 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option("--dtype", o.dtype,
                  "What weights are kept in: float32, float16, bfloat16; default: as stored");
   app.add_option("--compute-dtype", o.compute_dtype,
-                 "What arithmetic is done in; default: what the device does fast");
+                 "What arithmetic is done in; default: --dtype where the device does it fast, else float32");
+  app.add_option(
+      "--noise-dtype", o.noise_dtype,
+      "What the noise is drawn in; default: float32, the same picture for every --dtype. diffusers draws in "
+      "its torch_dtype, which gives other pictures");
   app.add_flag("--float8", o.float8,
                "FLUX on a GPU: large products in float8, faster and less exact; with --dtype bfloat16");
   app.add_flag("--allow-tf32", o.allow_tf32,
@@ -102,8 +106,10 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
     for (auto& entry : load_prompts(o.prompts_file, shared)) entries.push_back(std::move(entry));
   }
   if (entries.empty()) throw UsageError("no prompts: give --prompt \"a dog\" or --prompts-file FILE");
-  for (auto& entry : entries)
+  for (auto& entry : entries) {
     entry.request.output_type = o.latent() ? pipelines::OutputType::latent : pipelines::OutputType::image;
+    if (!o.noise_dtype.empty()) entry.request.noise_dtype = tensor::parse_dtype(o.noise_dtype);
+  }
   return entries;
 }
 

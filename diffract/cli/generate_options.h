@@ -15,7 +15,7 @@ namespace diffract::cli {
 /// What the options of `diffract generate` say, before any of it is checked against a model.
 struct GenerateOptions {
   std::string model = pipelines::kDefaultModel;
-  std::string variant, dtype, compute_dtype, device = "cpu";
+  std::string variant, dtype, compute_dtype, noise_dtype, device = "cpu";
   std::string device_map, max_memory, offload_folder;
   std::string scheduler, scheduler_config;
   std::vector<std::string> prompts, prompts_2, negative_prompts;

@@ -9,10 +9,12 @@
 
 #include "diffract/cli/version.h"
 #include "diffract/core/error.h"
+#include "diffract/core/file.h"
 #include "diffract/core/log.h"
 #include "diffract/io/png.h"
 #include "diffract/pipelines/device_budgets.h"
 #include "diffract/placement/rank_map.h"
+#include "diffract/tensor/dtype.h"
 #include "diffract/weights/save_tensors.h"
 
 namespace diffract::cli {
@@ -30,10 +32,7 @@ void prepare_folder(const fs::path& file) {
   if (failure) throw IoError("{}: cannot be made: {}", folder.string(), failure.message());
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
     throw IoError("{}: cannot be written to: {}", folder.string(), std::strerror(errno));
-  const auto there = fs::status(file, failure);
-  if (fs::exists(there) && !fs::is_regular_file(there))
-    throw IoError("{}: is there and is {}; expected a file name", file.string(),
-                  fs::is_directory(there) ? "a folder" : "no regular file");
+  require_replaceable(file);
 }
 
 std::string default_output(const GenerateOptions& options) {
@@ -149,6 +148,7 @@ Json GenerateOutput::parameters(const pipelines::JobBatch& batch, const pipeline
   put(p, "clip_skip", r.clip_skip);
   put(p, "max_sequence_length", r.max_sequence_length);
   if (r.eta != 0) p["eta"] = r.eta;
+  if (r.noise_dtype != at::kFloat) p["noise_dtype"] = tensor::dtype_name(r.noise_dtype);
   p["width"] = r.width.value_or(defaults_.size.width);
   p["height"] = r.height.value_or(defaults_.size.height);
   p.update(model_);

@@ -6,8 +6,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <new>
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
@@ -15,6 +13,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/core/nearest.h"
+#include "diffract/pipelines/job_board.h"
 #include "diffract/tensor/device_backend.h"
 
 namespace diffract::cli {
@@ -88,24 +87,19 @@ int report(ErrorKind kind, const std::string& message) {
 int guarded_run(int argc, const char* const* argv) {
   try {
     return run(argc, argv);
-  } catch (const Error& error) {
-    return report(error.kind(), error.what());
-  } catch (const std::bad_alloc&) {
-    return report(ErrorKind::memory, "out of memory");
-  } catch (const c10::Error& error) {
-    return report(ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace()));
-  } catch (const std::filesystem::filesystem_error& error) {
-    return report(ErrorKind::io, error.what());
-  } catch (const std::exception& error) {
-    return report(std::ferror(stdout) ? ErrorKind::io : ErrorKind::internal, error.what());
+  } catch (...) {
+    const pipelines::Failure failure = pipelines::current_failure();
+    const bool printing = failure.kind == ErrorKind::internal && std::ferror(stdout);
+    return report(printing ? ErrorKind::io : failure.kind, failure.message);
   }
 }
 
 // What was printed may have been lost: a full disk, a reader that is gone.
 int flush(int code) {
-  const bool lost = std::fflush(stdout) != 0;  // sets errno
-  if (code != 0 || !(lost || std::ferror(stdout))) return code;
-  return report(ErrorKind::io, fmt::format("standard output: cannot be written: {}", std::strerror(errno)));
+  const char* why = std::ferror(stdout) ? "a part of it is lost" : nullptr;
+  if (std::fflush(stdout) != 0) why = std::strerror(errno);
+  if (code != 0 || !why) return code;
+  return report(ErrorKind::io, fmt::format("standard output: cannot be written: {}", why));
 }
 
 }  // namespace

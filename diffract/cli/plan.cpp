@@ -125,7 +125,7 @@ at::ScalarType arithmetic_of(const PlanArguments& arguments, const MaxMemory& bu
   if (!arguments.compute_dtype.empty()) return tensor::parse_dtype(arguments.compute_dtype);
   if (!arguments.request.torch_dtype) return at::kFloat;
   const at::ScalarType dtype = *arguments.request.torch_dtype;
-  const bool on_accelerator = !budgets.empty() && budgets.begin()->first.is_accelerator();
+  const bool on_accelerator = pipelines::computes_on(arguments.device_map, budgets).is_accelerator();
   const bool is_fast =
       on_accelerator ? !backend || backend->computes_fast(dtype, 0) : tensor::computes_fast(dtype, at::kCPU);
   return is_fast ? dtype : at::kFloat;

@@ -72,12 +72,21 @@ bool is_there(const fs::path& file) {
   return found;
 }
 
+void require_replaceable(const fs::path& file) {
+  std::error_code none;
+  const auto there = fs::status(file, none);
+  // /dev/stdout is a link to what a descriptor of the process is open on, which may be a regular file.
+  const bool is_descriptor =
+      fs::is_symlink(file, none) && fs::read_symlink(file, none).string().starts_with("/proc/");
+  if (is_descriptor || (fs::exists(there) && !fs::is_regular_file(there)))
+    throw IoError("{}: is there and is {}; expected a file name", file.string(),
+                  fs::is_directory(there) ? "a folder" : "no regular file");
+}
+
 AtomicFile::AtomicFile(fs::path destination) : destination_(std::move(destination)) {
   // Unique among the threads of this process and the processes of this host.
   static std::atomic<unsigned> counter{0};
-  struct stat there {};  // a device or a pipe is not to become a file; a link to nothing may
-  if (::stat(destination_.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
-    throw IoError("{}: is there and is not a regular file", destination_.string());
+  require_replaceable(destination_);
   const fs::path folder = folder_of(destination_);
   // A process of that number, on another host or killed long ago, may have left a file of the same name.
   constexpr int kMostAttempts = 1000;

@@ -14,6 +14,10 @@ namespace diffract {
 /// and IoError when it cannot be read.
 std::string load_text(const std::filesystem::path& file, uint64_t max_bytes);
 
+/// Throws IoError where what is there is not to be replaced by a file: a folder, a device, a pipe, a
+/// descriptor's link.
+void require_replaceable(const std::filesystem::path& file);
+
 /// Writes a file that appears whole or not at all: a temporary file in the same folder, fsync, rename.
 /// Without `commit` the destructor removes the temporary file. All members throw IoError naming the file and
 /// the reason. What is there and is not a regular file (a device, a pipe, a folder) is left as it is.

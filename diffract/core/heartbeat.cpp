@@ -68,6 +68,10 @@ void heartbeat_behind(std::chrono::milliseconds work) {
   if (kPage) behind_ms.fetch_add(static_cast<uint64_t>(work.count()), std::memory_order_relaxed);
 }
 
+std::chrono::milliseconds heartbeat_told() {
+  return std::chrono::milliseconds(behind_ms.load(std::memory_order_relaxed));
+}
+
 void heartbeat_rest() {
   if (!kPage) return;
   behind_ms.store(0, std::memory_order_relaxed);

@@ -10,59 +10,13 @@
 namespace diffract {
 namespace {
 
-constexpr int kMaxDepth = 200;
-
 thread_local std::set<std::string>* recorded_keys = nullptr;
 
 std::string range_text(int64_t low, int64_t high) {
   return fmt::format("an integer from {} to {}", low, high);
 }
 
-// Python's json module, which writes the configs, writes infinities and NaN as no JSON parser reads them.
-// Here they become the largest numbers and null. Gives nothing when there are none, which is nearly always.
-std::optional<std::string> without_python_constants(std::string_view text) {
-  if (text.find("Infinity") == std::string_view::npos && text.find("NaN") == std::string_view::npos)
-    return {};
-  std::string plain;
-  bool in_string = false;
-  for (size_t at = 0; at < text.size();) {
-    if (!in_string && text.substr(at).starts_with("Infinity")) {
-      plain += "1.7976931348623157e308";
-      at += 8;
-    } else if (!in_string && text.substr(at).starts_with("NaN")) {
-      plain += "null";
-      at += 3;
-    } else if (in_string && text[at] == '\\') {
-      plain += text.substr(at, 2);
-      at += 2;
-    } else {
-      if (text[at] == '"') in_string = !in_string;
-      plain += text[at++];
-    }
-  }
-  return plain;
-}
-
 }  // namespace
-
-Json parse_json(std::string_view text, const std::string& source) {
-  const auto check_depth = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth)
-      throw CheckpointError("{}: JSON is nested deeper than {} levels", source, kMaxDepth);
-    return true;
-  };
-  const auto plain = without_python_constants(text);
-  if (plain) text = *plain;
-  try {
-    return Json::parse(text.begin(), text.end(), check_depth);
-  } catch (const Json::exception& e) {
-    // nlohmann's message names the line, column and what was expected; its bracketed id says nothing to a
-    // user.
-    std::string reason = e.what();
-    if (const size_t end = reason.find("] "); end != std::string::npos) reason.erase(0, end + 2);
-    throw CheckpointError("{}: not valid JSON: {}", source, reason);
-  }
-}
 
 std::string json_text(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);

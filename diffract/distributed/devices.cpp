@@ -15,20 +15,18 @@ bool is_true(const char* variable) {
 }
 
 // Null where processes compute on the CPU.
-tensor::DeviceBackend* gpus() {
+const tensor::DeviceBackend* gpus() {
   if (is_true("ACCELERATE_USE_CPU")) return nullptr;
-  auto* cuda = tensor::find_backend("cuda");
+  const auto* cuda = tensor::find_backend("cuda");
   return cuda && cuda->device_count() > 0 ? cuda : nullptr;
 }
 
 }  // namespace
 
 at::Device local_device(int local_rank) {
-  auto* cuda = gpus();
+  const auto* cuda = gpus();
   if (!cuda) return at::kCPU;
-  const int device = local_rank % cuda->device_count();
-  cuda->prepare(device);
-  return {at::kCUDA, static_cast<c10::DeviceIndex>(device)};
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(local_rank % cuda->device_count())};
 }
 
 int processes_per_gpu(int local_world_size) {

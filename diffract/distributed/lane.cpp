@@ -98,6 +98,7 @@ class Flight {
   void run(int in_flight) {
     const auto lanes = std::min(count_, static_cast<size_t>(std::max(in_flight, 1)));
     std::vector<std::thread> threads;
+    threads.reserve(lanes);
     std::exception_ptr no_thread;
     try {
       for (size_t i = 0; i < lanes; ++i) threads.emplace_back([this] { run_lane(); });

@@ -5,7 +5,9 @@
 namespace diffract::kernels {
 
 Tensor plain::gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate) {
-  return x + (gate.defined() ? gate * y : y);
+  const Tensor sum = x + (gate.defined() ? gate * y : y);
+  constexpr double kLargestHalf = 65504;
+  return sum.scalar_type() == at::kHalf ? sum.clamp(-kLargestHalf, kLargestHalf) : sum;
 }
 
 ResidualNormResult plain::residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,

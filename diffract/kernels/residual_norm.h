@@ -21,11 +21,11 @@ struct ResidualNormResult {
   Rows norm;   // of the sum
 };
 
-/// norm(x + gate * y) for `x` and `y` [B, L, D] (`y` undefined: norm(x)) and `gate` [B, 1, D] (undefined: 1).
-/// On a GPU one pass over memory.
+/// norm(x + gate * y), the sum as gated_residual's, for `x` and `y` [B, L, D] (`y` undefined: norm(x)) and
+/// `gate` [B, 1, D] (undefined: 1). On a GPU one pass over memory.
 ResidualNormResult residual_norm(const Tensor& x, const Tensor& y, const Tensor& gate,
                                  const ResidualNorm& norm);
-/// x + gate * y.
+/// x + gate * y; in float16 within its largest values, 65504, as diffusers clips the sums of FLUX's blocks.
 Tensor gated_residual(const Tensor& x, const Tensor& y, const Tensor& gate);
 
 namespace plain {

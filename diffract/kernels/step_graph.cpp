@@ -4,6 +4,7 @@
 #include <atomic>
 #include <map>
 
+#include "diffract/core/heartbeat.h"
 #include "diffract/kernels/cuda_kernels.h"
 
 namespace diffract::kernels {
@@ -59,8 +60,13 @@ Tensor StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
   graphs_.splice(graphs_.begin(), graphs_, found);
   Recorded& recorded = graphs_.front();
   copy_all(recorded.inputs, inputs);
-  if (!recorded.graph)
+  if (recorded.graph) {
+    heartbeat_behind(recorded.work);
+  } else {
+    const auto before = heartbeat_told();
     recorded.graph = cuda->record(inputs.front(), [&] { recorded.output = step(recorded.inputs); });
+    recorded.work = std::max(heartbeat_told() - before, std::chrono::milliseconds(0));  // or there was a rest
+  }
   recorded.graph->replay();
   replay_count.fetch_add(1, std::memory_order_relaxed);
   return recorded.output.clone();

@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <chrono>
 #include <functional>
 #include <list>
 #include <memory>
@@ -40,6 +41,7 @@ class StepGraphs {
     std::vector<Tensor> inputs;
     std::unique_ptr<RecordedGraph> graph;  // null: seen once
     Tensor output;
+    std::chrono::milliseconds work = {};  // of a slow GPU: what a replay tells the heartbeat, as the step did
   };
   size_t most_graphs_;
   int64_t unrecorded_ = 0;  // steps, where nothing is recorded

@@ -234,9 +234,10 @@ LaunchOptions parse_options(const std::vector<std::string>& arguments, const Sur
       given.add(option);
     }
     for (const std::string& option : trailing.left)
-      o.notes.push_back(fmt::format(
-          "{} is left to {}, whose file names such an option; if it is the launcher's, put it before", option,
-          o.command.front()));
+      o.notes.push_back(
+          fmt::format("{} is left to {}: its file, or an argument of it, names such an option; if it is the "
+                      "launcher's, put it before",
+                      option, o.command.front()));
   }
   add_from_environment(given, surroundings);
   o.cpu = given.has("cpu");

@@ -18,16 +18,26 @@ constexpr uintmax_t kMaxScannedBytes = 256 << 20;
 
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-'; }
 
-// A string of a compiled program: an option's name is one without blanks, and an identifier, which debugging
-// information has too, is none without its dashes.
-bool is_option_in_program(std::string_view text, size_t begin, size_t end) {
+// Of a compiled program: an option's name is a string without blanks, a message has some.
+bool is_in_message(std::string_view text, size_t begin, size_t end) {
   const size_t first = text.rfind('\0', begin) + 1, last = std::min(text.find('\0', end), text.size());
-  const bool is_identifier = text.substr(begin, end - begin).find('-') == std::string_view::npos;
-  return text.substr(first, last - first).find(' ') == std::string_view::npos && !is_identifier;
+  return text.substr(first, last - first).find(' ') != std::string_view::npos;
 }
 
-// True when `text` may hold `word` as an option's name: not as a part of a longer word, of a message, nor as
-// an object's member. Dashes in front of it are its own.
+// `state` of `state.num_processes` at `begin`; not what a parser gave, whose members are options.
+bool is_member(std::string_view text, size_t begin) {
+  if (begin == 0 || text[begin - 1] != '.') return false;
+  size_t first = begin - 1;
+  while (first > 0 && is_word(text[first - 1])) --first;
+  std::string object(text.substr(first, begin - 1 - first));
+  for (char& c : object) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  constexpr std::string_view kParsed[] = {"arg", "opt", "flag", "cfg", "conf", "param", "hparam"};
+  return std::none_of(std::begin(kParsed), std::end(kParsed),
+                      [&](std::string_view parsed) { return object.starts_with(parsed); });
+}
+
+// True when `text` may hold `word` as an option's name: not as a part of a longer word, of a program's
+// message, nor as an object's member. Dashes in front of it are its own.
 bool names_word(std::string_view text, std::string_view word) {
   const bool is_program = text.starts_with(
       "\x7f"
@@ -37,8 +47,7 @@ bool names_word(std::string_view text, std::string_view word) {
     while (begin > 0 && text[begin - 1] == '-') --begin;
     const size_t end = at + word.size();
     if ((begin > 0 && is_word(text[begin - 1])) || (end < text.size() && is_word(text[end]))) continue;
-    const bool is_member = begin == at && begin > 0 && text[begin - 1] == '.';
-    if (is_program ? is_option_in_program(text, begin, end) : !is_member) return true;
+    if (is_program ? !is_in_message(text, begin, end) : !is_member(text, begin)) return true;
   }
   return false;
 }

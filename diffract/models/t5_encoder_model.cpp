@@ -96,9 +96,16 @@ Tensor T5Block::operator()(const Tensor& input, const Tensor& position_bias) con
   return feed_forward(feed_forward_norm_(x), x);
 }
 
+// The hidden values of the published weights are beyond float16's range, so transformers keeps `wo` and what
+// is added to it in float32. Here all of the encoder is, which runs once a picture; its result is in range
+// again.
 T5EncoderModel::T5EncoderModel(const T5Config& c, const WeightScope& w)
+    : T5EncoderModel(c, w.wide(), w.arithmetic()) {}
+
+T5EncoderModel::T5EncoderModel(const T5Config& c, const WeightScope& w, at::ScalarType result)
     : config_(c),
       device_(w.device()),
+      result_(result),
       shared_(token_table(w), c.vocab_size, c.d_model),
       relative_attention_bias_(w / "encoder.block.0.layer.0.SelfAttention.relative_attention_bias",
                                c.relative_attention_num_buckets, c.num_heads),
@@ -118,7 +125,7 @@ Tensor T5EncoderModel::operator()(const Tensor& input_ids) const {
   const Tensor bias = position_bias(input_ids.size(1), input_ids.device());
   Tensor x = shared_(input_ids);
   for (const auto& block : blocks_) x = block(x, bias);
-  return nn::to_device(final_layer_norm_(x), device_);
+  return nn::to_device(final_layer_norm_(x), device_).to(result_);
 }
 
 }  // namespace diffract::models

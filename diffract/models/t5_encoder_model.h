@@ -55,6 +55,7 @@ class T5Block {
 /// The encoder half of T5 1.1. Source: transformers modeling_t5.py, T5EncoderModel.
 class T5EncoderModel {
  public:
+  /// Computes in float32 where the policy says float16, and gives its states in float16.
   T5EncoderModel(const T5Config& config, const WeightScope& weights);
 
   /// Hidden states [B, T, D] of `input_ids`, int64 [B, T]. Padding is read like any other token, as FLUX was
@@ -64,11 +65,13 @@ class T5EncoderModel {
   const T5Config& config() const { return config_; }
 
  private:
+  T5EncoderModel(const T5Config& config, const WeightScope& weights, at::ScalarType result);
   /// [1, H, T, T], from the distance of each two tokens. Source: Raffel et al. 2020 section 2.1.
   Tensor position_bias(int64_t tokens, at::Device device) const;
 
   T5Config config_;
   at::Device device_;
+  at::ScalarType result_;
   nn::Placed<nn::Embedding> shared_;
   nn::Placed<nn::Embedding> relative_attention_bias_;  // the first layer's; all layers use it
   nn::BlockList<T5Block> blocks_;

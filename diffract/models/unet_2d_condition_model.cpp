@@ -13,10 +13,10 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& c, const
     : config_(c),
       conv_in_(w / "conv_in", c.in_channels, c.block_out_channels.front(), same_size(c.conv_in_kernel)),
       time_embedding_(w / "time_embedding", c.block_out_channels.front(), c.time_embed_dim(), c.act_fn),
-      mid_block_(w / "mid_block", c),
       conv_norm_out_(w / "conv_norm_out", c.norm_num_groups, c.block_out_channels.front(), c.norm_eps),
       conv_out_(w / "conv_out", c.block_out_channels.front(), c.out_channels, same_size(c.conv_out_kernel)),
       arithmetic_(w.arithmetic()) {
+  if (c.has_mid_block) mid_block_.emplace(w / "mid_block", c);
   down_blocks_.reserve(c.levels());
   up_blocks_.reserve(c.levels());
   for (size_t level = 0; level < c.levels(); ++level)
@@ -48,7 +48,8 @@ std::vector<const PlacedResnet*> UNet2DConditionModel::resnets() const {
     for (const PlacedResnet& resnet : block.resnets()) all.push_back(&resnet);
   };
   for (const auto& block : down_blocks_) add(block);
-  for (const PlacedResnet* resnet : mid_block_.resnets()) all.push_back(resnet);
+  if (mid_block_)
+    for (const PlacedResnet* resnet : mid_block_->resnets()) all.push_back(resnet);
   for (const auto& block : up_blocks_) add(block);
   return all;
 }
@@ -67,7 +68,7 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& time
   x = conv_in_(x);
   std::vector<Tensor> skips{x};
   for (const auto& block : down_blocks_) x = block(x, cond, skips);
-  x = mid_block_(x, cond);
+  if (mid_block_) x = (*mid_block_)(x, cond);
   for (const auto& block : up_blocks_) x = block(x, cond, skips);
   x = conv_out_(conv_norm_out_(x, config_.act_fn));
   return nn::beside(sample, x).to(sample.scalar_type());

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "diffract/models/unet_2d_blocks.h"
@@ -31,7 +32,7 @@ class UNet2DConditionModel {
   nn::Placed<nn::Conv2d> conv_in_;
   nn::TimestepEmbedding time_embedding_;
   std::vector<UNetDownBlock> down_blocks_;
-  UNetMidBlock mid_block_;
+  std::optional<UNetMidBlock> mid_block_;
   std::vector<UNetUpBlock> up_blocks_;
   nn::Placed<nn::GroupNorm> conv_norm_out_;
   nn::Placed<nn::Conv2d> conv_out_;

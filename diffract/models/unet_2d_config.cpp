@@ -1,6 +1,7 @@
 #include "diffract/models/unet_2d_config.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "diffract/core/error.h"
 
@@ -51,11 +52,24 @@ void check_divisible(const ConfigReader& config, const UNet2DConditionConfig& c)
   }
 }
 
+// "_diffusers_version", which tells what wrote the config: "0.8.1", "0.7.0.dev0".
+bool is_before_0_9(const ConfigReader& config) {
+  if (!config.has("_diffusers_version")) return false;
+  const Json& version = config.json()["_diffusers_version"];
+  int major = 0, minor = 0;
+  return version.is_string() &&
+         std::sscanf(version.get_ref<const std::string&>().c_str(), "%d.%d", &major, &minor) == 2 &&
+         major == 0 && minor < 9;
+}
+
 }  // namespace
 
 SampleSize sample_size_of(const ConfigReader& config) {
   constexpr int64_t kDefault = 64;
   const auto size = config.integers("sample_size", 1, 1 << 14, 2, std::vector<int64_t>{kDefault, kDefault});
+  // Configs from before diffusers 0.9 that say less than 64 were wrong, and StableDiffusionPipeline takes 64.
+  const bool is_one = config.has("sample_size") && config.json()["sample_size"].is_number();
+  if (is_one && size[0] < kDefault && is_before_0_9(config)) return {.height = kDefault, .width = kDefault};
   return {.height = size[0], .width = size[1]};
 }
 
@@ -86,6 +100,8 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
   c.num_attention_heads = one_a_level(
       config.has("num_attention_heads") ? "num_attention_heads" : "attention_head_dim", kMaxChannels, 8);
   c.only_cross_attention = config.booleans("only_cross_attention", levels, false);
+  // To diffusers null is no middle block at all (BK-SDM's small models), which is not a key left out.
+  c.has_mid_block = config.has("mid_block_type") || !config.json().contains("mid_block_type");
   c.mid_block_scale_factor = config.number("mid_block_scale_factor", 1e-6, 1e6, 1.0);
   c.downsample_padding = config.integer("downsample_padding", 0, 1, 1);
   c.norm_num_groups = config.integer("norm_num_groups", 1, kMaxChannels, 32);

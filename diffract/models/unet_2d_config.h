@@ -21,6 +21,7 @@ struct UNet2DConditionConfig {
   std::vector<int64_t> cross_attention_dim;  // width of the text's tokens
   std::vector<int64_t> num_attention_heads;  // diffusers' attention_head_dim where that stands for it
   std::vector<bool> only_cross_attention;
+  bool has_mid_block = true;
   double mid_block_scale_factor = 1.0;
   int64_t downsample_padding = 1;
   int64_t norm_num_groups = 32;

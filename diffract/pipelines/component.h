@@ -6,8 +6,15 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
+#include "diffract/tensor/memory_errors.h"
 
 namespace diffract::pipelines {
+
+/// A MemoryError that befalls every picture.
+class ModelDoesNotFit : public MemoryError {
+ public:
+  explicit ModelDoesNotFit(const std::string& message) : MemoryError("{}", message) {}
+};
 
 /// A model of a pipeline that works in stages: given and kept, or loaded when its stage begins and gone when
 /// the stage ends, or left out.
@@ -22,12 +29,17 @@ class Component {
   Component(std::function<Loaded()> load, std::string name)
       : load_(std::move(load)), name_(std::move(name)) {}
 
-  /// The model, in memory for as long as the caller holds it. Throws UsageError when it was left out.
+  /// The model, in memory for as long as the caller holds it. Throws UsageError when it was left out,
+  /// ModelDoesNotFit.
   Loaded load() const {
     if (kept_) return kept_;
     if (!load_) throw UsageError("{}: this call needs it, but the pipeline was loaded without it", name_);
     heartbeat_rest();  // a load takes as long as the disk does
-    return load_();
+    try {
+      return tensor::with_memory_errors([&] { return load_(); });
+    } catch (const MemoryError& error) {
+      throw ModelDoesNotFit(fmt::format("{}: its weights: {}", name_, error.what()));
+    }
   }
 
  private:

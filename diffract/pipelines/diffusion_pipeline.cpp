@@ -76,11 +76,19 @@ Output DiffusionPipeline::operator()(const Request& request, const StepObserver&
   return (*pipeline_)(request, observe);
 }
 
+void DiffusionPipeline::require_scheduler() const {
+  if (schedulers::is_known(scheduler().class_name)) return;
+  schedulers::make_schedule(scheduler().class_name, scheduler().config, scheduler().source,
+                            {.num_inference_steps = 1});
+}
+
 void DiffusionPipeline::set_scheduler(const std::string& class_name, const Json& overrides) {
   if (!overrides.is_object())
     throw UsageError("scheduler config: is {}; expected a JSON object", excerpt(overrides));
   SchedulerSpec spec = scheduler();
   spec.class_name = class_name;
+  for (const std::string& key : spec.not_in_file) spec.config.erase(key);
+  spec.not_in_file.clear();
   for (const auto& [key, value] : overrides.items()) spec.config[key] = value;
   if (overrides.empty()) return pipeline_->set_scheduler(std::move(spec));
   spec.source += " with overrides";

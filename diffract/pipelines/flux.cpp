@@ -88,7 +88,8 @@ FluxPipeline::Settings FluxPipeline::settle(const Request& request) const {
           .guidance_is_given = request.guidance_scale.has_value(),
           .true_cfg_scale = true_cfg_scale,
           .do_true_cfg = true_cfg_scale > 1 && has_negative,
-          .seeds = image_seeds(request)};
+          .seeds = image_seeds(request),
+          .noise_dtype = request.noise_dtype};
 }
 
 Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts) const {
@@ -182,7 +183,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
-  const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw()), device_); };
+  const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw(settings.noise_dtype)), device_); };
   Tensor latents = draw();  // [B, I, C]
   const auto& timesteps = schedule->timesteps();
   models::FluxModulations modulations(*transformer,

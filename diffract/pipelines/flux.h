@@ -68,6 +68,7 @@ class FluxPipeline final : public Pipeline {
     double true_cfg_scale;
     bool do_true_cfg;
     std::vector<uint64_t> seeds;
+    at::ScalarType noise_dtype;
   };
   struct Prompts {
     PromptEmbeds positive, negative;  // negative undefined without true guidance

@@ -11,7 +11,7 @@ namespace {
 // All that must agree among the pictures of a batch.
 auto settings_of(const Request& r) {
   return std::tie(r.num_inference_steps, r.guidance_scale, r.true_cfg_scale, r.guidance_rescale, r.height,
-                  r.width, r.max_sequence_length, r.clip_skip, r.eta, r.output_type);
+                  r.width, r.max_sequence_length, r.clip_skip, r.eta, r.noise_dtype, r.output_type);
 }
 
 // The text of prompt p: one for all, or one each; nothing where none was given.

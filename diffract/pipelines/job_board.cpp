@@ -1,6 +1,27 @@
 #include "diffract/pipelines/job_board.h"
 
+#include <c10/util/Exception.h>
+
+#include <filesystem>
+#include <new>
+
 namespace diffract::pipelines {
+
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.kind(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {ErrorKind::memory, "out of memory"};
+  } catch (const c10::Error& error) {
+    return {ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {ErrorKind::io, error.what()};
+  } catch (const std::exception& error) {
+    return {ErrorKind::internal, error.what()};
+  }
+}
 
 Json to_json(const Failure& failure) {
   return {{"kind", static_cast<int>(failure.kind)}, {"message", failure.message}};

@@ -18,6 +18,8 @@ struct Failure {
   ErrorKind kind;
   std::string message;
 };
+/// What the exception that is being handled says, of whatever type.
+Failure current_failure();
 /// For the way through a store.
 Json to_json(const Failure& failure);
 /// What to_json gave; throws CheckpointError for anything else.

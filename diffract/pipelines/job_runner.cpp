@@ -11,14 +11,16 @@
 #include "diffract/distributed/lane.h"
 #include "diffract/distributed/split.h"
 #include "diffract/io/sha256.h"
+#include "diffract/pipelines/component.h"
 #include "diffract/tensor/device_backend.h"
 
 namespace diffract::pipelines {
 namespace {
 
-bool befalls_every_picture(ErrorKind kind) {
-  return kind == ErrorKind::checkpoint || kind == ErrorKind::peer || kind == ErrorKind::io ||
-         kind == ErrorKind::cancelled;
+bool befalls_every_picture(const Error& error) {
+  const ErrorKind kind = error.kind();
+  return dynamic_cast<const ModelDoesNotFit*>(&error) || kind == ErrorKind::checkpoint ||
+         kind == ErrorKind::peer || kind == ErrorKind::io || kind == ErrorKind::cancelled;
 }
 
 // Tells whether all processes were given the same job. The model's folder may differ between hosts.
@@ -31,7 +33,8 @@ std::string fingerprint(const std::vector<JobBatch>& batches, JobSchedule schedu
   add_text(settings);
   for (const auto& batch : batches) {
     const Request& r = batch.request;
-    text += fmt::format("|{}|{}|{}", batch.images.size(), r.eta, static_cast<int>(r.output_type));
+    text += fmt::format("|{}|{}|{}|{}", batch.images.size(), r.eta, static_cast<int>(r.noise_dtype),
+                        static_cast<int>(r.output_type));
     add(r.num_inference_steps);
     add(r.guidance_scale);
     add(r.true_cfg_scale);
@@ -47,20 +50,6 @@ std::string fingerprint(const std::vector<JobBatch>& batches, JobSchedule schedu
     for (const auto& image : batch.images) text += fmt::format("|{}", image.seed);
   }
   return io::sha256_hex(std::as_bytes(std::span(text)));
-}
-
-Failure current_failure() {
-  try {
-    throw;
-  } catch (const Error& error) {
-    return {error.kind(), error.what()};
-  } catch (const std::bad_alloc&) {
-    return {ErrorKind::memory, "out of memory"};
-  } catch (const c10::Error& error) {
-    return {ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
-  } catch (const std::exception& error) {
-    return {ErrorKind::internal, error.what()};
-  }
 }
 
 void tell(JobBoard& board, const Failure& failure) {
@@ -155,7 +144,7 @@ class Runner {
       result = for_the_store(work_.run(batch));
       return {};
     } catch (const Error& error) {
-      if (befalls_every_picture(error.kind()) || batches_.size() == 1) throw;
+      if (befalls_every_picture(error) || batches_.size() == 1) throw;
       if (is_together() && error.kind() != ErrorKind::usage) throw;  // the others do not know of it
       if (error.kind() == ErrorKind::internal && !tensor::devices_answer()) throw;
       return Failure{error.kind(), error.what()};

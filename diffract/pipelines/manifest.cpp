@@ -11,8 +11,6 @@ namespace {
 constexpr uint64_t kMaxBytes = uint64_t{1} << 32;
 constexpr int64_t kMostInteger = std::numeric_limits<int64_t>::max();
 
-// A failed prompt may not even be UTF-8.
-
 // Calls sound(line, entry) and damaged(number) along the text of a file.
 template <typename Sound, typename Damaged>
 void walk(const std::string& text, const std::filesystem::path& file, Sound&& sound, Damaged&& damaged) {

@@ -112,6 +112,12 @@ tensor::DeviceBackend* accelerator_backend(at::Device device, const std::string&
   return std::getenv("DIFFRACT_SIM_MEMORY") ? tensor::find_backend("sim") : nullptr;
 }
 
+Place computes_on(const DeviceMapArgument& device_map, const MaxMemory& max_memory) {
+  if (!device_map.map().empty() || (device_map.is_given() && !placement::parse_strategy(device_map.text())))
+    return given_map(device_map).main_place();
+  return max_memory.empty() ? Place::cpu() : max_memory.begin()->first;
+}
+
 MaxMemory free_memory(const tensor::DeviceBackend* backend) {
   MaxMemory memory;
   for (int i = 0; backend && i < backend->device_count(); ++i)
@@ -158,9 +164,11 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
   }
   tensor::DeviceBackend* backend = accelerator_backend(request.device, request.device_map.text());
   if (backend) placed.accelerator_ = backend->type();
-  const PipelineLayout layout = lay_out(backend ? at::Device(backend->type(), 0) : at::Device(at::kCPU));
   const MaxMemory memory =
       request.max_memory.empty() ? placement::get_max_memory({}, free_memory(backend)) : request.max_memory;
+  const bool on_accelerator = backend && computes_on(request.device_map, memory).is_accelerator();
+  const PipelineLayout layout =
+      lay_out(on_accelerator ? at::Device(backend->type(), 0) : at::Device(at::kCPU));
   if (backend && !request.max_memory.empty())
     placed.budgets_ = std::make_shared<const DeviceBudgets>(*backend, request.max_memory);
   const std::string strategy_name = request.device_map.is_given() ? request.device_map.text() : "auto";

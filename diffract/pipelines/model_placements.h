@@ -23,6 +23,9 @@ placement::DeviceMap parse_device_map(const std::string& text);
 /// The accelerators that a map's numbers mean: those of the device that was asked for, or that `map` names,
 /// else CUDA's; null without any. Sim devices are for tests, which say how much memory they have.
 tensor::DeviceBackend* accelerator_backend(at::Device device, const std::string& map = "");
+/// Where a map computes, or the plan of a strategy within such budgets: the CPU only where no accelerator has
+/// a part in it. Throws UsageError for a bad map.
+placement::Place computes_on(const DeviceMapArgument& device_map, const placement::MaxMemory& max_memory);
 /// device_map's text for all processes of the job.
 inline constexpr const char* kOverAllRanks = "ranks";
 /// Whether a device map, or budgets, ask for the models to be divided over processes. Throws UsageError for a

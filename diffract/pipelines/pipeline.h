@@ -52,6 +52,8 @@ struct LoadOptions {
 struct SchedulerSpec {
   std::string class_name;
   Json config = Json::object();
+  /// Keys of the config that its file does not have: another scheduler made from it has its own defaults.
+  std::vector<std::string> not_in_file = {};
   std::string source;  // names the config in messages
 };
 
@@ -77,6 +79,7 @@ class Pipeline {
   virtual Output generate(const Request& request, const StepObserver& observe) const = 0;
   virtual Defaults defaults() const = 0;
   virtual const SchedulerSpec& scheduler() const = 0;
+  /// Throws UsageError for a scheduler that the pipeline cannot use, CheckpointError for a bad config.
   virtual void set_scheduler(SchedulerSpec scheduler) = 0;
   /// Where which model, or part of one, is kept, as accelerate prints it; empty without a device map.
   virtual const placement::DeviceMap& hf_device_map() const = 0;
@@ -107,6 +110,9 @@ class DiffusionPipeline {
   /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config,
   /// **overrides)`.
   void set_scheduler(const std::string& class_name, const Json& overrides = Json::object());
+  /// Throws UsageError where the checkpoint's scheduler is one that diffract has not, and no other was set;
+  /// the first request would.
+  void require_scheduler() const;
 
  private:
   std::shared_ptr<Pipeline> pipeline_;

@@ -31,6 +31,10 @@ struct Request {
   int64_t num_images_per_prompt = 1;
   uint64_t seed = 0;            // image i draws its noise from a generator of seed + i
   std::vector<uint64_t> seeds;  // one an image, instead of seed + i, when not empty
+  // What the noise is drawn in. diffusers draws in the pipeline's torch_dtype, and torch's generator gives
+  // other numbers in each: float16 here and there is the same picture. float32: the same picture for every
+  // dtype.
+  at::ScalarType noise_dtype = at::kFloat;
   OutputType output_type = OutputType::image;
   // Instead of prompts, as encode_prompt gave them, one row an image.
   at::Tensor prompt_embeds, pooled_prompt_embeds;                    // [B, T, D], [B, D']

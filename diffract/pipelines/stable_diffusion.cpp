@@ -67,7 +67,8 @@ StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(const Request&
                     .guidance_scale = checked_number("guidance_scale", request.guidance_scale,
                                                      defaults_.guidance_scale, 0, 1000),
                     .guidance_rescale = checked_number("guidance_rescale", request.guidance_rescale, 0, 0, 1),
-                    .seeds = image_seeds(request)};
+                    .seeds = image_seeds(request),
+                    .noise_dtype = request.noise_dtype};
   const bool guided = settings.do_classifier_free_guidance();
   warn_of_no_effect(!guided && has_text(request.negative_prompt), "negative_prompt",
                     "guidance_scale is not above 1");
@@ -123,8 +124,13 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
   const Tensor text = guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive;
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
-  const auto draw = [&] { return tensor::send_to(noise.draw(), components_.device); };
-  Tensor latents = draw() * schedule->init_noise_sigma();  // [B, C, h, w]
+  const auto draw_in = [&](at::ScalarType dtype) {
+    return tensor::send_to(noise.draw(dtype), components_.device);
+  };
+  // DPM-Solver's noise is drawn in float32 in diffusers, too.
+  const bool is_wide = spec.class_name == "DPMSolverMultistepScheduler";
+  const auto draw = [&] { return draw_in(is_wide ? at::kFloat : settings.noise_dtype); };
+  Tensor latents = draw_in(settings.noise_dtype) * schedule->init_noise_sigma();  // [B, C, h, w]
   const auto& timesteps = schedule->timesteps();
   FiniteCheck finite;
   for (size_t i = 0; i < timesteps.size(); ++i) {

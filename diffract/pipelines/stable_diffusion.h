@@ -59,6 +59,7 @@ class StableDiffusionPipeline final : public Pipeline {
     int64_t num_inference_steps;
     double guidance_scale, guidance_rescale;
     std::vector<uint64_t> seeds;
+    at::ScalarType noise_dtype;
     bool do_classifier_free_guidance() const { return guidance_scale > 1.0; }
   };
   Settings settle(const Request& request) const;

@@ -2,12 +2,28 @@
 #include "diffract/pipelines/load_component.h"
 #include "diffract/pipelines/model_defaults.h"
 #include "diffract/pipelines/stable_diffusion.h"
+#include "diffract/schedulers/schedule.h"
 #include "diffract/text/clip_tokenizer.h"
 
 namespace diffract::pipelines {
 namespace {
 
 constexpr size_t kMostGraphs = 4;  // shapes of pictures and batches that come in turn
+
+// What diffusers' StableDiffusionPipeline changes in a checkpoint's scheduler, since old configs said it
+// wrongly or not at all: timesteps begin at 1, and predicted pictures are not clipped. Source:
+// pipeline_stable_diffusion.py.
+SchedulerSpec corrected(SchedulerSpec spec) {
+  const auto set = [&](const char* key, const Json& value) {
+    if (!spec.config.contains(key)) spec.not_in_file.emplace_back(key);
+    spec.config[key] = value;
+  };
+  if (!spec.class_name.starts_with("FlowMatch") && spec.config.value("steps_offset", Json(0)) != Json(1))
+    set("steps_offset", 1);
+  const bool clips_by_default = spec.class_name == "DDIMScheduler";
+  if (spec.config.value("clip_sample", Json(clips_by_default)) == Json(true)) set("clip_sample", false);
+  return spec;
+}
 
 }  // namespace
 
@@ -35,7 +51,11 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
   pipeline->defaults_.size.width =
       pipeline->components_.unet->config().sample_width * pipeline->components_.vae->config().scale_factor();
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
-  pipeline->set_scheduler(load.scheduler());
+  SchedulerSpec scheduler = corrected(load.scheduler());
+  if (schedulers::is_known(scheduler.class_name))
+    pipeline->set_scheduler(std::move(scheduler));
+  else  // another may be set before a picture is asked for
+    pipeline->components_.scheduler = std::move(scheduler);
   return pipeline;
 }
 

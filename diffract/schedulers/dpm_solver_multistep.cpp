@@ -17,7 +17,9 @@ class DpmSolverMultistep final : public SolverSchedule {
         order_(static_cast<size_t>(config.integer("solver_order", 1, 3, 2))),
         lower_order_final_(config.boolean("lower_order_final", true)),
         euler_at_final_(config.boolean("euler_at_final", false)) {
-    config.unsupported_unless("variance_type");
+    // Others than these two, as a DDPM scheduler's config has them, say nothing here.
+    if (const auto variance = config.text("variance_type", ""); variance.starts_with("learned"))
+      config.unsupported_unless("variance_type");
     std::string algorithm = config.choice(
         "algorithm_type", {"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis"},
         "dpmsolver++");

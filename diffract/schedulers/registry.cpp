@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "diffract/core/error.h"
 #include "diffract/core/nearest.h"
 
@@ -36,6 +38,11 @@ const std::vector<std::string>& scheduler_names() {
   return names;
 }
 
+bool is_known(const std::string& class_name) {
+  return std::any_of(std::begin(kEntries), std::end(kEntries),
+                     [&](const Entry& entry) { return class_name == entry.class_name; });
+}
+
 std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,
                                         const std::string& source, const ScheduleRequest& request) {
   constexpr int64_t kMostSteps = 10'000;
@@ -45,8 +52,8 @@ std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Jso
   for (const Entry& entry : kEntries)
     if (class_name == entry.class_name) return entry.make(ConfigReader(config, source), request);
   const auto suggestion = nearest(class_name, scheduler_names());
-  throw UsageError("scheduler \"{}\" is not known{}. There are {}", class_name,
-                   suggestion ? fmt::format("; did you mean {}?", *suggestion) : "",
+  throw UsageError("scheduler \"{}\" is not known{} There are {}", class_name,
+                   suggestion ? fmt::format("; did you mean {}?", *suggestion) : ".",
                    fmt::join(scheduler_names(), ", "));
 }
 

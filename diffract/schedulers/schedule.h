@@ -58,6 +58,8 @@ class Schedule {
 std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,
                                         const std::string& source, const ScheduleRequest& request);
 
+/// Whether make_schedule knows the class.
+bool is_known(const std::string& class_name);
 /// The class names that make_schedule knows, in alphabetical order.
 const std::vector<std::string>& scheduler_names();
 

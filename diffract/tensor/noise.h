@@ -14,8 +14,9 @@ class SeededNoise {
   /// `image_shape` is one image's shape without the batch, e.g. {4, 64, 64}.
   SeededNoise(const std::vector<uint64_t>& seeds, std::vector<int64_t> image_shape);
 
-  /// The next draw: float32 [B, *image_shape] on the CPU.
-  at::Tensor draw();
+  /// The next draw: float32 [B, *image_shape] on the CPU. torch's generator gives other numbers in each
+  /// `dtype`.
+  at::Tensor draw(at::ScalarType dtype = at::kFloat);
 
  private:
   std::vector<at::Generator> generators_;

@@ -22,6 +22,12 @@ Unigram::Unigram(std::vector<Piece> pieces, int64_t unk_id, const std::string& s
   if (unk_id < 0 || unk_id >= static_cast<int64_t>(pieces_.size()))
     throw CheckpointError("{}: the unknown token has the id {}, but there are {} tokens", source, unk_id,
                           pieces_.size());
+  constexpr size_t kMostBytes =
+      4 << 20;  // of all pieces, each of which is a node of the trie; T5's have 250 KB
+  size_t bytes = 0;
+  for (const Piece& piece : pieces_) bytes += piece.text.size();
+  if (bytes > kMostBytes)
+    throw CheckpointError("{}: the tokens have {} bytes; expected at most {}", source, bytes, kMostBytes);
   double lowest = pieces_.front().score;
   for (size_t id = 0; id < pieces_.size(); ++id) {
     const Piece& piece = pieces_[id];

@@ -36,6 +36,15 @@ WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const ten
                                             .widen_at_load = widen});
 }
 
+WeightScope WeightScope::wide() const {
+  WeightScope same = *this;
+  if (arithmetic() != at::kHalf) return same;
+  auto root = std::make_shared<Root>(*root_);
+  root->policy.arithmetic = at::kFloat;
+  same.root_ = std::move(root);
+  return same;
+}
+
 WeightScope WeightScope::child(std::string_view module, std::string_view tensors) const {
   WeightScope below = *this;
   below.module_ = placement::join_name(module_, module);

@@ -47,6 +47,8 @@ class WeightScope {
   /// Whether products may be in float8; exact() is the same module with those that may not.
   bool float8() const { return root_->policy.float8 && !exact_; }
   int64_t smallest_float8() const { return root_->policy.smallest_float8; }
+  /// The same module, computed in float32 where the policy says float16: for values beyond its 65504.
+  WeightScope wide() const;
   WeightScope exact() const {
     WeightScope same = *this;
     same.exact_ = true;

@@ -50,6 +50,18 @@ TEST_F(JobTest, CostsNothingWhereThereIsNothingToDo) {
   EXPECT_EQ(results[2].err, "");
 }
 
+// FLUX's weights come when their stage begins: what has no room for one picture has none for the others.
+TEST_F(JobTest, EndsWhenTheModelDoesNotFit) {
+  const auto end =
+      RunningProcess(
+          {DIFFRACT_PROGRAM, "generate", "--model", test::data("reference/checkpoints/flux-dev").string(),
+           "--device", "sim", "--steps", "1", "--prompt", "a", "--prompt", "b", "--output", "{index}.png"},
+          {{"DIFFRACT_SIM_MEMORY", "100KB"}}, folder_.path().string())
+          .wait();
+  EXPECT_EQ(end.exit_code, 4) << end.err;
+  EXPECT_EQ(test::count(end.err, "out of device memory"), 1u) << end.err;
+}
+
 TEST_F(JobTest, RecordsAFailedPictureAndGoesOn) {
   folder_.file("p.jsonl",
                "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"height\": 65}\n{\"prompt\": \"c\"}\n"

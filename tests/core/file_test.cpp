@@ -53,12 +53,13 @@ TEST(AtomicFile, LeavesWhatIsNoRegularFileAsItIs) {
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   fs::create_symlink("/dev/null", folder / "null");
   fs::create_directory(folder / "folder");
-  for (const char* name : {"pipe", "null", "folder"}) {
+  fs::create_symlink("/proc/self/fd/1", folder / "stdout");
+  for (const char* name : {"pipe", "null", "folder", "stdout"}) {
     EXPECT_THROW(AtomicFile(folder / name), IoError) << name;
   }
   EXPECT_TRUE(fs::is_fifo(folder / "pipe"));
   EXPECT_TRUE(fs::is_symlink(folder / "null"));
-  EXPECT_EQ(files_in(folder.path()), 3u);
+  EXPECT_EQ(files_in(folder.path()), 4u);
 }
 
 TEST(IsThere, SaysWhereItCannotTell) {

@@ -23,6 +23,27 @@ TEST(ParseJson, RefusesDeepNesting) {
   EXPECT_NE(error_of<CheckpointError>([&] { parse_json(deep, "x"); }).find("nested"), std::string::npos);
 }
 
+// Small objects and large ones, which have an index.
+TEST(ParseJson, KeepsTheOrderOfKeysAndTheLastOfEqualOnes) {
+  for (const int count : {3, 32, 33, 5000}) {
+    std::string text = "{";
+    for (int i = count; i > 0; --i)
+      text += fmt::format("\"k{}\": {{\"at\": [{}, -1.5, null, true]}}, ", i, i);
+    text += "\"k2\": \"again\", \"k0\": \"last\"}";
+    const Json json = parse_json(text, "x");
+    ASSERT_EQ(json.size(), static_cast<size_t>(count) + 1);
+    EXPECT_EQ(json.begin().key(), fmt::format("k{}", count));
+    EXPECT_EQ(json.back(), "last");
+    EXPECT_EQ(json["k2"], "again");
+    EXPECT_EQ(json["k3"], Json({{"at", {3, -1.5, nullptr, true}}}));
+    EXPECT_EQ(json, Json::parse(text));
+  }
+  for (const char* text : {"7", "\"t\"", "[]", "{}", "[[1, {}], {\"a\": []}]"})
+    EXPECT_EQ(parse_json(text, "x"), Json::parse(text)) << text;
+  for (const char* text : {"", "{", "[1,]", "{\"a\" 1}", "1 2", "1e999"})
+    EXPECT_THROW(parse_json(text, "x"), CheckpointError) << text;
+}
+
 TEST(ParseJson, TakesTheInfinitiesThatPythonWrites) {
   const Json json =
       parse_json(R"({"low": -Infinity, "high": Infinity, "none": NaN, "text": "-Infinity NaN \" NaN"})", "x");

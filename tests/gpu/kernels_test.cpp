@@ -70,6 +70,18 @@ TEST_F(Kernels, ResidualNorm) {
         }
 }
 
+TEST_F(Kernels, SumsStayInFloat16sRange) {
+  const Tensor x = at::full({1, 4, 64}, 60000.0, on_gpu(at::kHalf));
+  x.select(1, 1).neg_();
+  x.select(1, 2).fill_(INFINITY);
+  x.select(1, 3).fill_(NAN);
+  for (const Tensor& sum : {gated_residual(x, x, {}), residual_norm(x, x, {}, {}).sum}) {
+    EXPECT_TRUE(at::equal(sum.slice(1, 0, 3), plain::gated_residual(x, x, {}).slice(1, 0, 3)));
+    EXPECT_TRUE(sum.select(1, 0).eq(65504).all().item<bool>());
+    EXPECT_TRUE(sum.select(1, 3).isnan().all().item<bool>());
+  }
+}
+
 TEST_F(Kernels, NormRotary) {
   for (const auto type : kTypes)
     for (const int64_t width : {128, 64, 32, 6, 130, 136, 258, 512})

@@ -191,9 +191,11 @@ TEST_F(LaunchOptionsTest, TakesItsOwnFromBehindTheProgram) {
   EXPECT_EQ(parse({script, "--", "--num_processes=2"}).command.size(), 3u);  // "--" says whose it is
   EXPECT_EQ(parse({script, "--cpu", "--role=x"}).command.size(), 3u);        // names that anyone may use
   EXPECT_EQ(parse({"sh", "-c", "exec x --num_processes=2", "--num_processes=2"}).command.size(), 4u);
-  // What only looks like an option's name: a member, a message of a compiled program, an identifier in it.
+  // What only looks like an option's name: a member, a message of a compiled program.
   const std::string member = folder.file("member.py", "print(state.num_processes)").string();
   EXPECT_EQ(parse({member, "--num_processes=2"}).processes, 2);
+  const std::string parsed = folder.file("parsed.py", "run(args.num_processes)").string();
+  EXPECT_EQ(parse({parsed, "--num_processes=2"}).command.size(), 2u);
   const auto program = [&](std::string_view strings) {
     return folder
         .file("program",
@@ -203,10 +205,10 @@ TEST_F(LaunchOptionsTest, TakesItsOwnFromBehindTheProgram) {
         .string();
   };
   using namespace std::string_view_literals;
-  EXPECT_EQ(parse({program("no\0start fewer with --num-processes\0num_processes\0"sv), "--num_processes=2"})
+  EXPECT_EQ(parse({program("start fewer with --num-processes\0my_num_processes\0"sv), "--num_processes=2"})
                 .processes,
             2);
-  for (const auto strings : {"x\0--num_processes\0"sv, "x\0num-processes"sv, "-n,--num-processes\0y"sv})
+  for (const auto strings : {"x\0--num_processes\0"sv, "x\0num_processes"sv, "-n,--num-processes\0y"sv})
     EXPECT_EQ(parse({program(strings), "--num_processes=2"}).command.size(), 2u);
   const auto generate = parse({"generate", "--prompt", "a", "--num-processes", "2", "--cpu", "--log-dir=l"});
   EXPECT_EQ(generate.command, (Arguments{"generate", "--prompt", "a", "--cpu"}));

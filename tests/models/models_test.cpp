@@ -2,9 +2,13 @@
 // reach.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "diffract/core/error.h"
+#include "diffract/kernels/residual_norm.h"
 #include "diffract/models/autoencoder_kl.h"
 #include "diffract/models/clip_text_model.h"
+#include "diffract/models/t5_encoder_model.h"
 #include "diffract/models/unet_2d_condition_model.h"
 #include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
@@ -31,6 +35,54 @@ AutoencoderKL load_vae(const std::filesystem::path& weights) {
 
 const std::filesystem::path kVaeWeights =
     test::data("reference/checkpoints/sd15/vae/diffusion_pytorch_model.safetensors");
+
+// BK-SDM's small models have none. Its tensors are left alone then.
+TEST(UNet2DConditionModel, HasNoMiddleBlockWhereItsTypeIsNull) {
+  const c10::InferenceMode no_autograd;
+  const auto folder = test::data("reference/checkpoints/sd15/unet");
+  Json config = load_json(folder / "config.json");
+  const auto predict = [&] {
+    const UNet2DConditionModel unet(UNet2DConditionConfig::from_json(ConfigReader(config, "config.json")),
+                                    weights_of(folder / "diffusion_pytorch_model.safetensors"));
+    at::manual_seed(1);
+    const auto& c = unet.config();
+    return unet(at::randn({1, c.in_channels, 8, 8}), 500.0, at::randn({1, 7, c.cross_attention_dim.front()}));
+  };
+  const at::Tensor whole = predict();
+  config["mid_block_type"] = nullptr;
+  const at::Tensor without = predict();
+  EXPECT_EQ(without.sizes(), whole.sizes());
+  EXPECT_GT(relative_error(without, whole), 1e-3);
+  config.erase("mid_block_type");
+  EXPECT_TRUE(at::equal(predict(), whole));
+}
+
+// The published encoder's hidden values are beyond float16's range.
+TEST(T5EncoderModel, ComputesInFloat32WhereFloat16IsAskedFor) {
+  const c10::InferenceMode no_autograd;
+  const auto folder = test::data("reference/checkpoints/flux-dev/text_encoder_2");
+  const auto encode = [&](at::ScalarType arithmetic) {
+    const auto checkpoint =
+        weights::Checkpoint::open({.files = {folder / "model.safetensors"}, .description = folder.string()});
+    const T5EncoderModel t5(T5Config::from_json(config_of(folder / "config.json")),
+                            {checkpoint, {.storage = at::kHalf, .arithmetic = arithmetic}});
+    return t5(at::arange(5, at::kLong).unsqueeze(0));
+  };
+  const at::Tensor half = encode(at::kHalf);
+  EXPECT_EQ(half.scalar_type(), at::kHalf);
+  EXPECT_TRUE(at::equal(half, encode(at::kFloat).to(at::kHalf)));
+}
+
+// As diffusers clips the sums of FLUX's blocks.
+TEST(GatedResidual, StaysInFloat16sRange) {
+  const auto sum = [](at::ScalarType type) {
+    const at::Tensor x = at::tensor({60000.0, -60000.0, 1.0, std::numeric_limits<double>::quiet_NaN()});
+    return kernels::gated_residual(x.to(type), x.to(type), {});
+  };
+  EXPECT_TRUE(at::equal(sum(at::kHalf).slice(0, 0, 3), at::tensor({65504.0, -65504.0, 2.0}).to(at::kHalf)));
+  EXPECT_TRUE(sum(at::kHalf)[3].isnan().item<bool>());
+  EXPECT_EQ(sum(at::kFloat)[0].item<float>(), 120000);
+}
 
 TEST(AutoencoderKL, EncodesAsDiffusersDoes) {
   const auto expected = io::SafetensorsFile::open(test::data("models/vae_encode.safetensors"));

@@ -29,6 +29,21 @@ TEST(UNet2DConditionConfig, TakesOneSampleSizeOrAHeightAndAWidth) {
     EXPECT_NE(error_with("sample_size", bad).find("\"sample_size\""), std::string::npos) << bad;
 }
 
+// What diffusers' StableDiffusionPipeline makes of them.
+TEST(UNet2DConditionConfig, TakesSizesBelow64FromBeforeVersion0_9For64) {
+  const auto size = [](const Json& version, const Json& sample_size) {
+    Json config = load_json(test::data("reference/checkpoints/sd15/unet/config.json"));
+    config["sample_size"] = sample_size;
+    config["_diffusers_version"] = version;
+    return sample_size_of(ConfigReader(config, "unet/config.json")).width;
+  };
+  for (const char* old : {"0.8.1", "0.6.0.dev0", "0.0.1"}) EXPECT_EQ(size(old, 32), 64) << old;
+  EXPECT_EQ(size("0.8.1", 96), 96);
+  EXPECT_EQ(size("0.8.1", {32, 32}), 32);
+  for (const Json& other : {Json("0.9.0"), Json("0.42.1"), Json("1.0"), Json("x"), Json(0.8), Json(nullptr)})
+    EXPECT_EQ(size(other, 32), 32) << other;
+}
+
 TEST(UNet2DConditionConfig, RefusesToLeaveTheNormalisationOut) {
   const auto message = error_with("norm_num_groups", nullptr);
   EXPECT_NE(message.find("unet/config.json: \"norm_num_groups\" is null"), std::string::npos) << message;

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 
 #include "diffract/core/error.h"
+#include "diffract/core/json.h"
 #include "diffract/pipelines/builtin_models.h"
 #include "diffract/pipelines/image_processor.h"
 #include "tests/support/temp_folder.h"
@@ -126,6 +128,64 @@ TEST(DiffusionPipeline, RefusesAnUnknownScheduler) {
   EXPECT_THROW(pipeline.set_scheduler("EulerDiscreteScheduler", {{"beta_start", "x"}}), UsageError);
   EXPECT_THROW(pipeline.set_scheduler("FlowMatchEulerDiscreteScheduler"), UsageError);
   EXPECT_EQ(pipeline.scheduler().class_name, "PNDMScheduler");
+}
+
+// A checkpoint whose scheduler_config.json holds `config`.
+class WithScheduler : public ::testing::Test {
+ protected:
+  DiffusionPipeline load(Json config) const {
+    namespace fs = std::filesystem;
+    const fs::path folder = folder_ / "model";
+    fs::remove_all(folder);
+    fs::copy(test::data("reference/checkpoints/sd15"), folder, fs::copy_options::recursive);
+    Json index = load_json(folder / "model_index.json");
+    index["scheduler"] = {"diffusers", config["_class_name"]};
+    folder_.file("model/model_index.json", json_text(index));
+    folder_.file("model/scheduler/scheduler_config.json", json_text(config));
+    return DiffusionPipeline::from_pretrained(folder.string(), {});
+  }
+  test::TempFolder folder_;
+};
+
+// As diffusers' StableDiffusionPipeline does, from whose 0.42.1 these values are.
+TEST_F(WithScheduler, CorrectsWhatOldConfigsSayWrongly) {
+  auto pipeline = load({{"_class_name", "DDIMScheduler"}});
+  EXPECT_EQ(pipeline.scheduler().config["steps_offset"], 1);
+  EXPECT_EQ(pipeline.scheduler().config["clip_sample"], false);
+  pipeline.set_scheduler(
+      "EulerDiscreteScheduler");  // what the file leaves out is the new class's own default
+  EXPECT_FALSE(pipeline.scheduler().config.contains("steps_offset"));
+  pipeline = load({{"_class_name", "DDIMScheduler"}, {"steps_offset", 0}, {"clip_sample", true}});
+  EXPECT_EQ(pipeline.scheduler().config["clip_sample"], false);
+  pipeline.set_scheduler("HeunDiscreteScheduler");
+  EXPECT_EQ(pipeline.scheduler().config["steps_offset"], 1);
+  EXPECT_EQ(pipeline.scheduler().config["clip_sample"], false);
+  pipeline.set_scheduler("DDIMScheduler", {{"clip_sample", true}});  // the user's word holds
+  EXPECT_EQ(pipeline.scheduler().config["clip_sample"], true);
+  EXPECT_FALSE(load({{"_class_name", "PNDMScheduler"}}).scheduler().config.contains("clip_sample"));
+}
+
+TEST_F(WithScheduler, OfAnUnknownClassTakesAnother) {
+  for (const Json& config : {Json({{"_class_name", "DEISMultistepScheduler"}, {"algorithm_type", "deis"}}),
+                             Json({{"_class_name", "DDPMScheduler"}, {"variance_type", "fixed_small"}})}) {
+    auto pipeline = load(config);
+    EXPECT_THROW(pipeline.require_scheduler(), UsageError);
+    EXPECT_THROW(pipeline(request()), UsageError);
+    pipeline.set_scheduler("DPMSolverMultistepScheduler");
+    EXPECT_NO_THROW(pipeline.require_scheduler());
+    EXPECT_EQ(pipeline(request()).images.size(), 1u);
+  }
+}
+
+TEST(StableDiffusionPipeline, DrawsItsNoiseInTheDtypeThatIsAskedFor) {
+  const auto drawn = [&](at::ScalarType dtype) {
+    return tiny()(request([&](Request& r) {
+             r.noise_dtype = dtype;
+             r.output_type = OutputType::latent;
+           }))
+        .latents;
+  };
+  EXPECT_FALSE(at::allclose(drawn(at::kFloat), drawn(at::kHalf), 0, 0.1));
 }
 
 TEST(DiffusionPipeline, NamesKeysOfASchedulerConfigThatItsClassDoesNotKnow) {

@@ -71,6 +71,16 @@ TEST(SeededNoise, GivesTorchsNumbers) {
   EXPECT_TRUE(at::allclose(second[0].flatten().slice(0, 0, 4), then, 0, 1e-6)) << second[0].flatten();
 }
 
+// The same in float16 and bfloat16: unrelated to float32's in general, though not at the beginning.
+TEST(SeededNoise, GivesTorchsNumbersOfADtype) {
+  const auto draw = [](at::ScalarType dtype) { return SeededNoise({7}, {2, 2, 2}).draw(dtype).flatten(); };
+  EXPECT_TRUE(
+      at::equal(draw(at::kHalf).slice(0, 0, 4),
+                at::tensor({-0.1468505859375, 0.7861328125, 0.94677734375, -1.1142578125}, at::kFloat)));
+  EXPECT_TRUE(at::equal(draw(at::kBFloat16).slice(0, 0, 4),
+                        at::tensor({-0.146484375, 0.78515625, 0.9453125, -1.1171875}, at::kFloat)));
+}
+
 TEST(SeededNoise, GivesAnImageTheSameNumbersInAnyBatch) {
   SeededNoise together({7, 8}, {4, 8, 8}), alone({8}, {4, 8, 8});
   EXPECT_TRUE(at::equal(together.draw()[1], alone.draw()[0]));

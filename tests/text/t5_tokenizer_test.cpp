@@ -92,6 +92,10 @@ TEST(T5Tokenizer, NamesWhatIsWrongInItsFiles) {
     return test::error_of<CheckpointError>([&] { T5Tokenizer(parse_t5_vocabulary(files_with(json))); });
   };
   EXPECT_NE(error([](Json& j) { j["model"]["type"] = "BPE"; }).find("unigram"), std::string::npos);
+  EXPECT_NE(error([](Json& j) {
+              j["model"]["vocab"].push_back({std::string(5 << 20, 'x'), -9.0});
+            }).find("bytes"),
+            std::string::npos);
   EXPECT_NE(error([](Json& j) { j["model"]["vocab"] = 3; }).find("vocab"), std::string::npos);
   EXPECT_NE(error([](Json& j) { j["model"]["vocab"][4] = Json::array({"x"}); }).find("token 4"),
             std::string::npos);

@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(Warps == 1 ? 128 : 32 * Warps, blocks_at_once(
 #pragma unroll
       for (int i = 0; i < N; ++i) {
         const float more = to_float(added[p].at[i]);
-        kept[p].at[i] = from_float<T>(to_float(kept[p].at[i]) + (gate ? to_float(g.at[i]) * more : more));
+        const float sum = to_float(kept[p].at[i]) + (gate ? to_float(g.at[i]) * more : more);
+        kept[p].at[i] = from_float<T>(in_range<T>(sum));
       }
       if (l.sum) store<T, N>(static_cast<T*>(l.sum) + begin + pack * N, kept[p]);
     });

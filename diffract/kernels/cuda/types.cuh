@@ -27,6 +27,16 @@ template <>
 __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
+// Within float16's largest values; what is not a number stays so.
+template <typename T>
+__device__ float in_range(float x) {
+  return x;
+}
+template <>
+__device__ inline float in_range<__half>(float x) {
+  constexpr float kLargest = 65504;
+  return x > kLargest ? kLargest : x < -kLargest ? -kLargest : x;
+}
 
 /// `N` neighbours that are loaded and stored at once.
 template <typename T, int N>
