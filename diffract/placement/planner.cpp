@@ -103,6 +103,7 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
   const DeviceMap own = map.below(component);
   const auto tensors = tree.tensor_names();
   std::vector<std::string> full_names;
+  full_names.reserve(tensors.size());
   for (const std::string& tensor : tensors) full_names.push_back(prefix + tensor);
   map.check_covers(full_names);
   std::vector<std::string> warnings;
