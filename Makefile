@@ -1,13 +1,17 @@
-# make demo   pictures of a dog and a cat from the model that ships with the project, into out/
-# make test   all tests (slow ones: make test-slow)
-# Both install what is missing (tools/setup.sh) and build; a second call does nothing twice.
+# make demo      pictures of a dog and a cat from the model that ships with the project, into out/
+# make test      all tests (slow ones: make test-slow; as other processors compute: make test-isa)
+# make lint      clang-format, and clang-tidy over what changed since it was last run over everything (make lint-all)
+# Each installs what is missing (tools/setup.sh) and builds what it needs; a second call does nothing twice.
 .DEFAULT_GOAL := demo
 BUILD := build/release
 JOBS ?= $(shell nproc)
 
-.PHONY: demo cuda setup-cuda build test test-slow lint fuzz asan setup clean
+.PHONY: demo program cuda setup-cuda build test test-slow test-isa lint lint-all fuzz asan setup setup-dev clean
 setup:
 	@tools/setup.sh
+
+setup-dev:
+	@tools/setup.sh --dev
 
 # For GPUs: CUDA's libraries, and libdiffract_cuda beside the program (needs nvcc 13).
 setup-cuda:
@@ -17,11 +21,16 @@ cuda: setup-cuda
 	@test -f build/cuda/build.ninja || cmake --preset cuda
 	@cmake --build --preset cuda --parallel $(JOBS)
 
-build: setup
+# The program alone: no tests, benchmarks or examples.
+program: setup
+	@test -f $(BUILD)/build.ninja || cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS) --target diffract
+
+build: setup-dev
 	@test -f $(BUILD)/build.ninja || cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS)
 
-demo: build
+demo: program
 	@mkdir -p out
 	$(BUILD)/bin/diffract generate --prompt "a dog" --prompt "a cat" --seed 7 --output "out/{prompt}.png"
 
@@ -31,16 +40,23 @@ test: build
 test-slow: build
 	ctest --preset slow --output-on-failure
 
-lint: setup
+test-isa: build
+	ctest --preset isa --output-on-failure
+
+lint: setup-dev
 	@test -f build/lint/build.ninja || cmake --preset lint
 	@cmake --build --preset lint --parallel $(JOBS)
 
-asan: setup
+lint-all: setup-dev
+	@test -f build/lint/build.ninja || cmake --preset lint
+	@cmake --build --preset lint --parallel $(JOBS) --target lint-all
+
+asan: setup-dev
 	@test -f build/asan/build.ninja || cmake --preset asan
 	@cmake --build --preset asan --parallel $(JOBS)
 	ctest --preset asan --output-on-failure
 
-fuzz: setup
+fuzz: setup-dev
 	@test -f build/fuzz/build.ninja || cmake --preset fuzz
 	@cmake --build --preset fuzz --parallel $(JOBS)
 	ctest --preset fuzz --output-on-failure

@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
 # Installs what diffract is built with: Debian packages, and the libtorch engine from PyPI wheels into .deps/.
+# With --dev also what tests, lint and fuzzing need.
 # Safe to run again: what is there already is left alone. Set DIFFRACT_DEPS to share one engine between clones.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 deps=${DIFFRACT_DEPS:-$root/.deps}
 
+lists=("$root/cmake/debian.txt")
+case "${1:-}" in
+  "") ;;
+  --dev) lists+=("$root/cmake/debian_dev.txt") ;;
+  *) echo "setup: unknown option $1; usage: setup.sh [--dev]" >&2; exit 2 ;;
+esac
+
 missing=()
-for package in $(grep -v '^#' "$root/cmake/debian.txt"); do
+for package in $(grep -hv '^#' "${lists[@]}"); do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy over diffract/ with all cores. usage: tidy.py CLANG_TIDY BUILD_DIR
+"""Runs clang-tidy over diffract/ with all cores. usage: tidy.py CLANG_TIDY BUILD_DIR [--all]
+
+Looks at the sources that changed, or that include a header that changed, since the commit in tools/tidy_base.txt, for which all
+sources were clean. With --all, or where git does not know that commit, at every source. After a clean --all run, commit the
+hash of what was looked at as the new base.
 
 A file that was clean is not looked at again until it, a header of ours that it includes, or the checks change: what was clean is
 remembered by content in ~/.cache/diffract-tidy, so that clones share it. DIFFRACT_TIDY_CACHE names another folder."""
@@ -35,13 +39,32 @@ def key(source, version):
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 
+def changed_since_base():
+    """Names of the files that differ from the base, or None where that cannot be told."""
+    base = (ROOT / "tools/tidy_base.txt").read_text().strip()
+    git = ["git", "-C", str(ROOT)]
+    difference = subprocess.run([*git, "diff", "--name-only", base], capture_output=True, text=True)
+    untracked = subprocess.run([*git, "ls-files", "--others", "--exclude-standard"], capture_output=True, text=True)
+    if difference.returncode != 0:
+        print(f"clang-tidy: git does not know commit {base} of tools/tidy_base.txt; looking at every source")
+        return None
+    return set(difference.stdout.splitlines()) | set(untracked.stdout.splitlines())
+
+
+def touched(source, changed):
+    return source in changed or any(included in changed for included in text_and_includes(source)[1])
+
+
 def main():
-    clang_tidy, build = sys.argv[1:]
+    clang_tidy, build, *options = sys.argv[1:]
     cache = Path(os.environ.get("DIFFRACT_TIDY_CACHE") or Path.home() / ".cache/diffract-tidy")
     cache.mkdir(parents=True, exist_ok=True)
     version = subprocess.run([clang_tidy, "--version"], capture_output=True, text=True, check=True).stdout
     known = {entry["file"] for entry in json.loads((Path(build) / "compile_commands.json").read_text())}
     sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "diffract").rglob("*.cpp") if str(path) in known)
+    changed = None if "--all" in options else changed_since_base()
+    if changed is not None and not changed & {".clang-tidy", "cmake/wheels.txt"}:
+        sources = [source for source in sources if touched(source, changed)]
     waiting = [source for source in sources if not (cache / key(source, version)).exists()]
 
     def check(source):
