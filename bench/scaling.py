@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Times jobs of several processes: two processes beside one with as many threads in all, from the launch to the first
-denoising step, and what a killed worker costs. The last two beside torchrun running the same with diffusers.
+denoising step, and what a killed worker costs. The last two beside torchrun running the same with diffusers. And
+what a busy neighbour costs: the same two pictures while other programs have the cores.
 
     python3 -m venv ref && ref/bin/pip install torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 accelerate==1.15.0
     ref/bin/python bench/scaling.py build/release/bin/diffract models/emoji-sd
@@ -100,7 +101,7 @@ class Diffract:
     def run(self, out, images, steps, processes=2, threads=1, restarts=0):
         command = [self.a.program, "launch", "--nproc-per-node", str(processes), "--max-restarts", str(restarts), "generate",
                    "--model", self.a.model, "--prompt", "a dog", "--num-images-per-prompt", str(images), "--steps", str(steps),
-                   "--threads", str(threads), "--output", f"{out}/image_{{index}}.png", "--json"]
+                   "--output", f"{out}/image_{{index}}.png", "--json"] + (["--threads", str(threads)] if threads else [])
         return Run(command, os.environ | {"DIFFRACT_LOG": "debug"})
 
 
@@ -126,6 +127,26 @@ def scaling(diffract, a, folder):
     one, two = (statistics.median(rates[n]) for n in (1, 2))
     print(f"1 process of 2 threads        {one:8.3f} images/s")
     print(f"2 processes of 1 thread       {two:8.3f} images/s   {two / one:.2f}x")
+
+
+def busy(diffract, a, folder):
+    """Two pictures beside none, one and four programs that never rest. What counts is the default beside one thread."""
+    kinds = {"as it comes": (1, 0), "--threads 1": (1, 1), "launch --nproc-per-node 2": (2, 0)}
+    for neighbours in (0, 1, 4):
+        seconds = {kind: [] for kind in kinds}
+        loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbours)]
+        try:
+            for _ in range(a.rounds):
+                for kind, (processes, threads) in kinds.items():
+                    run = diffract.run(folder, 2, a.steps, processes=processes, threads=threads)
+                    seconds[kind].append(json.loads(run.finish())["run_seconds"])
+        finally:
+            for loop in loops:
+                loop.kill()
+                loop.wait()
+        medians = {kind: statistics.median(of_kind) for kind, of_kind in seconds.items()}
+        for kind, median in medians.items():
+            print(f"2 images, {neighbours} busy neighbours, {kind:26} {median:7.2f} s   {median / medians['--threads 1']:5.2f} of --threads 1")
 
 
 def first_step(sides, a, folder):
@@ -166,7 +187,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-torchrun", action="store_true")
-    parser.add_argument("--only", choices=["scaling", "first_step", "crash"], help="one of the three measurements")
+    parser.add_argument("--only", choices=["scaling", "busy", "first_step", "crash"], help="one of the measurements")
     a = parser.parse_args()
     a.model = os.path.abspath(a.model)
     cpu = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
@@ -176,6 +197,8 @@ def main():
         sides = [diffract] + ([] if a.without_torchrun else [Torchrun(a, folder)])
         if a.only in (None, "scaling"):
             scaling(diffract, a, folder)
+        if a.only in (None, "busy"):
+            busy(diffract, a, folder)
         if a.only in (None, "first_step"):
             first_step(sides, a, folder)
         if a.only in (None, "crash"):

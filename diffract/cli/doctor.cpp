@@ -6,6 +6,8 @@
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/cli/version.h"
+#include "diffract/core/bounded_spin.h"
+#include "diffract/core/control_group.h"
 #include "diffract/core/json.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/kernels/cuda_kernels.h"
@@ -14,6 +16,7 @@
 #include "diffract/tensor/device_backend.h"
 #include "diffract/tensor/dtype.h"
 #include "diffract/tensor/measured_speed.h"
+#include "diffract/tensor/threads.h"
 
 namespace diffract::cli {
 namespace {
@@ -37,7 +40,15 @@ Json examine_gpus() {
   return gpus;
 }
 
+// How libgomp's threads wait for each other (core/bounded_spin.h).
+std::string waiting() {
+  for (const char* name : {kSpinVariable, kWaitPolicyVariable})
+    if (const char* value = std::getenv(name)) return fmt::format("{}={}", name, value);
+  return "as libgomp does by itself";
+}
+
 Json examine() {
+  tensor::settle_threads();
   Json features = Json::array();
   for (const char* name : {"avx2", "f16c", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16"})
     if (tensor::cpu_has(name)) features.push_back(name);
@@ -51,6 +62,8 @@ Json examine() {
           {"cpu", cpu_name()},
           {"cpu_features", features},
           {"threads", at::get_num_threads()},
+          {"threads_wait", waiting()},
+          {"cpu_quota", cpu_quota() ? Json(*cpu_quota()) : Json("none")},
           {"memory_bytes", memory},
           {"matmul_gflops", speed},
           {"cuda", examine_gpus()},

@@ -10,11 +10,13 @@
 #include "diffract/cli/job_progress.h"
 #include "diffract/cli/join_job.h"
 #include "diffract/cli/load_progress.h"
+#include "diffract/core/busy_cores.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/distributed/cores.h"
 #include "diffract/distributed/devices.h"
 #include "diffract/distributed/process_group.h"
+#include "diffract/tensor/threads.h"
 
 namespace diffract::cli {
 namespace {
@@ -165,6 +167,7 @@ class Generation {
       log::debug("step {} of {}", step.index + 1, step.count);
       if (writes()) output_.record_step(step);
       progress_.step(step, batch);
+      if (step.latents.is_cpu()) busy_cores_.look(at::get_num_threads());
       stop_if_interrupted();
     };
     const auto result = pipeline()(batch.request, observe);
@@ -194,6 +197,7 @@ class Generation {
   GenerateOutput output_;
   JobProgress progress_;
   std::optional<pipelines::DiffusionPipeline> pipeline_;
+  BusyCores busy_cores_;
   double load_seconds_ = 0;
 };
 
@@ -221,7 +225,8 @@ void generate(const GenerateOptions& options) {
       join_job([&](int world_size) { check_output_options(options, together ? 1 : world_size); });
   pipelines::take_part(*place.board, [&] {
     if (together) meet(options, place);
-    // The meeting shares the cores out; what was asked for goes before.
+    // A quota and the meeting say how many threads there are; what was asked for goes before.
+    tensor::settle_threads();
     if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
     Generation(options, place).run();
   });

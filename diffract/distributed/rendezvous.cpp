@@ -12,8 +12,8 @@
 #include <mutex>
 #include <thread>
 
+#include "diffract/core/cpus.h"
 #include "diffract/core/json.h"
-#include "diffract/distributed/cores.h"
 
 namespace diffract::distributed {
 namespace {

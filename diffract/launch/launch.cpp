@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "diffract/core/cpus.h"
 #include "diffract/core/log.h"
 #include "diffract/launch/agent.h"
 #include "diffract/launch/guard.h"

@@ -6,8 +6,9 @@
 #include <algorithm>
 #include <map>
 
+#include "diffract/core/bounded_spin.h"
+#include "diffract/core/cpus.h"
 #include "diffract/core/heartbeat.h"
-#include "diffract/launch/machine.h"
 
 namespace diffract::launch {
 namespace {
@@ -71,6 +72,7 @@ std::vector<std::string> worker_environment(const LaunchOptions& options, const 
   // torchrun says 1, which leaves most of the machine idle; all of it for each would slow all down.
   if (options.processes > 1)
     v.try_emplace("OMP_NUM_THREADS", std::to_string(std::max(1, usable_cores() / options.processes)));
+  if (v.count(kWaitPolicyVariable) == 0) v.try_emplace(kSpinVariable, kSpinTurns);
   if (::isatty(STDERR_FILENO)) v["DIFFRACT_TERMINAL"] = "1";  // a worker's stderr is a pipe to the launcher
   set_devices(v, options, local_rank);
   v.erase(kHeartbeatVariable);  // of an outer launcher

@@ -8,6 +8,7 @@
 #include "diffract/pipelines/model_placements.h"
 #include "diffract/tensor/host_memory.h"
 #include "diffract/tensor/memory_errors.h"
+#include "diffract/tensor/threads.h"
 
 namespace diffract::pipelines {
 namespace fs = std::filesystem;
@@ -62,6 +63,7 @@ constexpr Known kKnown[] = {
 
 AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOptions& options) {
   tensor::keep_host_memory();
+  tensor::settle_threads();
   const fs::path folder =
       options.subfolder.empty() ? find_model(model) : find_model(model) / options.subfolder;
   const std::string class_name = models::class_name_of(load_config(folder));

@@ -14,6 +14,7 @@
 #include "diffract/tensor/device_backend.h"
 #include "diffract/tensor/host_memory.h"
 #include "diffract/tensor/memory_errors.h"
+#include "diffract/tensor/threads.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -43,6 +44,7 @@ std::filesystem::path find_model(const std::string& model) {
 
 DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, const LoadOptions& options) {
   tensor::keep_host_memory();
+  tensor::settle_threads();
   const io::ModelFolder folder = io::ModelFolder::open(find_model(model));
   for (const Family& family : kFamilies)
     if (folder.class_name() == family.class_name) {

@@ -4,6 +4,7 @@
 #include "diffract/pipelines/load_component.h"
 #include "diffract/pipelines/model_defaults.h"
 #include "diffract/tensor/host_memory.h"
+#include "diffract/tensor/threads.h"
 #include "diffract/text/clip_tokenizer.h"
 #include "diffract/text/t5_tokenizer.h"
 
@@ -72,6 +73,7 @@ void check_parts_fit(const io::ModelFolder& folder, const FluxPipeline::Parts& p
 FluxPipeline FluxPipeline::from_pretrained(const std::string& model, const Parts& parts,
                                            const LoadOptions& options) {
   tensor::keep_host_memory();
+  tensor::settle_threads();
   return from_folder(io::ModelFolder::open(find_model(model)), parts, options);
 }
 

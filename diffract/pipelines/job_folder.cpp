@@ -1,5 +1,7 @@
 #include "diffract/pipelines/job_folder.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <set>
 #include <unordered_map>
@@ -153,6 +155,7 @@ Json JobFolder::put(const JobBatch& batch, const JobImage& image, std::span<cons
   out.write(bytes);
   out.commit();
   ManifestEntry entry = entry_of(batch, image, naming_.rank);
+  entry.threads = at::get_num_threads();
   entry.file = relative(file);
   entry.sha256 = io::sha256_hex(bytes);
   note(entry);

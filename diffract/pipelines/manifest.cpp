@@ -36,6 +36,7 @@ std::string ManifestEntry::line() const {
   Json json = {{"index", index}, {"prompt", prompt}, {"seed", seed}};
   json["parameters"] = Json::parse(parameters);
   json["rank"] = rank;
+  if (threads > 0) json["threads"] = threads;
   if (failed()) {
     json["error"] = {{"kind", error_kind}, {"message", message}};
   } else {
@@ -49,7 +50,8 @@ ManifestEntry ManifestEntry::parse(std::string_view line, const std::string& sou
   const ConfigReader reader(parse_json(line, source), source);
   ManifestEntry entry{.index = static_cast<size_t>(reader.integer("index", 0, kMostInteger)),
                       .prompt = reader.text("prompt"),
-                      .rank = reader.integer("rank", 0, kMostInteger)};
+                      .rank = reader.integer("rank", 0, kMostInteger),
+                      .threads = reader.has("threads") ? reader.integer("threads", 0, kMostInteger) : 0};
   const Json& json = reader.json();
   if (!json.contains("seed") || !json["seed"].is_number_unsigned())
     throw CheckpointError("{}: has no \"seed\"", source);

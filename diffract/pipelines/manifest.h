@@ -19,6 +19,7 @@ struct ManifestEntry {
   std::string prompt;
   std::string parameters;           // all that the picture depends on, as compact JSON
   int64_t rank = 0;                 // of the process that computed it
+  int64_t threads = 0;              // of that process; 0 where it is not known
   std::string file;                 // relative to the manifest's folder; empty for a failed picture
   std::string sha256;               // of the file's bytes
   std::string error_kind, message;  // of a failed picture

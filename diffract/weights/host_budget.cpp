@@ -1,17 +1,20 @@
 #include "diffract/weights/host_budget.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <string>
+
+#include "diffract/core/control_group.h"
 
 namespace diffract::weights {
 namespace {
 
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 
-std::optional<uint64_t> read_number(const std::string& file) {
+std::optional<uint64_t> read_number(const std::filesystem::path& file) {
   std::ifstream in(file);
   uint64_t value = 0;
   if (in >> value) return value;
@@ -28,8 +31,8 @@ uint64_t meminfo_available() {
 }
 
 // A key of memory.stat, 0 where there is none.
-uint64_t stat_of(const std::string& folder, const std::string& wanted) {
-  std::ifstream in(folder + "/memory.stat");
+uint64_t stat_of(const std::filesystem::path& folder, const std::string& wanted) {
+  std::ifstream in(folder / "memory.stat");
   std::string key;
   uint64_t value = 0;
   while (in >> key >> value)
@@ -38,33 +41,21 @@ uint64_t stat_of(const std::string& folder, const std::string& wanted) {
 }
 
 // What one group leaves; its page cache counts as used, but is given up when memory is short.
-uint64_t left_in_group(const std::string& folder, const char* limit_file, const char* usage_file) {
-  const auto limit = read_number(folder + limit_file), used = read_number(folder + usage_file);
+uint64_t left_in_group(const std::filesystem::path& folder, const char* limit_file, const char* usage_file) {
+  const auto limit = read_number(folder / limit_file), used = read_number(folder / usage_file);
   if (!limit || !used) return kUnlimited;
   const uint64_t cache = stat_of(folder, "inactive_file") + stat_of(folder, "active_file");
   const uint64_t kept = *used > cache ? *used - cache : 0;
   return *limit > kept ? *limit - kept : 0;
 }
 
-// "3:memory:/a/b" (version 1) and "0::/a/b" (version 2): this process's group and those above it.
 uint64_t left_in_groups() {
   uint64_t left = kUnlimited;
-  std::ifstream in("/proc/self/cgroup");
-  for (std::string line; std::getline(in, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool version_2 = controllers.empty();
-    if (!version_2 && controllers != "memory") continue;
-    const std::string root = version_2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    for (std::string group = line.substr(second + 1);; group.erase(group.rfind('/'))) {
-      const std::string folder = root + group;
-      left = std::min(left, version_2
-                                ? left_in_group(folder, "/memory.max", "/memory.current")
-                                : left_in_group(folder, "/memory.limit_in_bytes", "/memory.usage_in_bytes"));
-      if (group.find('/') == std::string::npos) break;
-    }
-  }
+  visit_control_groups("memory", [&](const std::filesystem::path& folder, bool version_2) {
+    left =
+        std::min(left, version_2 ? left_in_group(folder, "memory.max", "memory.current")
+                                 : left_in_group(folder, "memory.limit_in_bytes", "memory.usage_in_bytes"));
+  });
   return left;
 }
 

@@ -28,6 +28,7 @@ TEST_F(JobTest, MakesTheSamePicturesOnAnyNumberOfProcesses) {
       for (const auto& result : results) EXPECT_EQ(result.exit_code, 0) << result.err;
       EXPECT_EQ(pictures(name), expected) << name;
       expect_whole_manifest(name, 16);
+      for (const Json& line : manifest(name)) EXPECT_EQ(line["threads"], 1) << line;
       const Json summary = Json::parse(results[0].out);
       ASSERT_EQ(summary["images"].size(), 16u);
       EXPECT_EQ(summary["num_processes"], world_size);

@@ -353,5 +353,31 @@ TEST_F(Program, ExaminesTheMachine) {
   EXPECT_EQ(report["libtorch"], "2.11.0");
 }
 
+// What libgomp itself says it read (bounded_spin.cpp sets it before libgomp is initialised), and that the
+// variable that lent its place is there again.
+TEST_F(Program, BoundsTheSpinOfItsThreads) {
+  const auto start = [&](std::map<std::string, std::string> variables, std::vector<std::string> arguments) {
+    variables.insert({{"OMP_DISPLAY_ENV", "verbose"}, {"GOMP_SPINCOUNT", ""}, {"OMP_WAIT_POLICY", ""}});
+    arguments.insert(arguments.begin(), DIFFRACT_PROGRAM);
+    return test::RunningProcess(arguments, variables, folder_.path().string()).wait();
+  };
+  const auto expect = [&](const std::map<std::string, std::string>& variables, const std::string& turns) {
+    const auto end = start(variables, {"--version"});
+    EXPECT_EQ(end.exit_code, 0) << end.err;
+    EXPECT_NE(end.err.find("GOMP_SPINCOUNT = '" + turns + "'"), std::string::npos) << end.err;
+  };
+  expect({}, "1000");
+  expect({{"GOMP_SPINCOUNT", "77"}}, "77");
+  expect({{"OMP_WAIT_POLICY", "passive"}}, "0");
+  for (const char* lender : {"_", "OLDPWD", "PATH"}) {
+    std::map<std::string, std::string> variables = {{"_", ""}, {"OLDPWD", ""}};
+    if (lender != std::string("PATH")) variables[lender] = "/here";
+    const auto end = start(variables, {"launch", "/usr/bin/printenv", lender, "GOMP_SPINCOUNT"});
+    EXPECT_EQ(end.exit_code, 0) << end.err;
+    EXPECT_EQ(end.out,
+              (lender == std::string("PATH") ? std::getenv("PATH") : std::string("/here")) + "\n1000\n");
+  }
+}
+
 }  // namespace
 }  // namespace diffract

@@ -1,6 +1,7 @@
 // PartialState in real processes, and how the cores of a host are shared.
 #include <gtest/gtest.h>
 
+#include "diffract/core/cpus.h"
 #include "diffract/distributed/cores.h"
 #include "tests/distributed/ranks.h"
 
@@ -30,7 +31,7 @@ TEST(PartialState, TellsEachProcessWhoItIs) {
 }
 
 TEST(PartialState, SharesTheCores) {
-  const size_t cores = group_by_core(allowed_cpus(), [](int) { return std::vector<int>(); }).size();
+  const size_t cores = allowed_cpus().size();
   auto ranks = test::start_all({"partial_state"}, 2, test::free_port());
   for (auto& rank : ranks) {
     const ProcessEnd end = rank.wait(60s);
@@ -54,14 +55,6 @@ TEST(PartialState, IsAloneWithoutALauncher) {
                   {"index 0 of 1, local 0, cpu, main local-main last", "share abcde\n", "threads 3"});
 }
 
-TEST(Cores, AreGroupedBySiblings) {
-  const auto siblings = [](int cpu) { return std::vector<int>{cpu % 4, cpu % 4 + 4}; };
-  using Cores = std::vector<std::vector<int>>;
-  EXPECT_EQ(group_by_core({0, 1, 2, 3, 4, 5, 6, 7}, siblings), Cores({{0, 4}, {1, 5}, {2, 6}, {3, 7}}));
-  EXPECT_EQ(group_by_core({5, 6, 7}, siblings), Cores({{5}, {6}, {7}}));
-  EXPECT_EQ(group_by_core({2, 9}, [](int) { return std::vector<int>(); }), Cores({{2}, {9}}));
-}
-
 TEST(Cores, AreSharedEvenly) {
   using Cores = std::vector<std::vector<int>>;
   const Cores five = {{0}, {1}, {2}, {3}, {4}};
@@ -71,11 +64,13 @@ TEST(Cores, AreSharedEvenly) {
   EXPECT_EQ(share_of_cores({}, 0, 2), Cores());
 }
 
-TEST(Cores, ReadsTheKernelsLists) {
-  EXPECT_EQ(parse_cpu_list("0-2,8"), std::vector<int>({0, 1, 2, 8}));
-  EXPECT_EQ(parse_cpu_list("3"), std::vector<int>({3}));
-  for (const char* malformed : {"", "x", "1-", "2-1", "1,,2", "-1", "1-2-3", "0-99999999"})
-    EXPECT_TRUE(parse_cpu_list(malformed).empty()) << malformed;
+TEST(Cores, ShareTheQuotaToo) {
+  EXPECT_EQ(threads_within_quota(8, std::nullopt, 4), 8);
+  EXPECT_EQ(threads_within_quota(16, 4.0, 1), 4);
+  EXPECT_EQ(threads_within_quota(16, 4.0, 4), 1);
+  EXPECT_EQ(threads_within_quota(16, 9.5, 3), 3);
+  EXPECT_EQ(threads_within_quota(1, 0.5, 2), 1);
+  EXPECT_EQ(threads_within_quota(2, 100, 2), 2);
 }
 
 }  // namespace

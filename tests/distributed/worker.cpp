@@ -11,8 +11,8 @@
 #include <functional>
 #include <map>
 
+#include "diffract/core/cpus.h"
 #include "diffract/core/error.h"
-#include "diffract/distributed/cores.h"
 #include "diffract/distributed/devices.h"
 #include "diffract/distributed/partial_state.h"
 #include "diffract/distributed/process_group.h"

@@ -10,7 +10,7 @@
 #include <set>
 #include <thread>
 
-#include "diffract/distributed/cores.h"
+#include "diffract/core/cpus.h"
 #include "diffract/pipelines/store_board.h"
 
 namespace diffract::pipelines {
@@ -385,7 +385,7 @@ TEST_F(Job, KnowsWhetherTheRanksOfAHostShareItsCpus) {
       if (own) {  // as srun and mpirun bind their processes; of this thread alone
         cpu_set_t set;
         CPU_ZERO(&set);
-        CPU_SET(static_cast<size_t>(distributed::allowed_cpus().at(static_cast<size_t>(rank))), &set);
+        CPU_SET(static_cast<size_t>(allowed_cpus().at(static_cast<size_t>(rank))), &set);
         ASSERT_EQ(::sched_setaffinity(0, sizeof set, &set), 0);
       }
       StoreBoard mine = board(rank, 2, member);
@@ -394,7 +394,7 @@ TEST_F(Job, KnowsWhetherTheRanksOfAHostShareItsCpus) {
       const std::lock_guard lock(mutex);
       shares.push_back(mine.shares_cpus());
     };
-    if (own && distributed::allowed_cpus().size() < 2) GTEST_SKIP() << "one CPU cannot be divided";
+    if (own && allowed_cpus().size() < 2) GTEST_SKIP() << "one CPU cannot be divided";
     std::thread first([&] { take(0); }), second([&] { take(1); });
     first.join();
     second.join();

@@ -17,6 +17,7 @@ ManifestEntry entry(size_t index, const std::string& file = "a.png") {
           .prompt = "a \"dog\"\n你好",
           .parameters = R"({"steps":2,"guidance_scale":7.5})",
           .rank = 3,
+          .threads = 2,
           .file = file,
           .sha256 = "00ff"};
 }

@@ -1,15 +1,11 @@
 #pragma once
 #include <string>
 
-#include "diffract/io/png.h"
 #include "diffract/pipelines/pipeline.h"
+#include "tests/support/images.h"
 #include "tests/support/reference_case.h"
 
 namespace diffract::test {
-
-/// Largest difference of two pictures' 8-bit values; fails the test where their sizes differ.
-int largest_pixel_difference(const io::Image& a, const io::Image& b);
-int largest_pixel_difference(const std::vector<io::Image>& a, const std::vector<io::Image>& b);
 
 /// How far results are from what was expected, at most.
 struct Deviation {
