@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 
@@ -16,6 +17,7 @@
 #include "diffract/distributed/cores.h"
 #include "diffract/distributed/devices.h"
 #include "diffract/distributed/process_group.h"
+#include "diffract/pipelines/small_models.h"
 #include "diffract/tensor/threads.h"
 
 namespace diffract::cli {
@@ -160,6 +162,7 @@ class Generation {
     install_interrupt_handler();
     take_cores();
     pipeline();
+    spare_threads();
   }
 
   Json run_batch(const pipelines::JobBatch& batch) {
@@ -183,6 +186,26 @@ class Generation {
   void take_cores() {
     if (is_together_ || options_.threads > 0 || place_.local_world_size == 1) return;
     distributed::share_cores(place_.local_rank, place_.local_world_size, board_.shares_cpus());
+  }
+
+  // A model that is too small to gain from several threads gets one. That is asked of the largest batch of
+  // the job, so that all processes answer the same.
+  void spare_threads() const {
+    if (is_together_ || options_.threads > 0 || tensor::chosen_threads() || at::get_num_threads() == 1)
+      return;
+    if (!tensor::parse_device(options_.device, place_.local_rank).is_cpu()) return;
+    const auto pixels = [](const pipelines::JobBatch& batch) {
+      const auto& r = batch.request;
+      return r.height.value_or(0) * r.width.value_or(0) * static_cast<int64_t>(batch.images.size());
+    };
+    const auto& largest =
+        *std::max_element(batches_.begin(), batches_.end(),
+                          [&](const auto& a, const auto& b) { return pixels(a) < pixels(b); });
+    if (pipelines::is_too_small_to_share(io::ModelFolder::open(pipelines::find_model(options_.model)),
+                                         {.height = largest.request.height,
+                                          .width = largest.request.width,
+                                          .batch_size = static_cast<int64_t>(largest.images.size())}))
+      at::set_num_threads(1);
   }
 
   static void stop_if_interrupted() {
