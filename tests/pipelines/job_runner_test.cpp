@@ -246,7 +246,7 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
   struct Rank {
     std::vector<JobBatch> batches = job_of(3);
     JobSchedule schedule = JobSchedule::dynamic;
-    std::string settings = "euler";
+    std::string scheduler = "euler";
   };
   const auto changed = [](const std::function<void(Request&)>& change) {
     Rank rank;
@@ -255,7 +255,7 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
   };
   const std::vector<Rank> others = {{.batches = job_of(4)},
                                     {.schedule = JobSchedule::fixed},
-                                    {.settings = "ddim"},
+                                    {.scheduler = "ddim"},
                                     changed([](Request& r) { r.prompt_2 = {"more"}; }),
                                     changed([](Request& r) { r.negative_prompt = {"less"}; }),
                                     changed([](Request& r) { r.true_cfg_scale = 2; }),
@@ -268,7 +268,7 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
     const auto refuses = [&](int number, const Rank& rank) {
       StoreBoard mine = board(number, 2, member);
       JobWork work = work_of(log_, number, rank.batches);
-      work.settings = rank.settings;
+      work.settings = {{"scheduler", rank.scheduler}};
       try {
         run_job(rank.batches, rank.schedule, mine, work);
         ADD_FAILURE() << "no error " << i;

@@ -130,6 +130,15 @@ bool RunningProcess::wait_for_output(const std::string& text, size_t times,
   return true;
 }
 
+bool RunningProcess::wait_for_error(const std::string& text, std::chrono::seconds timeout) const {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (count(errors(), text) == 0) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
+}
+
 ProcessEnd RunningProcess::wait(std::chrono::seconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (!ended()) {
