@@ -124,6 +124,43 @@ TEST(ProcessGroup, NamesAHostThatDoesNotResolve) {
   expect_contains(end.err, {"rank 1 of 2: cannot connect", "no-such-host.invalid", "29500"});
 }
 
+TEST(ProcessGroup, SaysAtOnceThatANameDoesNotResolve) {
+  auto variables = environment(1, 2, 29500);
+  variables["MASTER_ADDR"] = "no-such-host.invalid";
+  variables["LOCAL_WORLD_SIZE"] = "1";
+  variables["LOCAL_RANK"] = "0";
+  const RunningProcess second({DIFFRACT_WORKER, "meet"}, variables);
+  EXPECT_TRUE(second.wait_for_error("rank 1 of 2: no-such-host.invalid does not resolve")) << second.errors();
+}
+
+// A network namespace of its own has no loopback interface that is up.
+TEST(ProcessGroup, SaysAtOnceThatLoopbackIsDown) {
+  if (RunningProcess({"unshare", "--net", "true"}, {}).wait().exit_code != 0)
+    GTEST_SKIP() << "no network namespace can be made here (needs root): a loopback interface that is down";
+  for (const int rank : {0, 1}) {
+    RunningProcess process({"unshare", "--net", DIFFRACT_WORKER, "meet", "1000000"},
+                           environment(rank, 2, 29500));
+    const ProcessEnd end = process.wait();  // long before the timeout
+    EXPECT_EQ(end.exit_code, 5) << end.err;
+    expect_contains(end.err, {fmt::format("rank {} of 2: ", rank), "The loopback interface is down"});
+  }
+}
+
+TEST(ProcessGroup, TakesFourVariables) {
+  std::vector<RunningProcess> ranks;
+  const std::string port = std::to_string(free_port());
+  for (const char* rank : {"0", "1"})
+    ranks.emplace_back(
+        std::vector<std::string>{DIFFRACT_WORKER, "meet"},
+        std::map<std::string, std::string>{
+            {"RANK", rank}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", port}});
+  for (auto& rank : ranks) {
+    const ProcessEnd end = rank.wait();
+    EXPECT_EQ(end.exit_code, 0) << end.err;
+    expect_contains(end.out, {"of 2 over gloo"});
+  }
+}
+
 TEST(ProcessGroup, NamesAHalfSetEnvironment) {
   auto variables = environment(1, 2, 29500);
   variables["MASTER_PORT"] = "";

@@ -60,10 +60,10 @@ JobWork work_of(Log& log, int rank, const std::vector<JobBatch>& batches) {
 class Job : public ::testing::Test {
  protected:
   StoreBoard board(int rank, int world_size, JobMember member = {},
-                   milliseconds silence = std::chrono::seconds(20)) {
+                   milliseconds silence = std::chrono::seconds(200)) {
     member.place = {.rank = rank, .world_size = world_size};
     const Store connected = Store::connect(
-        store_.endpoint(), {.who = "rank " + std::to_string(rank), .timeout = std::chrono::seconds(20)});
+        store_.endpoint(), {.who = "rank " + std::to_string(rank), .timeout = std::chrono::seconds(200)});
     return StoreBoard(connected, member, silence);
   }
   // Runs all ranks; gives the main process' outcome, or throws what it threw.
@@ -96,7 +96,7 @@ class Job : public ::testing::Test {
     return run_job(batches, schedule, mine, work);
   }
 
-  Store store_ = Store::serve({.host = "127.0.0.1", .port = 0}, {.timeout = std::chrono::seconds(20)});
+  Store store_ = Store::serve({.host = "127.0.0.1", .port = 0}, {.timeout = std::chrono::seconds(200)});
   Log log_;
 };
 
@@ -274,7 +274,8 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
         ADD_FAILURE() << "no error " << i;
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::usage) << i;
-        EXPECT_NE(std::string(error.what()).find("has another job"), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find("has another job: "), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find(" there and "), std::string::npos) << error.what();
       }
     };
     std::thread other([&] { refuses(1, others[i]); });
@@ -353,7 +354,7 @@ TEST_F(Job, HearsAtOnceOfARankThatFailsBeforeAnythingIsComputed) {
     expect_told(0);
     other.join();
     failing.join();
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(150));
   }
 }
 
@@ -405,7 +406,7 @@ TEST_F(Job, KnowsWhetherTheRanksOfAHostShareItsCpus) {
 TEST_F(Job, NamesARankThatDoesNotCome) {
   const auto batches = job_of(3);
   const Store impatient =
-      Store::connect(store_.endpoint(), {.who = "rank 0 of 2", .timeout = milliseconds(300)});
+      Store::connect(store_.endpoint(), {.who = "rank 0 of 2", .timeout = milliseconds(2000)});
   StoreBoard mine(impatient, {.place = {.rank = 0, .world_size = 2}});
   try {
     run_job(batches, JobSchedule::dynamic, mine, work_of(log_, 0, batches));
