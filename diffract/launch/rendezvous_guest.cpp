@@ -64,9 +64,8 @@ void RendezvousGuest::join(FileDescriptor socket) {
 // At once for a reason that is new, and at times.
 void RendezvousGuest::say_that_it_waits(const std::string& reason) {
   const auto now = Clock::now();
-  const bool is_due = notice_.due(now);
-  if (!is_due && said_ == reason) return;
-  said_ = reason;
+  const bool is_new = said_.insert(reason).second, is_due = notice_.due(now);
+  if (!is_new && !is_due) return;
   log::info("launch: waiting for the first machine at {} ({}), {:.0f} s more", host_.text(), reason,
             std::max(Seconds(join_deadline_ - now).count(), 0.0));
 }

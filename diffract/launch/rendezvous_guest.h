@@ -2,6 +2,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "diffract/core/wait_notice.h"
 #include "diffract/distributed/network.h"
@@ -50,7 +52,7 @@ class RendezvousGuest : public Uplink {
   Reactor::Clock::time_point join_deadline_, beaten_ = Reactor::Clock::now();
   std::unique_ptr<Connection> connection_;
   WaitNotice notice_;
-  std::string said_;  // why there was no connection, when it was last said
+  std::set<std::string> said_;  // why there was no connection
   bool joined_ = false, started_ = false, over_ = false;
   int turned_away_ = 0;
 };

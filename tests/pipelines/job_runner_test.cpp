@@ -311,7 +311,7 @@ TEST_F(Job, IsNotDisturbedByStrangers) {
           }
           tried = true;
         });
-      while (!tried) std::this_thread::yield();
+      while (!tried) std::this_thread::sleep_for(milliseconds(1));
       return run(batch);
     };
   });
@@ -456,7 +456,7 @@ TEST_F(Job, FinishesWhatAKilledProcessHadTakenWhenItComesBack) {
     StoreBoard mine = board(0, 2, member);
     JobWork work = work_of(log_, 0, batches);
     work.run = [&, run = work.run](const JobBatch& batch) {
-      while (!died) std::this_thread::yield();  // so that the other has one to take
+      while (!died) std::this_thread::sleep_for(milliseconds(1));  // so that the other has one to take
       return run(batch);
     };
     const auto outcome = run_job(batches, schedule, mine, work);
