@@ -75,18 +75,18 @@ size_t count_images(const std::vector<pipelines::JobBatch>& batches) {
 }
 
 // What must be the same in all processes of a job, beside its requests.
-std::string job_settings(const GenerateOptions& o) {
-  return json_text({{"scheduler", o.scheduler},
-                    {"scheduler_config", o.scheduler_config},
-                    {"dtype", o.dtype},
-                    {"compute_dtype", o.compute_dtype},
-                    {"variant", o.variant},
-                    {"output", o.output},
-                    {"output_type", o.output_type},
-                    {"float8", o.float8},
-                    {"allow_tf32", o.allow_tf32},
-                    {"device_map", is_over_ranks(o) ? o.device_map : ""},
-                    {"max_memory", is_over_ranks(o) ? o.max_memory : ""}});
+Json job_settings(const GenerateOptions& o) {
+  return {{"scheduler", o.scheduler},
+          {"scheduler_config", o.scheduler_config},
+          {"dtype", o.dtype},
+          {"compute_dtype", o.compute_dtype},
+          {"variant", o.variant},
+          {"output", o.output},
+          {"output_type", o.output_type},
+          {"float8", o.float8},
+          {"allow_tf32", o.allow_tf32},
+          {"device_map", is_over_ranks(o) ? o.device_map : ""},
+          {"max_memory", is_over_ranks(o) ? o.max_memory : ""}};
 }
 
 // One run of `generate` in one process: the pictures that the job's board deals to it.

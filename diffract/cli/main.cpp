@@ -11,6 +11,7 @@
 #include "diffract/cli/command.h"
 #include "diffract/cli/version.h"
 #include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/core/nearest.h"
 #include "diffract/pipelines/job_board.h"
@@ -80,7 +81,11 @@ int run(int argc, const char* const* argv) {
 }
 
 int report(ErrorKind kind, const std::string& message) {
-  log::write(log::Level::error, message);
+  // What stopped a process that its launcher ends the launcher says, and it is to have the last word.
+  if (kind == ErrorKind::cancelled && stopped_by_launcher())
+    log::debug("{}", message);
+  else
+    log::write(log::Level::error, message);
   return error_info(kind).exit_code;
 }
 

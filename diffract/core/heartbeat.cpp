@@ -17,7 +17,7 @@ namespace {
 using Word = std::atomic<uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);  // shared between processes
 struct Page {
-  Word time, allowance;
+  Word time, allowance, stopped;
 };
 
 // The page of the launcher, or null. The descriptor is closed on exec from here on, so that programs this one
@@ -71,6 +71,8 @@ void heartbeat_behind(std::chrono::milliseconds work) {
 std::chrono::milliseconds heartbeat_told() {
   return std::chrono::milliseconds(behind_ms.load(std::memory_order_relaxed));
 }
+
+bool stopped_by_launcher() { return kPage && kPage->stopped.load(std::memory_order_relaxed) != 0; }
 
 void heartbeat_rest() {
   if (!kPage) return;

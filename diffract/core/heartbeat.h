@@ -29,9 +29,13 @@ struct HeartbeatRestAtEnd {
   HeartbeatRestAtEnd& operator=(const HeartbeatRestAtEnd&) = delete;
 };
 
+/// True once the launcher has told this process to end. Then another's failure, or a signal to the launcher,
+/// is the cause, of which the launcher itself tells.
+bool stopped_by_launcher();
+
 /// How the launcher hands its workers the page they beat into: the variable holds "DESCRIPTOR:DEVICE:INODE"
-/// of an inherited memory file. The page begins with two 64-bit words: 0 while nothing is due, else a time;
-/// and the allowance in milliseconds.
+/// of an inherited memory file. The page begins with three 64-bit words: 0 while nothing is due, else a time;
+/// the allowance in milliseconds; and the launcher's own, 1 once it ends the process.
 inline constexpr const char* kHeartbeatVariable = "DIFFRACT_HEARTBEAT";
 inline constexpr unsigned kHeartbeatPageBytes = 4096;
 

@@ -3,6 +3,7 @@
 #include <c10/util/intrusive_ptr.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 namespace c10d {
@@ -14,9 +15,10 @@ namespace diffract::distributed {
 
 /// What a process group's engine is made from.
 struct BackendArguments {
-  c10::intrusive_ptr<::c10d::Store> store;  // this group's own keys
-  int rank = 0, size = 1;                   // within the group
-  std::chrono::milliseconds timeout;
+  c10::intrusive_ptr<::c10d::Store> store;              // this group's own keys
+  int rank = 0, size = 1;                               // within the group
+  std::chrono::milliseconds timeout;                    // to connect, and of each call
+  std::optional<std::chrono::milliseconds> patience{};  // of each call, where that is another
   std::string address;           // of this machine, for the sockets that peers connect to
   at::Device device = at::kCPU;  // of the group's tensors
 };

@@ -75,8 +75,6 @@ struct Names {
   const char* job;  // tells jobs on one machine apart; may be missing
 };
 
-constexpr Names kTorchrun = {"torchrun",         "RANK",       "WORLD_SIZE", "LOCAL_RANK",
-                             "LOCAL_WORLD_SIZE", "MASTER_PORT"};
 // From the first to the last that is looked for.
 constexpr Names kMpi[] = {
     {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
@@ -129,15 +127,42 @@ bool is_served(VariableSet& set, const Endpoint& master) {
          (set.has(kStoreVariable) && set.text(kStoreVariable) == master.text());
 }
 
-Environment read_torchrun(const Variables& variables, const std::string& begun_by) {
-  VariableSet set(variables, kTorchrun.source);
-  Environment found;
-  read_numbers(set, kTorchrun, found);
+// What torch itself needs: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT. A world of one meets nobody.
+void find_torch_master(VariableSet& set, Environment& found) {
+  if (found.world_size == 1 && !set.has("MASTER_ADDR")) return;
   found.master.host = set.text("MASTER_ADDR");
-  found.master.port = static_cast<uint16_t>(set.number("MASTER_PORT", 1, 65535));
+  found.master.port =
+      static_cast<uint16_t>(found.world_size == 1 ? set.number_or("MASTER_PORT", 1, 65535, found.master.port)
+                                                  : set.number("MASTER_PORT", 1, 65535));
+}
+
+// LOCAL_RANK and LOCAL_WORLD_SIZE, which not every starter sets: with a loopback address all processes are
+// on this host, else each counts as the only one of its host.
+void find_local_place(VariableSet& set, Environment& found) {
+  const bool one_node = found.master.host == "localhost" || is_loopback(found.master.host);
+  const bool begun = set.has("LOCAL_RANK") || set.has("LOCAL_WORLD_SIZE");
+  const auto place = [&](const char* name, int low, int high, int fallback) {
+    return begun && !one_node ? set.number(name, low, high) : set.number_or(name, low, high, fallback);
+  };
+  found.local_rank = place("LOCAL_RANK", 0, kMaxProcesses - 1, one_node ? found.rank : 0);
+  found.local_world_size = place("LOCAL_WORLD_SIZE", 1, kMaxProcesses, one_node ? found.world_size : 1);
+}
+
+Environment read_torchrun(const Variables& variables, const std::string& begun_by) {
+  VariableSet set(variables, "torchrun");
+  Environment found;
+  found.source = "torchrun";
+  found.world_size = set.number("WORLD_SIZE", 1, kMaxProcesses);
+  found.rank = found.world_size == 1 ? set.number_or("RANK", 0, kMaxProcesses - 1, 0)
+                                     : set.number("RANK", 0, kMaxProcesses - 1);
+  find_torch_master(set, found);
+  find_local_place(set, found);
   found.restart_count = set.number_or("TORCHELASTIC_RESTART_COUNT", 0, kMaxProcesses, 0);
   found.store_is_served = is_served(set, found.master);
-  set.require_all(begun_by, "torchrun and diffract launch set all of them; by hand, set each");
+  set.require_all(
+      begun_by,
+      "torchrun and diffract launch set all of them; by hand, set RANK, WORLD_SIZE, MASTER_ADDR and "
+      "MASTER_PORT in each process");
   return found;
 }
 
@@ -254,9 +279,7 @@ Environment environment_of(const Variables& variables, int rank, int world_size)
     }
     set.require_all("a world of more than one process",
                     "Say where rank 0 is, or start the processes with spawn");
-    const bool one_node = found.master.host == "localhost" || is_loopback(found.master.host);
-    found.local_rank = set.number_or("LOCAL_RANK", 0, kMaxProcesses - 1, one_node ? rank : 0);
-    found.local_world_size = set.number_or("LOCAL_WORLD_SIZE", 1, kMaxProcesses, one_node ? world_size : 1);
+    find_local_place(set, found);
     found.store_is_served = is_served(set, found.master);
   }
   found.rank = rank;

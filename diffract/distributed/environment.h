@@ -25,9 +25,9 @@ struct Environment {
 };
 
 /// Reads the first set that is there, in this order (docs/distributed.md has the table): torchrun's
-/// variables, Open MPI's, PMI's, PMIx's, MVAPICH's, Slurm's step, an indexed Kubernetes job's. None: one
-/// process. Throws UsageError naming what is missing in a half-set one, and for values that cannot be. A pure
-/// function of its argument.
+/// variables (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are enough), Open MPI's, PMI's, PMIx's,
+/// MVAPICH's, Slurm's step, an indexed Kubernetes job's. None: one process. Throws UsageError naming what is
+/// missing in a half-set one, and for values that cannot be. A pure function of its argument.
 Environment detect_environment(const Variables& variables);
 
 /// The same for a caller that knows its rank and the world size. The rest comes from a whole set of that

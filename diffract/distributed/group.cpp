@@ -130,7 +130,7 @@ Group::Group(Store store, Members members, const BackendArguments& arguments, Ma
     auto backend = make(arguments);
     state_ = std::make_shared<State>(State{.store = std::move(store),
                                            .members = std::move(members),
-                                           .timeout = arguments.timeout,
+                                           .timeout = arguments.patience.value_or(arguments.timeout),
                                            .device = arguments.device,
                                            .backend = std::move(backend)});
   } catch (const Error&) {

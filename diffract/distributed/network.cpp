@@ -14,8 +14,10 @@
 #include <filesystem>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "diffract/core/log.h"
+#include "diffract/core/wait_notice.h"
 
 namespace diffract::distributed {
 namespace {
@@ -52,26 +54,26 @@ Endpoint name_of(int socket, int (*get)(int, sockaddr*, socklen_t*)) {
   return numeric(reinterpret_cast<const sockaddr*>(&address), length);
 }
 
-// Waits for a connection that is under way; "" when it stands, else why not.
-std::string finish_connect(int socket, milliseconds timeout) {
+// Waits for a connection that is under way; 0 when it stands, else the error.
+int finish_connect(int socket, milliseconds timeout) {
   pollfd entry{.fd = socket, .events = POLLOUT, .revents = 0};
-  if (::poll(&entry, 1, static_cast<int>(timeout.count())) <= 0) return "no answer";
+  if (::poll(&entry, 1, static_cast<int>(timeout.count())) <= 0) return ETIMEDOUT;
   int error = 0;
   socklen_t length = sizeof error;
   ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &length);
-  return error == 0 ? "" : std::strerror(error);
+  return error;
 }
 
-std::string try_connect(const addrinfo& address, milliseconds timeout, FileDescriptor& connection) {
+int try_connect(const addrinfo& address, milliseconds timeout, FileDescriptor& connection) {
   FileDescriptor socket(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return std::strerror(errno);
+  if (!socket) return errno;
   if (::connect(socket.get(), address.ai_addr, address.ai_addrlen) != 0) {
-    if (errno != EINPROGRESS) return std::strerror(errno);
-    if (auto failure = finish_connect(socket.get(), timeout); !failure.empty()) return failure;
+    if (errno != EINPROGRESS) return errno;
+    if (const int failure = finish_connect(socket.get(), timeout); failure != 0) return failure;
   }
   ::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) & ~O_NONBLOCK);
   connection = std::move(socket);
-  return "";
+  return 0;
 }
 
 // The first interface address for which `wanted` holds, IPv4 before IPv6.
@@ -129,29 +131,61 @@ std::vector<std::string> resolve(const std::string& host, std::string* reason) {
   return found;
 }
 
+Attempt try_to_connect(const Endpoint& to, const Deadline& deadline, const std::string& who) {
+  Attempt attempt;
+  const Addresses addresses = look_up(to, &attempt.reason);
+  attempt.resolved = addresses != nullptr;
+  bool loopback_is_down = attempt.resolved;
+  for (const addrinfo* a = addresses.get(); a; a = a->ai_next) {
+    const Endpoint at = numeric(a->ai_addr, a->ai_addrlen);
+    const int failure = try_connect(*a, deadline.left(), attempt.connection);
+    if (failure == 0) {
+      attempt.at = at;
+      return attempt;
+    }
+    attempt.reason = failure == ETIMEDOUT ? "no answer" : std::strerror(failure);
+    loopback_is_down = loopback_is_down && failure == ENETUNREACH && is_loopback(at.host);
+    if (deadline.passed()) break;
+  }
+  if (loopback_is_down)
+    throw PeerError(
+        "{}: cannot reach {}, an address of this machine's own: {}. The loopback interface is down; bring it "
+        "up: ip link set lo up",
+        who, to.text(), attempt.reason);
+  return attempt;
+}
+
+std::string cannot_connect(const Endpoint& to, const std::string& who, const std::string& how) {
+  return fmt::format(
+      "{}: cannot connect to {} (host {}, port {}){}. Is rank 0 or the launcher running there, is the name "
+      "right, and is the port open between the hosts?",
+      who, to.text(), to.host, to.port, how);
+}
+
 FileDescriptor connect_to(const Endpoint& to, const Deadline& deadline, const std::string& who,
                           Endpoint* connected) {
   const auto begin = std::chrono::steady_clock::now();
-  std::string reason;
+  const auto seconds_left = [&] { return std::chrono::duration<double>(deadline.left()).count(); };
+  WaitNotice notice(begin);
+  bool told = false;
   for (milliseconds pause(20);; pause = std::min(pause * 2, milliseconds(500))) {
-    const Addresses addresses = look_up(to, &reason);
-    if (!addresses) log::debug("{}: {} does not resolve yet ({})", who, to.host, reason);
-    for (const addrinfo* a = addresses.get(); a && !deadline.passed(); a = a->ai_next) {
-      FileDescriptor connection;
-      reason = try_connect(*a, deadline.left(), connection);
-      if (!reason.empty()) continue;
-      if (connected) *connected = numeric(a->ai_addr, a->ai_addrlen);
-      return connection;
+    Attempt attempt = try_to_connect(to, deadline, who);
+    if (attempt.connection) {
+      if (connected) *connected = attempt.at;
+      return std::move(attempt.connection);
     }
-    if (deadline.passed()) break;
+    if (deadline.passed()) {
+      const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+      throw PeerError(
+          "{}", cannot_connect(to, who, fmt::format(" after {:.1f} s: {}", waited.count(), attempt.reason)));
+    }
+    if (!attempt.resolved && !std::exchange(told, true))
+      log::warning("{}: {} does not resolve ({}). It is looked up again for {:.0f} s: a name may come late",
+                   who, to.host, attempt.reason, seconds_left());
+    if (notice.due())
+      log::info("{}: waiting for {} ({}), {:.0f} s more", who, to.text(), attempt.reason, seconds_left());
     std::this_thread::sleep_for(std::min(pause, deadline.left()));
   }
-  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
-  throw PeerError(
-      "{}: cannot connect to {} (host {}, port {}) after {:.1f} s: {}. Is rank 0 or the launcher running "
-      "there, "
-      "is the name right, and is the port open between the hosts?",
-      who, to.text(), to.host, to.port, waited.count(), reason);
 }
 
 std::optional<std::string> local_address_towards(const std::string& peer) {

@@ -36,8 +36,22 @@ Listener listen_on(const Endpoint& at, const std::string& who);
 /// The numeric addresses of a host name. Empty when it does not resolve; `reason` says why.
 std::vector<std::string> resolve(const std::string& host, std::string* reason = nullptr);
 
+/// One try to connect.
+struct Attempt {
+  FileDescriptor connection;  // none when it failed
+  Endpoint at;                // the numeric address that was reached
+  std::string reason;         // why it failed
+  bool resolved = true;       // the name has an address
+};
+/// Tries each address of `to` once, until the deadline. Throws PeerError where no waiting helps: the loopback
+/// interface is down.
+Attempt try_to_connect(const Endpoint& to, const Deadline& deadline, const std::string& who);
+/// "rank 1 of 2: cannot connect to node1:29500 (host node1, port 29500)", then `how`, and what to look at.
+std::string cannot_connect(const Endpoint& to, const std::string& who, const std::string& how);
+
 /// A connection to `to`, tried again until the deadline: a peer may start later than we do, and a name may
-/// come into being late. Throws PeerError naming the last reason.
+/// come into being late. Says at once that a name does not resolve, and at times that it waits. Throws
+/// PeerError naming the last reason.
 FileDescriptor connect_to(const Endpoint& to, const Deadline& deadline, const std::string& who,
                           Endpoint* connected = nullptr);
 

@@ -60,9 +60,11 @@ int group_rank(const Group& group, int world_rank, const char* name) {
   return static_cast<int>(found - ranks.begin());
 }
 
-Group make_group(World& world, const std::string& prefix, const std::vector<int>& ranks, int rank) {
+Group make_group(World& world, const std::string& prefix, const std::vector<int>& ranks, int rank,
+                 std::optional<milliseconds> patience = {}) {
   Store store = world.store.with_prefix(prefix);
   BackendArguments arguments = world.arguments;
+  arguments.patience = patience;
   arguments.rank = rank;
   arguments.size = static_cast<int>(ranks.size());
   auto peers = check_in(store, {.rank = rank, .size = arguments.size, .backend = world.engine.name},
@@ -131,7 +133,7 @@ std::string get_backend() { return existing_world().engine.name; }
 int get_rank() { return world().rank(); }
 int get_world_size() { return world().size(); }
 
-Group new_group(const std::vector<int>& ranks) {
+Group new_group(const std::vector<int>& ranks, std::optional<milliseconds> timeout) {
   World& all = existing_world();
   std::vector<int> sorted = ranks;
   std::sort(sorted.begin(), sorted.end());
@@ -142,7 +144,7 @@ Group new_group(const std::vector<int>& ranks) {
   const std::string prefix = fmt::format("group_{}", ++all.groups_made);
   const auto self = std::find(ranks.begin(), ranks.end(), all.group.rank());
   if (self == ranks.end()) return {};
-  return make_group(all, prefix, ranks, static_cast<int>(self - ranks.begin()));
+  return make_group(all, prefix, ranks, static_cast<int>(self - ranks.begin()), timeout);
 }
 
 void barrier(const Group& group) { group.barrier(); }

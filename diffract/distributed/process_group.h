@@ -39,8 +39,9 @@ const Group& cpu_world();
 /// The world's store, behind a prefix of its own.
 Store world_store();
 /// A group of some ranks of the world, numbered in the order given. All ranks of the world call it, in the
-/// same order; those that are not members get no group.
-Group new_group(const std::vector<int>& ranks);
+/// same order; those that are not members get no group. `timeout` is that of its collectives, the world's
+/// unless given.
+Group new_group(const std::vector<int>& ranks, std::optional<std::chrono::milliseconds> timeout = {});
 
 void barrier(const Group& group = world());
 void broadcast(at::Tensor& tensor, int src, const Group& group = world());

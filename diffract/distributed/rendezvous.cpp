@@ -14,6 +14,8 @@
 
 #include "diffract/core/cpus.h"
 #include "diffract/core/json.h"
+#include "diffract/core/log.h"
+#include "diffract/core/wait_notice.h"
 
 namespace diffract::distributed {
 namespace {
@@ -21,6 +23,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLookAround(500);  // between looks at whether another rank has given up
+constexpr milliseconds kHearing(15000);   // at most, for the others to hear it
 
 std::string own_pid_namespace() {
   std::error_code none;
@@ -29,10 +32,14 @@ std::string own_pid_namespace() {
 
 std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
 
-// Ends the wait of all others with `message`. The store may end with this process: the others look first.
+// Ends the wait of all others with `message`. The store may end with this process: all who have come hear it
+// first, unless they are lost.
 [[noreturn]] void give_up(Store& store, const std::string& message) {
   store.set("given_up", message);
-  std::this_thread::sleep_for(2 * kLookAround);
+  store.add("heard", 1);
+  const Deadline deadline(kHearing);
+  while (!deadline.passed() && store.add("heard", 0) < store.add("came", 0))
+    std::this_thread::sleep_for(kLookAround / 10);
   throw PeerError("{}", message);
 }
 
@@ -62,6 +69,14 @@ std::vector<int> missing_ranks(Store& store, int size) {
   for (int rank = 0; rank < size; ++rank)
     if (!store.check({rank_key(rank)})) missing.push_back(rank);
   return missing;
+}
+
+// One process of each host speaks for it: the first rank that has come.
+bool speaks_for_host(Store& store, int rank) {
+  for (int other = 0; other < rank; ++other)
+    if (store.check({rank_key(other)}) && parse_peer(store.get(rank_key(other))).host == own_host())
+      return false;
+  return true;
 }
 
 }  // namespace
@@ -160,15 +175,24 @@ Store open_store(const Environment& environment, milliseconds timeout) {
 std::vector<Peer> check_in(Store& store, const CheckIn& own, milliseconds timeout) {
   const Deadline deadline(timeout);
   const auto [rank, size, backend] = own;
+  store.add("came", 1);
   agree_on(store, "world size", std::to_string(size));
   agree_on(store, "backend", backend);
   take_rank(store, rank);
   std::vector<std::string> keys;
   keys.reserve(static_cast<size_t>(size));
   for (int other = 0; other < size; ++other) keys.push_back(rank_key(other));
+  WaitNotice notice;
   while (!store.wait_for(keys, std::min(kLookAround, deadline.left()))) {
-    if (store.check({"given_up"}))
-      throw PeerError("{}: the group was given up. {}", store.who(), store.get("given_up"));
+    if (store.check({"given_up"})) {
+      const std::string why = store.get("given_up");
+      store.add("heard", 1);
+      throw PeerError("{}: the group was given up. {}", store.who(), why);
+    }
+    if (notice.due() && speaks_for_host(store, rank))
+      log::info("{}: waiting at {} for rank {} of {}, {:.0f} s more", store.who(), store.endpoint().text(),
+                list_ranks(missing_ranks(store, size)), size,
+                std::chrono::duration<double>(deadline.left()).count());
     if (!deadline.passed()) continue;
     const auto missing = missing_ranks(store, size);
     if (missing.empty()) break;

@@ -112,6 +112,8 @@ Store Store::open(const Endpoint& at, StoreOptions options, ::c10d::TCPStoreOpti
 
 Store Store::serve(const Endpoint& at, StoreOptions options) {
   Listener listener = listen_on(at, options.who);
+  // c10d's own client would try in silence until the timeout where nothing can be reached.
+  try_to_connect(listener.at, Deadline(options.timeout), options.who);
   ::c10d::TCPStoreOptions settings;
   settings.isServer = true;
   settings.timeout = options.timeout;

@@ -124,6 +124,7 @@ class Agent {
     if (!coordinator_) make_coordinator();
     direct_ = std::make_unique<DirectUplink>(*coordinator_, node_);
     node_.set_uplink(direct_.get());
+    node_.be_first();
     coordinator_->joined(&node_, node_.info(address), Clock::now());
   }
 

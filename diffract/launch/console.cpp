@@ -44,7 +44,7 @@ void Console::flush(std::chrono::milliseconds limit) {
   const auto end = Reactor::Clock::now() + limit;
   while (!waiting_.empty() && Reactor::Clock::now() < end)
     if (!write_some()) ::poll(nullptr, 0, 5);
-  reactor_.forget(descriptor_);
+  if (waiting_.empty()) reactor_.forget(descriptor_);
 }
 
 }  // namespace diffract::launch

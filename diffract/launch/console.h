@@ -11,7 +11,10 @@ namespace diffract::launch {
 class Console {
  public:
   Console(Reactor& reactor, int descriptor) : reactor_(reactor), descriptor_(descriptor) {}
-  ~Console() { flush(std::chrono::milliseconds(500)); }
+  ~Console() {
+    flush(std::chrono::milliseconds(500));
+    reactor_.forget(descriptor_);
+  }
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
 

@@ -7,6 +7,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/distributed/network.h"
 #include "diffract/launch/process.h"
 
 namespace diffract::launch {
@@ -28,7 +29,8 @@ Coordinator::Coordinator(const LaunchOptions& options, std::function<bool(const 
                          Time now)
     : options_(options),
       restart_helps_(std::move(restart_helps)),
-      join_deadline_(now + to_clock(options.rendezvous.join_timeout)) {}
+      join_deadline_(now + to_clock(options.rendezvous.join_timeout)),
+      notice_(now) {}
 
 Coordinator::Node* Coordinator::find(NodeLink* link) {
   const auto found =
@@ -232,8 +234,17 @@ std::string Coordinator::who_is_missing() const {
   if (!options_.rendezvous.dynamic)
     for (int rank = 0; rank < options_.max_nodes; ++rank)
       if (std::none_of(nodes_.begin(), nodes_.end(), [&](const Node& n) { return n.info.node_rank == rank; }))
-        missing += fmt::format("{}{}", missing.empty() ? " Missing: node rank " : ", ", rank);
-  return fmt::format("here: {}.{}", there, missing.empty() ? "" : missing + ".");
+        missing += fmt::format("{}{}", missing.empty() ? "; missing: node rank " : ", ", rank);
+  return fmt::format("here: {}{}", there, missing);
+}
+
+std::string Coordinator::waiting_text(Time now) const {
+  const Rendezvous& r = options_.rendezvous;
+  const Seconds left = std::max(Clock::duration::zero(), last_call_.value_or(join_deadline_) - now);
+  return fmt::format("{} of {} machines have come to {} ({}); {:.0f} s more{}", nodes_.size(),
+                     last_call_ ? options_.max_nodes : options_.min_nodes,
+                     distributed::Endpoint{.host = r.host, .port = r.port}.text(), who_is_missing(),
+                     left.count(), last_call_ ? " for others, then the job starts with these" : "");
 }
 
 void Coordinator::tick(Time now) {
@@ -244,10 +255,13 @@ void Coordinator::tick(Time now) {
   }
   if (phase_ != Phase::gathering) return;
   start_if_complete(now);
-  if (phase_ == Phase::gathering && now >= join_deadline_ && !last_call_)
+  if (phase_ != Phase::gathering) return;
+  if ((last_call_ || now < join_deadline_) && notice_.due(now))
+    log::info("launch: waiting: {}", waiting_text(now));
+  if (now >= join_deadline_ && !last_call_)
     end_all({.exit_code = peer_code(),
              .message = fmt::format(
-                 "{} of {} machines came within {:g} s; {} Is diffract launch running on each, and "
+                 "{} of {} machines came within {:g} s ({}). Is diffract launch running on each, and "
                  "does each reach port {} of {}?",
                  nodes_.size(), options_.min_nodes, options_.rendezvous.join_timeout.count(),
                  who_is_missing(), options_.rendezvous.port, options_.rendezvous.host),

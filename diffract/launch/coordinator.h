@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "diffract/core/wait_notice.h"
 #include "diffract/launch/assignment.h"
 #include "diffract/launch/failure.h"
 #include "diffract/launch/options.h"
@@ -82,6 +83,8 @@ class Coordinator {
   void decide(Time now);
   void end_all(const Outcome& outcome);
   std::string who_is_missing() const;
+  /// "1 of 2 machines have come to node1:29500 (here: ...)": what the host's user is told while it waits.
+  std::string waiting_text(Time now) const;
 
   const LaunchOptions& options_;
   std::function<bool(const Failure&)> restart_helps_;
@@ -90,6 +93,7 @@ class Coordinator {
   std::optional<Failure> cause_;  // a failure that may yet turn out to be another's consequence
   Time decide_at_, join_deadline_, stop_deadline_;
   std::optional<Time> last_call_;
+  WaitNotice notice_;
   Outcome outcome_;  // once it is over
   int starts_ = 0, restarts_used_ = 0, exit_code_ = 0;
 };

@@ -7,23 +7,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file_descriptor.h"
 #include "diffract/core/log.h"
 #include "diffract/launch/descendants.h"
 #include "diffract/launch/process.h"
+#include "diffract/launch/process_name.h"
 
 namespace diffract::launch {
 namespace {
 
+using Seconds = std::chrono::duration<double>;
+
 constexpr std::chrono::milliseconds kKillLimit{5000};
-constexpr int kImpatienceMs = 2000;  // from the second signal to killing an agent that does not heed it
+constexpr std::chrono::seconds kImpatience{2};  // from the second signal to killing an agent that is deaf
 
 // Those that whoever started the launcher wants ignored (nohup, a shell's background jobs) stay so.
 sigset_t passed_on() {
@@ -48,6 +53,7 @@ void open_standard_streams() {
   // If the agent is stopped when the parent dies, this wakes it to see its lifeline closed.
   ::prctl(PR_SET_PDEATHSIG, SIGCONT);
   ::signal(SIGTTOU, SIG_IGN);
+  name_process("diffract-agent", "diffract launch (agent)");
   adopt_orphans();
   int code = error_info(ErrorKind::internal).exit_code;
   try {
@@ -70,21 +76,69 @@ bool has_ended(pid_t agent) {
          info.si_pid == agent;
 }
 
-// Passes signals on until the agent has ended, which SIGCHLD tells. Returns false when the agent did not heed
-// the second.
-bool pass_on_signals(int signals, pid_t agent) {
-  int stops = 0;
-  int limit = -1;
-  for (;;) {
-    pollfd polled{.fd = signals, .events = POLLIN, .revents = 0};
-    if (::poll(&polled, 1, limit) == 0) return false;
-    const int signal = read_signal(signals);
-    if (signal == SIGCHLD && has_ended(agent)) return true;
-    if (signal == 0 || signal == SIGCHLD) continue;
-    ::kill(agent, signal);
-    if (signal != SIGUSR1 && signal != SIGUSR2 && ++stops == 2) limit = kImpatienceMs;
+// Passes signals on to the agent, and watches whether it goes on.
+class Guard {
+ public:
+  Guard(int signals, pid_t agent, Seconds hang_timeout)
+      : signals_(signals), agent_(agent), hang_timeout_(hang_timeout) {}
+
+  enum class End { ended, deaf, hangs };
+  // Returns when the agent has ended, which SIGCHLD tells, does not heed a second signal, or stays stopped.
+  End watch() {
+    for (;;) {
+      pollfd polled{.fd = signals_, .events = POLLIN, .revents = 0};
+      const auto before = Clock::now();
+      const bool silent = ::poll(&polled, 1, is_watched() ? kLookMs : -1) == 0;
+      // What passed while this process itself did not run proves nothing.
+      const auto passed =
+          std::min<Clock::duration>(Clock::now() - before, 2 * std::chrono::milliseconds(kLookMs));
+      if (silent) {
+        if (asked_twice_ && (deaf_for_ += passed) > kImpatience) return End::deaf;
+        if (stopped_ && watches_hangs() && (stopped_for_ += passed) > hang_timeout_) return End::hangs;
+        continue;
+      }
+      const int signal = read_signal(signals_);
+      if (signal == SIGCHLD && has_ended(agent_)) return End::ended;
+      if (signal == SIGCHLD) look_whether_it_is_stopped();
+      if (signal == 0 || signal == SIGCHLD) continue;
+      ::kill(agent_, signal);
+      if (signal != SIGUSR1 && signal != SIGUSR2) asked_twice_ = std::exchange(asked_, true);
+    }
   }
-}
+  double stopped_seconds() const { return Seconds(stopped_for_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr int kLookMs = 50;
+
+  bool watches_hangs() const { return hang_timeout_.count() > 0; }
+  bool is_watched() const { return asked_twice_ || (stopped_ && watches_hangs()); }
+
+  void look_whether_it_is_stopped() {
+    siginfo_t info{};
+    if (::waitid(P_PID, static_cast<id_t>(agent_), &info, WSTOPPED | WCONTINUED | WNOHANG) != 0 ||
+        info.si_pid != agent_)
+      return;
+    const bool was_stopped = std::exchange(stopped_, info.si_code == CLD_STOPPED);
+    if (stopped_ == was_stopped) return;
+    stopped_for_ = {};
+    if (stopped_)
+      log::warning("launch: the launcher's agent (pid {}), which watches the processes, is stopped by {}{}",
+                   agent_, signal_name(info.si_status),
+                   watches_hangs()
+                       ? fmt::format("; it counts as hung in {:g} s unless it goes on (kill -CONT {})",
+                                     hang_timeout_.count(), agent_)
+                       : "");
+    else
+      log::info("launch: the launcher's agent (pid {}) goes on", agent_);
+  }
+
+  int signals_;
+  pid_t agent_;
+  Seconds hang_timeout_;
+  bool asked_ = false, asked_twice_ = false, stopped_ = false;
+  Clock::duration deaf_for_{}, stopped_for_{};
+};
 
 }  // namespace
 
@@ -100,7 +154,7 @@ int read_signal(int descriptor) {
   return ::read(descriptor, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
 }
 
-int run_guarded(const std::function<int(int lifeline)>& agent) {
+int run_guarded(const std::function<int(int lifeline)>& agent, Seconds hang_timeout) {
   open_standard_streams();
   const FileDescriptor signals(open_signals());
   adopt_orphans();
@@ -116,13 +170,23 @@ int run_guarded(const std::function<int(int lifeline)>& agent) {
     near_end.reset();
     be_agent(agent, far_end.get());
   }
-  if (!pass_on_signals(signals.get(), pid)) ::kill(pid, SIGKILL);
+  Guard guard(signals.get(), pid, hang_timeout);
+  const auto end = guard.watch();
+  if (end != Guard::End::ended) ::kill(pid, SIGKILL);
   int status = 0;
   ::waitpid(pid, &status, 0);
   if (!kill_descendants(kKillLimit))
     log::warning(
         "launch: a process did not end after SIGKILL; it waits in the kernel, for a disk or a network");
   if (WIFEXITED(status)) return WEXITSTATUS(status);
+  if (end == Guard::End::hangs) {
+    log::write(
+        log::Level::error,
+        fmt::format("launch: the launcher's agent (pid {}) hung: it was stopped for {:.1f} s; its processes "
+                    "were ended",
+                    pid, guard.stopped_seconds()));
+    return error_info(ErrorKind::peer).exit_code;
+  }
   log::write(log::Level::error,
              fmt::format("launch: the launcher's agent (pid {}) was killed by {}; its processes "
                          "were ended",

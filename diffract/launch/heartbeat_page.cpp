@@ -21,7 +21,7 @@ HeartbeatPage::HeartbeatPage()
   if (!file_ || ::ftruncate(file_.get(), kHeartbeatPageBytes) != 0 ||
       ::fcntl(file_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
     throw IoError("cannot make the page for a heartbeat: {}", std::strerror(errno));
-  page_ = ::mmap(nullptr, kHeartbeatPageBytes, PROT_READ, MAP_SHARED, file_.get(), 0);
+  page_ = ::mmap(nullptr, kHeartbeatPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0);
   if (page_ == MAP_FAILED) throw IoError("cannot map the page for a heartbeat: {}", std::strerror(errno));
 }
 
@@ -31,6 +31,11 @@ std::string HeartbeatPage::variable() const {
   struct stat file {};
   ::fstat(file_.get(), &file);
   return fmt::format("{}={}:{}:{}", kHeartbeatVariable, file_.get(), file.st_dev, file.st_ino);
+}
+
+void HeartbeatPage::say_stopped() {
+  constexpr size_t kStoppedWord = 2;
+  static_cast<std::atomic<uint64_t>*>(page_)[kStoppedWord].store(1, std::memory_order_relaxed);
 }
 
 HeartbeatPage::Silence HeartbeatPage::silence(Clock::time_point now) {

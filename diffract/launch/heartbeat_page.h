@@ -25,6 +25,8 @@ class HeartbeatPage {
     Clock::duration allowed;  // of it, for the size of what the worker does
   };
   Silence silence(Clock::time_point now);
+  /// Tells the worker that the launcher ends it.
+  void say_stopped();
   /// Begins to count anew: when the launcher itself did not run for a while.
   void excuse(Clock::time_point now) { changed_ = now; }
 

@@ -14,12 +14,15 @@ std::string help_text() {
       "accelerate's names beside them; \"-\" and \"_\" are the same, and PET_NNODES and its like set what is "
       "not given.\n\n";
   for (const OptionSpec& spec : option_table()) {
-    if (spec.help.empty()) continue;
+    if (spec.without_effect) continue;
     const std::string letter = spec.letter ? fmt::format("-{}, ", spec.letter) : "";
     const std::string left = fmt::format("{}--{} {}", letter, spec.name, spec.value);
     text += left.size() < 36 ? fmt::format("  {:<36}{}\n", left, spec.help)
                              : fmt::format("  {}\n{:38}{}\n", left, "", spec.help);
   }
+  text += "\nTaken for torchrun's and accelerate's sake, without an effect here:\n";
+  for (const OptionSpec& spec : option_table())
+    if (spec.without_effect) text += fmt::format("  {:<36}{}\n", fmt::format("--{}", spec.name), spec.help);
   return text +
          "\nThe exit code is the first failing process's (128 + n for signal n), 5 for one that hangs or a "
          "lost\n"

@@ -25,7 +25,8 @@ int run(const std::vector<std::string>& arguments,
   }
   const Program program = find_worker_program(options);
   for (const std::string& note : options.notes) log::info("launch: {}", note);
-  return run_guarded([&](int lifeline) { return run_agent(options, program, lifeline); });
+  return run_guarded([&](int lifeline) { return run_agent(options, program, lifeline); },
+                     options.hang_timeout);
 }
 
 }  // namespace diffract::launch

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <ctime>
+#include <utility>
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
@@ -9,11 +10,20 @@
 #include "diffract/launch/process.h"
 
 namespace diffract::launch {
+namespace {
+
+// After so long a stop is spoken of before its end.
+constexpr std::chrono::seconds kPatience{2};
+constexpr std::chrono::milliseconds kFlushLimit{500};
+
+}  // namespace
 
 LocalNode::LocalNode(Reactor& reactor, Consoles consoles, const LaunchOptions& options,
                      const Program& program)
     : reactor_(reactor),
+      consoles_(consoles),
       options_(options),
+      generate_(program.generate),
       workers_(reactor, consoles, options, program,
                {.failed = [this](const Failure& failure) { uplink_->failed(failure); },
                 .succeeded = [this](int code) { uplink_->succeeded(code); },
@@ -44,7 +54,10 @@ uint16_t LocalNode::reserve_port(const std::string& address) {
   } else if (address != where) {
     PortReservation(address, 0, option);  // throws when it is no address of this machine
   }
-  port_ = PortReservation(where, 0, option);
+  const uint16_t wanted = is_first_ ? options_.store_port : uint16_t{0};
+  port_ = PortReservation(where, wanted, option);
+  if (!port_ && wanted != 0)
+    throw PeerError("port {} of {} is in use by another program. Give another --store-port", wanted, where);
   if (!port_) throw PeerError("no free port on {} for the store", where);
   if (options_.max_nodes == 1 && options_.master_port != 0) {
     const std::string message = fmt::format("launch: port {} of {} is in use; MASTER_PORT is {} instead",
@@ -76,18 +89,36 @@ void LocalNode::start(const Assignment& assignment) {
 
 void LocalNode::stop(const std::string& why) {
   if (outcome_) return;
-  log::warning("launch: {}", why);
+  say_at_the_end(log::Level::warning, "launch: " + why);
   workers_.stop(SIGTERM);
+}
+
+void LocalNode::say_at_the_end(log::Level level, const std::string& text) {
+  say_now();  // of an earlier stop
+  level_ = level;
+  unsaid_ = text;
+  reactor_.after(kPatience, [this, text] {
+    if (unsaid_ == text) log::info("{}; waiting for the processes to end", text.substr(0, text.find('\n')));
+  });
+}
+
+void LocalNode::say_now() {
+  if (unsaid_.empty()) return;
+  consoles_.out.flush(kFlushLimit);
+  consoles_.err.flush(kFlushLimit);  // the processes' own words come before
+  log::write(level_, std::exchange(unsaid_, ""));
 }
 
 void LocalNode::end(const Outcome& outcome) {
   if (outcome_) return;
   outcome_ = outcome;
   if (outcome.failure) {
-    log::write(log::Level::error, "launch: " + outcome.failure->report());
+    say_at_the_end(log::Level::error, "launch: " + outcome.failure->report());
     pass_on_error_file(*outcome.failure);
   } else if (!outcome.message.empty()) {
-    log::write(log::Level::error, "launch: " + outcome.message);
+    say_at_the_end(log::Level::error,
+                   fmt::format("launch: {}{}", outcome.message,
+                               interrupted_by_ && generate_ ? "; --resume goes on with the job" : ""));
   }
   if (workers_.active())
     workers_.stop(SIGTERM);
@@ -106,11 +137,13 @@ void LocalNode::interrupt(int signal) {
 }
 
 void LocalNode::processes_stopped() {
+  say_now();
   if (outcome_ || interrupted_by_) return finish();
   uplink_->ready(reserve_port(address_));
 }
 
 void LocalNode::finish() {
+  say_now();
   const bool well = outcome_ && outcome_->exit_code == 0;
   if (well || (outcome_ && !outcome_->failure) || !outcome_) workers_.discard_logs();
   finished_ = outcome_ ? outcome_->exit_code : 128 + interrupted_by_;

@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 
+#include "diffract/core/log.h"
 #include "diffract/launch/coordinator.h"
 #include "diffract/launch/port_reservation.h"
 #include "diffract/launch/uplink.h"
@@ -16,6 +17,8 @@ class LocalNode : public NodeLink {
 
   /// Must be called before any order comes.
   void set_uplink(Uplink* uplink) { uplink_ = uplink; }
+  /// This is the host of the rendezvous, whose first process serves the store. To be called before info().
+  void be_first() { is_first_ = true; }
   /// What joins the job. `address` may be empty; then no port is reserved yet.
   NodeInfo info(const std::string& address);
   /// Reserves the port for the store, should rank 0 be here, and gives it. Throws PeerError when there is
@@ -35,13 +38,21 @@ class LocalNode : public NodeLink {
  private:
   void processes_stopped();
   void finish();
+  /// `text` is for the user once the processes have ended, so that it is the last that is read; its first
+  /// line also before, when they take long.
+  void say_at_the_end(log::Level level, const std::string& text);
+  void say_now();
 
   Reactor& reactor_;
+  Consoles consoles_;
   const LaunchOptions& options_;
+  bool generate_, is_first_ = false;
   Uplink* uplink_ = nullptr;
   PortReservation port_;
   std::string address_;
   std::optional<Outcome> outcome_;
+  log::Level level_ = log::Level::warning;
+  std::string unsaid_;
   int interrupted_by_ = 0;
   std::optional<int> finished_;
   WorkerGroup workers_;

@@ -5,17 +5,19 @@
 #include <algorithm>
 
 #include "diffract/core/error.h"
-#include "diffract/core/nearest.h"
 
 namespace diffract::launch {
 
-const std::vector<OptionSpec>& option_table() {
-  static const std::vector<OptionSpec> table = {
+namespace {
+
+std::vector<OptionSpec> own_options() {
+  return {
       {"nnodes", 0, "N|MIN:MAX", true, "Machines of the job; a range lets it go on when one is lost [1]"},
       {"nproc-per-node", 0, "N|cpu|gpu|auto", true, "Processes on this machine [1]"},
       {"node-rank", 0, "R", true, "Which machine this is, of a static rendezvous [0]"},
       {"master-addr", 0, "HOST", true, "The machine with node rank 0 [127.0.0.1]"},
       {"master-port", 0, "PORT", true, "A free port there [29500]"},
+      {"store-port", 0, "PORT", true, "The port of several machines' store, on the first [any free one]"},
       {"local-addr", 0, "ADDRESS", true, "The address of this machine that the others are to use"},
       {"rdzv-backend", 0, "static|c10d", true, "Who is the host: node 0, or the first to come [static]"},
       {"rdzv-endpoint", 0, "HOST:PORT", true, "Where the machines meet"},
@@ -43,11 +45,24 @@ const std::vector<OptionSpec>& option_table() {
       {"main-process-port", 0, "PORT", true, "accelerate's --master-port"},
       {"gpu-ids", 0, "I,...|all", true, "accelerate's: the GPUs to use"},
       {"cpu", 0, "", false, "accelerate's: use no GPU"},
-      {"multi-gpu", 0, "", true, ""},
-      {"start-method", 0, "spawn|fork|forkserver", true, ""},
-      {"signals-to-handle", 0, "SIGNALS", true, ""},
+      {"num-cpu-threads-per-process", 0, "N", true, "accelerate's: OMP_NUM_THREADS of each process"},
+      {"mixed-precision", 0, "no|fp16|bf16|fp8", false,
+       "accelerate's: handed to PROGRAM as ACCELERATE_MIXED_PRECISION; generate has --dtype"},
+      {"dynamo-backend", 0, "NAME", false,
+       "accelerate's: handed to PROGRAM as ACCELERATE_DYNAMO_BACKEND; diffract compiles no models"},
+      {"config-file", 0, "FILE", false, "accelerate's: not read; the error names the options to give"},
       {"help", 'h', "", false, "This text"},
   };
+}
+
+}  // namespace
+
+const std::vector<OptionSpec>& option_table() {
+  static const std::vector<OptionSpec> table = [] {
+    std::vector<OptionSpec> all = own_options();
+    for (OptionSpec& spec : options_without_effect()) all.push_back(spec);
+    return all;
+  }();
   return table;
 }
 
@@ -77,9 +92,8 @@ const OptionSpec* find_letter(std::string_view argument) {
 [[noreturn]] void fail_unknown(const std::string& argument) {
   std::vector<std::string> known;
   for (const OptionSpec& spec : option_table()) known.push_back(fmt::format("--{}", spec.name));
-  const auto suggestion = nearest(option_name(argument), known);
   throw UsageError("unknown option {}{}. See diffract launch --help", argument.substr(0, argument.find('=')),
-                   suggestion ? fmt::format("; did you mean {}?", *suggestion) : "");
+                   hint_for(option_name(argument), foreign_options(), known));
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 #pragma once
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "diffract/core/foreign_names.h"
 
 namespace diffract::launch {
 
@@ -12,10 +15,17 @@ struct OptionSpec {
   std::string_view value;  // how --help calls its value; empty: a flag
   /// No other program is likely to mean something else by it, so it is also taken from behind the program.
   bool launchers_own;
-  std::string_view help;  // empty: accepted, not shown
+  std::string_view help;  // of one without effect: what is so without it
+  /// Taken for the sake of torchrun's and accelerate's lines, and said to change nothing.
+  bool without_effect = false;
+  std::string_view usual = {};  // the value with which nothing need be said
 };
 
 const std::vector<OptionSpec>& option_table();
+/// Options of torchrun and accelerate that change nothing here.
+std::vector<OptionSpec> options_without_effect();
+/// Names that other launchers have for options of this one, and options that are not there.
+std::span<const ForeignName> foreign_options();
 
 /// An option as it was given.
 struct GivenOption {

@@ -166,6 +166,50 @@ void settle_rendezvous(LaunchOptions& o, const Given& given) {
         "--rdzv-endpoint HOST:PORT");
 }
 
+void refuse_config_file(const std::string& name, const std::string& file) {
+  throw UsageError(
+      "{} {}: a file of accelerate's is not read. Give what it says as options: num_processes as "
+      "--num_processes, num_machines as --num_machines, machine_rank as --machine_rank, main_process_ip and "
+      "main_process_port under their names, gpu_ids as --gpu_ids, use_cpu as --cpu",
+      name, file);
+}
+
+// How generate is told what accelerate calls mixed precision.
+std::string precision_of_generate(const std::string& value) {
+  if (value == "fp16") return "give generate --dtype float16";
+  if (value == "bf16") return "give generate --dtype bfloat16";
+  return "generate has nothing of this kind";
+}
+
+// What accelerate hands to its programs it hands over in variables.
+void settle_accelerate(LaunchOptions& o, const Given& given) {
+  given.use({"config-file"}, refuse_config_file);
+  given.use({"num-cpu-threads-per-process"}, [&](const auto& name, const auto& text) {
+    o.environment["OMP_NUM_THREADS"] = std::to_string(parse_integer(name, text, 1, 4096));
+  });
+  given.use({"mixed-precision"}, [&](const auto& name, const auto& text) {
+    if (text != "no" && text != "fp16" && text != "bf16" && text != "fp8")
+      throw UsageError("{} {}: expected no, fp16, bf16 or fp8", name, text);
+    o.environment["ACCELERATE_MIXED_PRECISION"] = text;
+    if (text != "no")
+      o.notes.push_back(fmt::format("{} {} is left to the program: {}", name, text,
+                                    o.command.front() == "generate"
+                                        ? precision_of_generate(text)
+                                        : "it finds ACCELERATE_MIXED_PRECISION=" + text));
+  });
+  given.use({"dynamo-backend"}, [&](const auto& name, const auto& text) {
+    std::string& value = o.environment["ACCELERATE_DYNAMO_BACKEND"];
+    for (const char c : text) value += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (value != "NO")
+      o.notes.push_back(fmt::format("{} {} is left to the program; diffract compiles no models", name, text));
+  });
+  for (const OptionSpec& spec : options_without_effect())
+    given.use({std::string(spec.name).c_str()}, [&](const auto& name, const auto& text) {
+      if (text.empty() || text != spec.usual)
+        o.notes.push_back(fmt::format("{} has no effect here: {}", name, spec.help));
+    });
+}
+
 void settle_rest(LaunchOptions& o, const Given& given) {
   constexpr double kDay = 86400;
   const auto seconds = [&](const char* option, Seconds& value, double low) {
@@ -185,6 +229,13 @@ void settle_rest(LaunchOptions& o, const Given& given) {
   given.use({"local-ranks-filter"},
             [&](const auto& name, const auto& text) { o.local_ranks_filter = parse_ranks(name, text); });
   given.use({"role"}, [&](const auto&, const auto& text) { o.role = text; });
+  given.use({"store-port"}, [&](const auto& name, const auto& text) {
+    o.store_port = static_cast<uint16_t>(parse_integer(name, text, 0, 65535));
+    if (o.max_nodes == 1)
+      throw UsageError("{} {}: is for several machines; on one the store is at --master-port", name, text);
+    if (o.store_port != 0 && o.store_port == o.rendezvous.port)
+      throw UsageError("{} {}: is the port at which the machines meet; give another", name, text);
+  });
   given.use({"local-addr"}, [&](const auto&, const auto& text) { o.local_addr = text; });
   o.module = given.has("module");
   o.no_python = given.has("no-python");
@@ -244,6 +295,7 @@ LaunchOptions parse_options(const std::vector<std::string>& arguments, const Sur
   settle_nodes(o, given);
   settle_processes(o, given, surroundings);
   settle_rendezvous(o, given);
+  settle_accelerate(o, given);
   settle_rest(o, given);
   return o;
 }

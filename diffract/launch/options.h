@@ -43,6 +43,7 @@ struct LaunchOptions {
   std::string master_addr = "127.0.0.1";
   uint16_t master_port = 29500;  // 0: any free one
   bool master_port_given = false;
+  uint16_t store_port = 0;  // of several machines, on the first; 0: any free one
   std::string local_addr;
   Rendezvous rendezvous;
   int max_restarts = 0;
@@ -53,10 +54,11 @@ struct LaunchOptions {
   Streams redirects, tee;
   std::set<int> local_ranks_filter;  // empty: all are shown
   std::string role = "default";
-  std::optional<std::string> gpu_ids;  // for CUDA_VISIBLE_DEVICES
+  std::optional<std::string> gpu_ids;              // for CUDA_VISIBLE_DEVICES
+  std::map<std::string, std::string> environment;  // of the processes, beside what the launcher always sets
   bool cpu = false, module = false, no_python = false, virtual_local_rank = false, help = false;
   std::vector<std::string> command;  // the program and its arguments
-  std::vector<std::string> notes;    // what the user should be told: options taken from behind the program
+  std::vector<std::string> notes;    // what the user should be told of the options
 };
 
 /// What the parser asks of its surroundings.

@@ -1,5 +1,7 @@
 #include "diffract/launch/rendezvous_guest.h"
 
+#include <algorithm>
+
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/launch/messages.h"
@@ -37,19 +39,35 @@ void RendezvousGuest::end(int exit_code, const std::string& message, std::option
 
 void RendezvousGuest::connect() {
   if (over_) return;
+  const std::string who = "launch on " + info_.host;
   try {
-    FileDescriptor socket =
-        distributed::connect_to(host_, distributed::Deadline(kConnectLimit), "launch on " + info_.host);
-    connection_ = std::make_unique<Connection>(
-        reactor_, std::move(socket),
-        Connection::Events{.message = [this](const Json& message) { take(message); },
-                           .closed = [this](const std::string& reason) { host_lost(reason); }});
-    if (info_.address.empty()) info_.address = connection_->local_address();
-    if (info_.port == 0) info_.port = reserve_port_(info_.address);
-    connection_->send(join_message(info_, options_.rendezvous.id));
+    auto attempt = distributed::try_to_connect(host_, distributed::Deadline(kConnectLimit), who);
+    if (attempt.connection) return join(std::move(attempt.connection));
+    say_that_it_waits(attempt.resolved ? attempt.reason
+                                       : fmt::format("the name does not resolve: {}", attempt.reason));
+    retry(distributed::cannot_connect(host_, who, ": " + attempt.reason));
   } catch (const PeerError& error) {
-    retry(error.what());
+    end(peer_code(), error.what());
   }
+}
+
+void RendezvousGuest::join(FileDescriptor socket) {
+  connection_ = std::make_unique<Connection>(
+      reactor_, std::move(socket),
+      Connection::Events{.message = [this](const Json& message) { take(message); },
+                         .closed = [this](const std::string& reason) { host_lost(reason); }});
+  if (info_.address.empty()) info_.address = connection_->local_address();
+  if (info_.port == 0) info_.port = reserve_port_(info_.address);
+  connection_->send(join_message(info_, options_.rendezvous.id));
+}
+
+// At once for a reason that is new, and at times.
+void RendezvousGuest::say_that_it_waits(const std::string& reason) {
+  const auto now = Clock::now();
+  const bool is_new = said_.insert(reason).second, is_due = notice_.due(now);
+  if (!is_new && !is_due) return;
+  log::info("launch: waiting for the first machine at {} ({}), {:.0f} s more", host_.text(), reason,
+            std::max(Seconds(join_deadline_ - now).count(), 0.0));
 }
 
 void RendezvousGuest::retry(const std::string& reason) {
@@ -86,6 +104,7 @@ void RendezvousGuest::take(const Json& message) {
   } else if (type == "refused") {
     end(error_info(ErrorKind::usage).exit_code, read.text("why"));
   } else if (type == "start") {
+    started_ = true;
     node_.start(read_start(message));
   } else if (type == "stop") {
     node_.stop(read.text("why"));
@@ -129,6 +148,8 @@ void RendezvousGuest::beat() {
     return host_lost("gave no answer");
   }
   send({{"type", "beat"}});
+  if (joined_ && !started_ && notice_.due(now))
+    log::info("launch: {} is reached; waiting there for the other machines of the job", host_.text());
 }
 
 void RendezvousGuest::finish() {

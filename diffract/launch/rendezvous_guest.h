@@ -2,7 +2,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 
+#include "diffract/core/wait_notice.h"
 #include "diffract/distributed/network.h"
 #include "diffract/launch/connection.h"
 #include "diffract/launch/coordinator.h"
@@ -32,7 +35,9 @@ class RendezvousGuest : public Uplink {
 
  private:
   void connect();
+  void join(FileDescriptor socket);
   void retry(const std::string& reason);
+  void say_that_it_waits(const std::string& reason);
   void take(const Json& message);
   void end(int exit_code, const std::string& message, std::optional<Failure> failure = {});
   void host_lost(const std::string& why);
@@ -46,7 +51,9 @@ class RendezvousGuest : public Uplink {
   distributed::Endpoint host_;
   Reactor::Clock::time_point join_deadline_, beaten_ = Reactor::Clock::now();
   std::unique_ptr<Connection> connection_;
-  bool joined_ = false, over_ = false;
+  WaitNotice notice_;
+  std::set<std::string> said_;  // why there was no connection
+  bool joined_ = false, started_ = false, over_ = false;
   int turned_away_ = 0;
 };
 

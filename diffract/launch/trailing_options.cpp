@@ -105,7 +105,7 @@ TrailingOptions take_trailing_options(std::vector<std::string>& command,
   for (size_t i = 1; i < command.size() && command[i] != "--";) {
     const OptionSpec* spec = find_option(command[i]);
     const bool is_launchers =
-        spec && !spec->help.empty() && spec->name != "help" && (generate || spec->launchers_own);
+        spec && !spec->without_effect && spec->name != "help" && (generate || spec->launchers_own);
     if (is_launchers && !generate && texts.empty()) texts = texts_of(command);
     const auto program_knows = [&] {
       return generate ? generate_knows("--" + std::string(spec->name)) : names_option(texts, *spec);

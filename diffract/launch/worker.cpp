@@ -64,16 +64,17 @@ Worker::Worker(Reactor& reactor, const Consoles& consoles, const LaunchOptions& 
       err_(make_stream(reactor, consoles.err, options, local_rank, Streams::kErr, folder_ / "stderr.log")) {
   const FileDescriptor input = open_input();
   auto environment = worker_environment(options, assignment, local_rank, error_file().string());
-  if (options.hang_timeout.count() > 0) environment.push_back(heartbeat_.variable());
+  environment.push_back(heartbeat_.variable());
   pid_ = start_process({.file = program.file,
                         .arguments = with_local_rank(program.arguments, local_rank),
                         .environment = std::move(environment),
                         .standard_in = input.get(),
                         .standard_out = out_ ? out_->worker_end() : STDOUT_FILENO,
                         .standard_error = err_->worker_end(),
-                        .inherited = options.hang_timeout.count() > 0 ? heartbeat_.descriptor() : -1});
+                        .inherited = heartbeat_.descriptor()});
   if (out_) out_->started();
   err_->started();
+  log::debug("launch: {}", name());
 }
 
 std::string Worker::name() const {

@@ -33,6 +33,8 @@ class Worker {
   bool running() const { return !exit_code_; }
   std::filesystem::path error_file() const { return folder_ / "error.json"; }
 
+  /// Tells the worker that a signal that comes is the launcher's: what ends it is said by the launcher.
+  void say_stopped() { heartbeat_.say_stopped(); }
   /// Sends a signal to the worker and its process group, unless it has ended.
   void signal(int number) const;
   /// Takes note that it has ended. The failure, unless its exit code is 0.

@@ -52,6 +52,7 @@ void set_devices(std::map<std::string, std::string>& v, const LaunchOptions& opt
 std::vector<std::string> worker_environment(const LaunchOptions& options, const Assignment& assignment,
                                             int local_rank, const std::string& error_file) {
   auto v = own_environment();
+  for (const auto& [name, value] : options.environment) v[name] = value;
   v["RANK"] = std::to_string(assignment.first_rank + local_rank);
   v["GROUP_RANK"] = std::to_string(assignment.group_rank);
   v["ROLE_RANK"] = std::to_string(assignment.first_role_rank + local_rank);

@@ -57,6 +57,7 @@ void WorkerGroup::signal(int number) const {
 
 void WorkerGroup::stop(int signal_number) {
   if (state_ == State::idle) return events_.stopped();
+  for (const auto& worker : workers_) worker->say_stopped();
   signal(signal_number);
   signal(SIGCONT);  // one that is stopped would not see it
   if (stopping_) return;

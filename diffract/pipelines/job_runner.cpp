@@ -10,8 +10,8 @@
 #include "diffract/core/log.h"
 #include "diffract/distributed/lane.h"
 #include "diffract/distributed/split.h"
-#include "diffract/io/sha256.h"
 #include "diffract/pipelines/component.h"
+#include "diffract/pipelines/job_description.h"
 #include "diffract/tensor/device_backend.h"
 
 namespace diffract::pipelines {
@@ -21,35 +21,6 @@ bool befalls_every_picture(const Error& error) {
   const ErrorKind kind = error.kind();
   return dynamic_cast<const ModelDoesNotFit*>(&error) || kind == ErrorKind::checkpoint ||
          kind == ErrorKind::peer || kind == ErrorKind::io || kind == ErrorKind::cancelled;
-}
-
-// Tells whether all processes were given the same job. The model's folder may differ between hosts.
-std::string fingerprint(const std::vector<JobBatch>& batches, JobSchedule schedule,
-                        const std::string& settings) {
-  std::string text;
-  const auto add_text = [&](const std::string& part) { text += fmt::format("|{}:{}", part.size(), part); };
-  const auto add = [&](const auto& optional) { add_text(optional ? fmt::format("{}", *optional) : "-"); };
-  text += fmt::format("{}", static_cast<int>(schedule));
-  add_text(settings);
-  for (const auto& batch : batches) {
-    const Request& r = batch.request;
-    text += fmt::format("|{}|{}|{}|{}", batch.images.size(), r.eta, static_cast<int>(r.noise_dtype),
-                        static_cast<int>(r.output_type));
-    add(r.num_inference_steps);
-    add(r.guidance_scale);
-    add(r.true_cfg_scale);
-    add(r.guidance_rescale);
-    add(r.height);
-    add(r.width);
-    add(r.max_sequence_length);
-    add(r.clip_skip);
-    for (const auto* texts : {&r.prompt, &r.prompt_2, &r.negative_prompt}) {
-      text += fmt::format("|{}", texts->size());
-      for (const auto& one : *texts) add_text(one);
-    }
-    for (const auto& image : batch.images) text += fmt::format("|{}", image.seed);
-  }
-  return io::sha256_hex(std::as_bytes(std::span(text)));
 }
 
 void tell(JobBoard& board, const Failure& failure) {
@@ -75,7 +46,7 @@ class Runner {
       : batches_(batches), schedule_(schedule), board_(board), work_(work) {}
 
   JobOutcome run() {
-    board_.join(fingerprint(batches_, schedule_, work_.settings));
+    board_.join(describe_job(batches_, schedule_, work_.settings));
     find_todo();
     if (is_together())
       distributed::run_in_flight(todo_.size(), work_.in_flight, [&](size_t t) { run_batch(todo_[t]); });

@@ -15,9 +15,9 @@ enum class JobSchedule { fixed, dynamic, together };
 
 /// What a process does for a job; the runner says when.
 struct JobWork {
-  /// All that the pictures depend on beside their batches, as a text: processes in which it differs have
+  /// All that the pictures depend on beside their batches, an object: processes in which it differs have
   /// different jobs.
-  std::string settings;
+  Json settings = Json::object();
   /// Results stay in this process until finish_share: one that comes back computes its whole share anew.
   bool keeps_results = false;
   /// Of each batch, the summaries of its pictures (a JSON array) when all are finished already, else null.

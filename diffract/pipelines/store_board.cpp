@@ -8,6 +8,7 @@
 #include "diffract/core/json.h"
 #include "diffract/core/log.h"
 #include "diffract/distributed/deadline.h"
+#include "diffract/pipelines/job_description.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -70,7 +71,7 @@ bool StoreBoard::has(const char* what, int rank) { return store_.check({key_of(w
 // its own: another job, or a second process with the same rank, must not disturb one that runs.
 void StoreBoard::join(const std::string& job) {
   part_ = Part::refused;
-  const std::string ours = fmt::format("{} processes, {}", world_size(), job);
+  const std::string ours = fmt::format("{} {}", world_size(), job);
   if (is_main())
     store_.compare_set("job", "", ours);
   else
@@ -80,9 +81,10 @@ void StoreBoard::join(const std::string& job) {
     if (!is_main())
       store_.set(key_of("away", rank()), json_text(to_json(failure)));  // heard while it is missing
     throw UsageError(
-        "{}: rank 0 at {} (host {}, port {}) has another job: {} there, {} here. Give all ranks the same "
-        "options and prompts, and each job a port of its own",
-        store_.who(), store_.endpoint().text(), store_.endpoint().host, store_.endpoint().port, theirs, ours);
+        "{}: rank 0 at {} (host {}, port {}) has another job: {}. Give all ranks the same options and "
+        "prompts, and each job a port of its own",
+        store_.who(), store_.endpoint().text(), store_.endpoint().host, store_.endpoint().port,
+        job_difference(theirs, ours));
   }
   take_rank();
   part_ = Part::joined;
@@ -169,8 +171,10 @@ void StoreBoard::throw_failure(int other, const std::string& key) {
 // The main process comes, does not, says why it gave up, or is lost.
 void StoreBoard::wait_for_main(const std::string& key) {
   const Deadline deadline(store_.timeout());
+  WaitNotice notice;
   signs_.clear();
   while (!store_.wait_for({key}, slice_of(deadline))) {
+    say_who_is_waited_for(deadline, notice);
     if (has("away", 0)) throw_failure(0, key_of("away", 0));
     if (has("where", 0))
       check_life(0);
@@ -198,11 +202,34 @@ std::string StoreBoard::collect_found(size_t batches) {
   const Deadline deadline(store_.timeout());
   std::vector<std::string> keys(static_cast<size_t>(world_size()));
   for (int r = 0; r < world_size(); ++r) keys[static_cast<size_t>(r)] = key_of("found", r);
+  WaitNotice notice;
   signs_.clear();
-  while (!store_.wait_for(keys, slice_of(deadline))) look_for_missing(deadline);
+  while (!store_.wait_for(keys, slice_of(deadline))) {
+    say_who_is_waited_for(deadline, notice);
+    look_for_missing(deadline);
+  }
   std::vector<bool> all(batches, false);
   for (const std::string& found : store_.multi_get(keys, store_.timeout())) add_found(found, all);
   return to_found_text(all);
+}
+
+// Without the main process nothing goes on; else whoever has not joined.
+std::vector<int> StoreBoard::not_come() {
+  if (!is_main() && !has("where", 0)) return {0};
+  std::vector<int> ranks;
+  for (int r = 1; r < world_size(); ++r)
+    if (r != rank() && !has("where", r)) ranks.push_back(r);
+  return ranks;
+}
+
+// One process of each host says it.
+void StoreBoard::say_who_is_waited_for(const Deadline& deadline, WaitNotice& notice) {
+  if (!is_local_main() || !notice.due()) return;
+  const auto ranks = not_come();
+  if (ranks.empty()) return;
+  log::info("{}: waiting at {} for rank {} of {} to join the job, {:.0f} s more", store_.who(),
+            store_.endpoint().text(), distributed::list_ranks(ranks), world_size(),
+            std::chrono::duration<double>(deadline.left()).count());
 }
 
 void StoreBoard::look_for_missing(const Deadline& deadline) {

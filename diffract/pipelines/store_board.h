@@ -4,6 +4,7 @@
 #include <mutex>
 #include <thread>
 
+#include "diffract/core/wait_notice.h"
 #include "diffract/distributed/rendezvous.h"
 #include "diffract/distributed/store.h"
 #include "diffract/pipelines/job_board.h"
@@ -57,6 +58,8 @@ class StoreBoard : public JobBoard {
   void wait_for_main(const std::string& key);
   std::string collect_found(size_t batches);
   void look_for_missing(const distributed::Deadline& deadline);
+  std::vector<int> not_come();
+  void say_who_is_waited_for(const distributed::Deadline& deadline, WaitNotice& notice);
   void check_life(int rank);
   [[noreturn]] void throw_failure(int rank, const std::string& key);
   bool has(const char* what, int rank);

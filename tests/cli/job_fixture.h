@@ -50,13 +50,13 @@ class JobTest : public ::testing::Test {
     return all;
   }
   ProcessEnd alone(const std::vector<std::string>& more, const std::string& output) const {
-    return RunningProcess(command(more, output), {}, folder_.path().string()).wait(std::chrono::seconds(120));
+    return RunningProcess(command(more, output), {}, folder_.path().string()).wait(kPatience);
   }
   std::vector<ProcessEnd> together(int world_size, const std::vector<std::string>& more,
                                    const std::string& output) const {
     std::vector<ProcessEnd> results;
     for (auto& rank : start_ranks(command(more, output), world_size, free_port(), folder_.path().string()))
-      results.push_back(rank.wait(std::chrono::seconds(120)));
+      results.push_back(rank.wait(kPatience));
     return results;
   }
   static std::string bytes(const std::filesystem::path& file) { return load_text(file, 1 << 24); }

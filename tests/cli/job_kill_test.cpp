@@ -139,14 +139,14 @@ class JobKill : public JobTest {
     const int signal = random_() % 2 ? SIGTERM : SIGKILL;
     for (auto& process : ranks) process.signal(signal);
     for (auto& process : ranks) {
-      EXPECT_TRUE(process.wait_for(std::chrono::seconds(30))) << "does not end";
+      EXPECT_TRUE(process.wait_for(kPatience)) << "does not end";
       outcome.ended += process.wait_for(milliseconds(0)) != 0 ? 1 : 0;
     }
     return false;
   }
 
   static bool wait_for_all(std::vector<RunningProcess>& ranks) {
-    for (auto& process : ranks) EXPECT_EQ(process.wait_for(std::chrono::seconds(60)), 0) << process.errors();
+    for (auto& process : ranks) EXPECT_EQ(process.wait_for(kPatience), 0) << process.errors();
     return true;
   }
 

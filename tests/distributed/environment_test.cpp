@@ -60,6 +60,45 @@ TEST(DetectEnvironment, ReadsTorchrun) {
   EXPECT_FALSE(found.one_node());
 }
 
+// What torch's env:// needs, and what Kubeflow and several clouds set.
+TEST(DetectEnvironment, NeedsNoMoreThanTorchDoes) {
+  Variables four = {
+      {"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", "29655"}};
+  for (const char* here : {"127.0.0.1", "localhost", "::1"}) {
+    const Environment found = detect_environment(with(four, {{"MASTER_ADDR", here}}));
+    EXPECT_EQ(found.rank, 1);
+    EXPECT_EQ(found.local_rank, 1) << here;  // all are on this host
+    EXPECT_EQ(found.local_world_size, 2) << here;
+    EXPECT_TRUE(found.one_node());
+  }
+  const Environment apart = detect_environment(with(four, {{"MASTER_ADDR", "node0"}}));
+  EXPECT_EQ(apart.local_rank, 0);
+  EXPECT_EQ(apart.local_world_size, 1);
+  EXPECT_EQ(apart.master.text(), "node0:29655");
+  // What is said is kept; a part of it is enough where the rest can be told.
+  EXPECT_EQ(detect_environment(with(four, {{"LOCAL_RANK", "0"}})).local_rank, 0);
+  const std::string half = error_of(with(four, {{"MASTER_ADDR", "node0"}, {"LOCAL_RANK", "1"}}));
+  EXPECT_NE(half.find("LOCAL_WORLD_SIZE is missing"), std::string::npos) << half;
+}
+
+TEST(DetectEnvironment, NeedsNoAddressForAWorldOfOne) {
+  for (const Variables& alone : {Variables{{"WORLD_SIZE", "1"}},
+                                 {{"RANK", "0"}, {"WORLD_SIZE", "1"}},
+                                 {{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"LOCAL_RANK", "0"}},
+                                 {{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"MASTER_PORT", "29500"}},
+                                 {{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"MASTER_ADDR", "pod-0"}}}) {
+    const Environment found = detect_environment(alone);
+    EXPECT_EQ(found.rank, 0);
+    EXPECT_EQ(found.world_size, 1);
+    EXPECT_EQ(found.local_rank, 0);
+    EXPECT_EQ(found.local_world_size, 1);
+  }
+  EXPECT_NE(error_of({{"WORLD_SIZE", "2"}}).find("RANK, MASTER_ADDR, MASTER_PORT are missing"),
+            std::string::npos);
+  EXPECT_NE(error_of({{"RANK", "0"}}).find("WORLD_SIZE is missing"), std::string::npos);
+  EXPECT_NE(error_of({{"RANK", "1"}, {"WORLD_SIZE", "1"}}).find("rank 1 of 1"), std::string::npos);
+}
+
 TEST(DetectEnvironment, ReadsOpenMpiOnOneNode) {
   const Environment found = detect_environment(kOpenMpi);
   EXPECT_EQ(found.source, "Open MPI");

@@ -13,9 +13,9 @@ using test::start_all;
 class RankTensors : public ::testing::TestWithParam<int> {};
 
 TEST_P(RankTensors, AreValuesOfOneProcess) {
-  auto ranks = start_all({"rank_tensors", "20000"}, GetParam(), free_port());
+  auto ranks = start_all({"rank_tensors", "200000"}, GetParam(), free_port());
   for (auto& rank : ranks) {
-    const ProcessEnd end = rank.wait(60s);
+    const ProcessEnd end = rank.wait();
     EXPECT_EQ(end.exit_code, 0) << end.err;
     expect_contains(end.out, {"rank tensors hold"});
   }
@@ -23,9 +23,9 @@ TEST_P(RankTensors, AreValuesOfOneProcess) {
 
 TEST_P(RankTensors, ArriveWithManyInFlight) {
   for (const char* in_flight : {"1", "4", "50"}) {
-    auto ranks = start_all({"lanes", "20000", "40", in_flight}, GetParam(), free_port());
+    auto ranks = start_all({"lanes", "200000", "40", in_flight}, GetParam(), free_port());
     for (auto& rank : ranks) {
-      const ProcessEnd end = rank.wait(60s);
+      const ProcessEnd end = rank.wait();
       EXPECT_EQ(end.exit_code, 0) << end.err;
       expect_contains(end.out, {"lanes hold"});
     }
@@ -35,8 +35,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, RankTensors, ::testing::Values(1, 2, 3, 5),
                          [](const auto& size) { return fmt::format("{}Ranks", size.param); });
 
 TEST(Lanes, EndTogetherWhenOneFails) {
-  auto ranks = start_all({"failing_lane", "5000", "1"}, 2, free_port());
-  const ProcessEnd failed = ranks[1].wait(30s), other = ranks[0].wait(30s);
+  auto ranks = start_all({"failing_lane", "30000", "1"}, 2, free_port());
+  const ProcessEnd failed = ranks[1].wait(), other = ranks[0].wait();
   EXPECT_EQ(failed.exit_code, 4) << failed.err;
   expect_contains(failed.err, {"no memory in lane 2"});
   EXPECT_EQ(other.exit_code, 5) << other.err;

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <numeric>
 
 #include "diffract/core/cpus.h"
 #include "diffract/core/error.h"
@@ -27,7 +28,7 @@ using Arguments = std::vector<std::string>;
 using std::chrono::milliseconds;
 
 milliseconds timeout_of(const Arguments& arguments) {
-  return milliseconds(arguments.empty() ? 60000 : std::stoi(arguments[0]));
+  return milliseconds(arguments.empty() ? 200000 : std::stoi(arguments[0]));
 }
 
 void say(const std::string& line) {
@@ -80,31 +81,39 @@ void failing_lane(const Arguments& arguments) {
   test::fail_in_a_lane(std::stoi(arguments.at(1)));
 }
 
-// Meets the others, and then the rank `arguments[1]` does not come to the second barrier: it waits to be
-// killed.
-void absent(const Arguments& arguments) {
-  init_process_group(backend(), timeout_of(arguments));
+// All ranks have met, with patience, before the group's short timeout counts.
+Group impatient_group(const std::string& backend, const Arguments& arguments) {
+  init_process_group(backend, timeout_of({}));
+  std::vector<int> all(static_cast<size_t>(get_world_size()));
+  std::iota(all.begin(), all.end(), 0);
+  Group group = new_group(all, timeout_of(arguments));
   barrier();
+  return group;
+}
+
+// Meets the others, and then the rank `arguments[1]` does not come to the collective: it waits to be killed.
+void absent(const Arguments& arguments) {
+  const Group group = impatient_group(backend(), arguments);
   say("met");
   if (get_rank() == std::stoi(arguments.at(1))) ::pause();
   at::Tensor tensor = at::ones({4}, device());
-  all_reduce(tensor);
+  all_reduce(tensor, ReduceOp::sum, group);
 }
 
 // One rank calls another collective than the rest.
 void mismatch(const Arguments& arguments) {
-  init_process_group("gloo", timeout_of(arguments));
+  const Group group = impatient_group("gloo", arguments);
   at::Tensor tensor = at::ones({4});
   if (get_rank() == 0)
-    all_reduce(tensor);
+    all_reduce(tensor, ReduceOp::sum, group);
   else
-    barrier();
+    barrier(group);
 }
 
 void silent_peer(const Arguments& arguments) {
-  init_process_group(backend(), timeout_of(arguments));
+  const Group group = impatient_group(backend(), arguments);
   at::Tensor tensor = at::ones({4}, device());
-  if (get_rank() == 0) recv(tensor, 1);
+  if (get_rank() == 0) recv(tensor, 1, 0, group);
   barrier();
 }
 

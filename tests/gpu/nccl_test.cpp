@@ -39,7 +39,7 @@ class Nccl : public test::Gpu {
     for (int rank = 0; rank + 1 < gpus(); ++rank) {
       const ProcessEnd end = ranks[static_cast<size_t>(rank)].wait(within);
       EXPECT_EQ(end.exit_code, 5) << end.err;
-      expect_contains(end.err, {fmt::format("rank {} of {}: all_reduce #2", rank, gpus()),
+      expect_contains(end.err, {fmt::format("rank {} of {}: all_reduce #1", rank, gpus()),
                                 fmt::format("rank {} (host ", gpus() - 1), how});
     }
   }

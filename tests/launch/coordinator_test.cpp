@@ -119,10 +119,33 @@ TEST_F(CoordinatorTest, NamesWhoDidNotCome) {
   pass(601);
   EXPECT_EQ(a_.outcome.exit_code, 5);
   EXPECT_TRUE(contains(a_.outcome.message,
-                       "2 of 3 machines came within 600 s; here: h0 (10.0.0.0), h2 (10.0.0.2). "
-                       "Missing: node rank 1."))
+                       "2 of 3 machines came within 600 s (here: h0 (10.0.0.0), h2 (10.0.0.2); missing: node "
+                       "rank 1). Is"))
       << a_.outcome.message;
   EXPECT_TRUE(c.over());
+}
+
+TEST_F(CoordinatorTest, SaysWhomItWaitsForAndHowLong) {
+  const auto said = [&](double seconds) {
+    ::testing::internal::CaptureStderr();
+    pass(seconds);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  options_.rendezvous.host = "node1";
+  auto& fixed = make(2, 2, false);
+  fixed.joined(&a_, info(0), now_);
+  EXPECT_EQ(said(4), "");
+  EXPECT_EQ(said(1),
+            "diffract: launch: waiting: 1 of 2 machines have come to node1:29500 (here: h0 (10.0.0.0); "
+            "missing: node rank 1); 595 s more\n");
+  EXPECT_EQ(said(29), "");
+  EXPECT_TRUE(contains(said(1), "565 s more")) << "every 30 s";
+  fixed.joined(&b_, info(1), now_);
+  EXPECT_EQ(said(60), "");
+  auto& elastic = make(1, 3, true);
+  elastic.joined(&a_, info(0), now_);
+  EXPECT_TRUE(contains(said(6), "1 of 3 machines")) << "the fewest are there";
+  EXPECT_EQ(a_.log, "start ");
 }
 
 TEST_F(CoordinatorTest, TakesThePeersComplaintForAConsequence) {

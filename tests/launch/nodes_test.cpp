@@ -38,15 +38,21 @@ uint16_t free_port(FileDescriptor* keep = nullptr) {
   return ntohs(address.sin_port);
 }
 
+// On a busy machine an agent may be silent for longer than the 3 s after which it counts as lost.
+constexpr const char* kPatientAgents = "keep_alive_interval=0.5,keep_alive_max_attempt=200";
+
 class Nodes : public ::testing::Test {
  protected:
   std::vector<std::string> fixed(int rank, int nodes = 2) const {
     return {fmt::format("--nnodes={}", nodes), fmt::format("--node-rank={}", rank),
-            fmt::format("--master-port={}", port_), "--grace-period=5"};
+            fmt::format("--master-port={}", port_), "--grace-period=5",
+            "--rdzv-conf=" + std::string(kPatientAgents)};
   }
-  std::vector<std::string> elastic(const std::string& nodes, const std::string& last_call = "0.5") const {
+  std::vector<std::string> elastic(const std::string& nodes,
+                                   const std::string& last_call = "0.5") const {  // s
     return {"--nnodes=" + nodes, "--rdzv-backend=c10d", fmt::format("--rdzv-endpoint=127.0.0.1:{}", port_),
-            "--rdzv-conf=last_call_timeout=" + last_call, "--grace-period=5"};
+            fmt::format("--rdzv-conf={},last_call_timeout={}", kPatientAgents, last_call),
+            "--grace-period=5"};
   }
   static std::unique_ptr<RunningLauncher> start(std::vector<std::string> options, const std::string& script) {
     options.insert(options.end(), {"--", "/bin/sh", "-c", script});
@@ -77,6 +83,16 @@ TEST_F(Nodes, StaticRanksFollowTheNodes) {
   EXPECT_TRUE(contains(second->out(), "1/3 0 1" + tail) && contains(second->out(), "2/3 1 1" + tail))
       << second->out();
   EXPECT_FALSE(contains(tail, fmt::format(" {}\n", port_)));  // that one is the rendezvous' own
+}
+
+TEST_F(Nodes, TheStoreIsWhereItIsAskedFor) {
+  const std::string port = std::to_string(free_port());
+  auto one = fixed(1), zero = fixed(0);
+  for (auto* options : {&zero, &one}) options->push_back("--store-port=" + port);
+  auto second = start(one, "echo $MASTER_PORT"), first = start(zero, "echo $MASTER_PORT");
+  EXPECT_EQ(first->wait(), 0) << first->err();
+  EXPECT_EQ(second->wait(), 0) << second->err();
+  EXPECT_EQ(first->out() + second->out(), port + "\n" + port + "\n");
 }
 
 TEST_F(Nodes, TheFirstToComeIsTheHost) {
@@ -118,15 +134,13 @@ TEST_F(Nodes, ALostNodeEndsAFixedJob) {
   Launchers nodes;
   for (int i = 0; i < 2; ++i) nodes.push_back(start(fixed(i), script));
   ASSERT_TRUE(started(nodes, "up\n"));
-  const auto begin = std::chrono::steady_clock::now();
   nodes[1]->signal(SIGKILL);
   EXPECT_EQ(nodes[0]->wait(), 5);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, Milliseconds(5000));
   EXPECT_TRUE(
       contains(nodes[0]->err(), "(node rank 1, 127.0.0.1) closed the connection. 1 of 2 machines are left"))
       << nodes[0]->err();
   nodes[1]->wait();
-  EXPECT_TRUE(nodes[1]->all_gone(Milliseconds(2000)));
+  EXPECT_TRUE(nodes[1]->all_gone());
 }
 
 TEST_F(Nodes, ALostHostEndsTheOthers) {
@@ -135,7 +149,7 @@ TEST_F(Nodes, ALostHostEndsTheOthers) {
   for (int i = 0; i < 2; ++i) nodes.push_back(start(fixed(i), script));
   ASSERT_TRUE(started(nodes, "up\n"));
   nodes[0]->signal(SIGKILL);
-  EXPECT_EQ(nodes[1]->wait(Milliseconds(5000)), 5);
+  EXPECT_EQ(nodes[1]->wait(), 5);
   EXPECT_TRUE(contains(nodes[1]->err(), "the host of the rendezvous) closed the connection"))
       << nodes[1]->err();
 }
@@ -144,16 +158,16 @@ TEST_F(Nodes, AnElasticJobGoesOnWithoutALostNodeAndTakesItInAgain) {
   const std::string script =
       "echo world $WORLD_SIZE try $TORCHELASTIC_RESTART_COUNT; [ -e done ] && exit 0; exec sleep 100";
   Launchers nodes;
-  nodes.push_back(start(elastic("2:3", "10"), script));
+  nodes.push_back(start(elastic("2:3", "300"), script));
   ASSERT_TRUE(test::wait_until([&] { return nodes[0]->processes().size() == 2; }));
-  for (int i = 1; i < 3; ++i) nodes.push_back(start(elastic("2:3", "10"), script));
+  for (int i = 1; i < 3; ++i) nodes.push_back(start(elastic("2:3", "300"), script));
   ASSERT_TRUE(started(nodes, "world 3 try 0\n"));
   // A node that is neither the host, whose workers have GROUP_RANK 0, ...
   nodes[2]->signal(SIGKILL);
   nodes[2]->wait();
   nodes[2].reset();
   ASSERT_TRUE(started(nodes, "world 2 try 1\n")) << nodes[0]->err();
-  nodes[2] = start(elastic("2:3", "10"), script);
+  nodes[2] = start(elastic("2:3", "300"), script);
   ASSERT_TRUE(started(nodes, "world 3 try 2\n")) << nodes[0]->err();
   nodes[1]->signal(SIGTERM);  // a scheduler takes one away
   EXPECT_EQ(nodes[1]->wait(), 128 + SIGTERM);
@@ -168,7 +182,7 @@ TEST_F(Nodes, ABusyPortIsAnErrorAtOnce) {
   FileDescriptor busy;
   port_ = free_port(&busy);
   auto node = start(fixed(0), "exit 0");
-  EXPECT_EQ(node->wait(Milliseconds(5000)), 5);
+  EXPECT_EQ(node->wait(), 5);
   EXPECT_TRUE(contains(node->err(), fmt::format("port {} of 127.0.0.1 is in use by another program", port_)))
       << node->err();
 }
@@ -180,7 +194,7 @@ TEST_F(Nodes, WhatIsNotALauncherIsNamed) {
   const FileDescriptor connection(::accept(listener.get(), nullptr, nullptr));
   const std::string answer = "SSH-2.0-OpenSSH_9.2\r\n";
   ::send(connection.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-  EXPECT_EQ(node->wait(Milliseconds(5000)), 5);
+  EXPECT_EQ(node->wait(), 5);
   EXPECT_TRUE(contains(node->err(), fmt::format("Is it diffract launch that listens on port {}", port_)))
       << node->err();
 }
@@ -205,19 +219,36 @@ TEST_F(Nodes, AMissingNodeIsNamedInTime) {
   auto options = fixed(0, 3);
   options.emplace_back("--rdzv-conf=join_timeout=1");
   auto alone = start(options, "exit 0");
-  EXPECT_EQ(alone->wait(Milliseconds(5000)), 5);
+  EXPECT_EQ(alone->wait(), 5);
   EXPECT_TRUE(contains(alone->err(), "1 of 3 machines came within 1 s")) << alone->err();
-  EXPECT_TRUE(contains(alone->err(), "Missing: node rank 1, 2.")) << alone->err();
+  EXPECT_TRUE(contains(alone->err(), "missing: node rank 1, 2)")) << alone->err();
   auto guest_options = fixed(1, 3);
   guest_options.emplace_back("--rdzv-conf=join_timeout=1");
   auto guest = start(guest_options, "exit 0");
-  EXPECT_EQ(guest->wait(Milliseconds(6000)), 5);
+  EXPECT_EQ(guest->wait(), 5);
   EXPECT_TRUE(contains(guest->err(), fmt::format("port {}", port_))) << guest->err();
   auto nowhere = fixed(1, 3);
   nowhere.insert(nowhere.end(), {"--rdzv-conf=join_timeout=1", "--master-addr=no-such-host.invalid"});
   auto lost = start(nowhere, "exit 0");
-  EXPECT_EQ(lost->wait(Milliseconds(15000)), 5);
+  EXPECT_EQ(lost->wait(), 5);
   EXPECT_TRUE(contains(lost->err(), "no-such-host.invalid")) << lost->err();
+}
+
+// What has no end of its own here is killed with the launcher.
+TEST_F(Nodes, WhatAMachineWaitsForIsSaid) {
+  auto nowhere = fixed(1);
+  nowhere.emplace_back("--master-addr=no-such-host.invalid");
+  auto lost = start(nowhere, "exit 0"), early = start(fixed(1, 3), "exit 0");
+  EXPECT_TRUE(lost->wait_for_err(fmt::format(
+      "waiting for the first machine at no-such-host.invalid:{} (the name does not resolve: ", port_)))
+      << lost->err();
+  EXPECT_TRUE(early->wait_for_err(
+      fmt::format("waiting for the first machine at 127.0.0.1:{} (Connection refused), ", port_)))
+      << early->err();
+  auto first = start(fixed(0, 3), "exit 0");
+  EXPECT_TRUE(first->wait_for_err("waiting: 2 of 3 machines have come to")) << first->err();
+  EXPECT_TRUE(contains(first->err(), "missing: node rank 2)")) << first->err();
+  EXPECT_TRUE(early->wait_for_err("is reached; waiting there for the other machines")) << early->err();
 }
 
 // DIFFRACT_CONNECTIONS: how many; the slow run sets 100000.

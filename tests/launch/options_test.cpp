@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "diffract/core/error.h"
+#include "diffract/launch/option_table.h"
 #include "diffract/launch/options.h"
 #include "tests/launch/running_launcher.h"
 #include "tests/support/temp_folder.h"
@@ -68,6 +69,7 @@ TEST_F(LaunchOptionsTest, ReadsEveryOptionInBothSpellings) {
         "--master-addr",
         "h",
         "--master-port=1234",
+        "--store-port=1235",
         "--local-addr",
         "10.0.0.9",
         "--rdzv-backend=static",
@@ -107,6 +109,7 @@ TEST_F(LaunchOptionsTest, ReadsEveryOptionInBothSpellings) {
     EXPECT_EQ(o.master_addr, "h");
     EXPECT_EQ(o.master_port, 1234);
     EXPECT_TRUE(o.master_port_given);
+    EXPECT_EQ(o.store_port, 1235);
     EXPECT_EQ(o.local_addr, "10.0.0.9");
     EXPECT_EQ(o.rendezvous.host, "::1");
     EXPECT_EQ(o.rendezvous.port, 99);
@@ -143,6 +146,53 @@ TEST_F(LaunchOptionsTest, KnowsAcceleratesNames) {
   EXPECT_EQ(gpus.processes, 2);
   EXPECT_EQ(gpus.gpu_ids, "4,6");
   EXPECT_FALSE(parse({"--gpu-ids=all", "prog"}).gpu_ids);
+}
+
+TEST_F(LaunchOptionsTest, HandsOverWhatAccelerateWould) {
+  const auto o = parse({"--mixed_precision", "fp16", "--dynamo_backend=inductor",
+                        "--num_cpu_threads_per_process", "3", "train.x"});
+  EXPECT_EQ(o.environment.at("ACCELERATE_MIXED_PRECISION"), "fp16");
+  EXPECT_EQ(o.environment.at("ACCELERATE_DYNAMO_BACKEND"), "INDUCTOR");
+  EXPECT_EQ(o.environment.at("OMP_NUM_THREADS"), "3");
+  ASSERT_EQ(o.notes.size(), 2u);
+  EXPECT_TRUE(contains(o.notes[0], "--mixed_precision fp16 is left to the program")) << o.notes[0];
+  EXPECT_TRUE(contains(o.notes[1], "--dynamo_backend inductor is left to the program")) << o.notes[1];
+  EXPECT_TRUE(contains(parse({"--mixed-precision=bf16", "generate"}).notes.at(0), "--dtype bfloat16"));
+  EXPECT_TRUE(parse({"--mixed_precision", "no", "--dynamo_backend", "no", "p"}).notes.empty());
+}
+
+TEST_F(LaunchOptionsTest, SaysWhatHasNoEffect) {
+  for (const OptionSpec& spec : options_without_effect()) {
+    const std::string option = "--" + std::string(spec.name);
+    Arguments arguments = {option, "p"};
+    if (!spec.value.empty()) arguments.insert(arguments.begin() + 1, "something");
+    const auto o = parse(arguments);
+    EXPECT_EQ(o.command, Arguments{"p"}) << option;
+    ASSERT_EQ(o.notes.size(), 1u) << option;
+    EXPECT_TRUE(contains(o.notes[0], option + " has no effect here: ")) << o.notes[0];
+    EXPECT_TRUE(contains(help_text(), option + " ")) << option;
+  }
+  EXPECT_TRUE(parse({"--start-method", "spawn", "p"}).notes.empty());
+  // Behind the program they are its own.
+  EXPECT_EQ(parse({"p", "--debug", "--quiet"}).command.size(), 3u);
+}
+
+TEST_F(LaunchOptionsTest, KnowsOtherLaunchersWords) {
+  for (const auto& [option, advice] : std::vector<std::pair<std::string, const char*>>{
+           {"--nproc", "--nproc-per-node"},
+           {"-n", "--nproc-per-node"},
+           {"-np", "--nproc-per-node"},
+           {"--hostfile", "mpirun"},
+           {"--num_gpus", "--nproc-per-node gpu"},
+           {"--use_deepspeed", "for training"},
+           {"--nproc_per_nod", "did you mean --nproc-per-node?"}}) {
+    const std::string message = error({option, "2", "p"});
+    EXPECT_TRUE(contains(message, "unknown option " + option)) << message;
+    EXPECT_TRUE(contains(message, advice)) << message;
+  }
+  // Only words that no option of ours has.
+  for (const ForeignName& foreign : foreign_options())
+    EXPECT_EQ(find_option("--" + std::string(foreign.name)), nullptr) << foreign.name;
 }
 
 TEST_F(LaunchOptionsTest, CountsDevices) {
@@ -256,6 +306,11 @@ TEST_F(LaunchOptionsTest, SaysWhatIsWrong) {
       {{"--num-processes=4", "--nnodes=1:2", "p"}, "give --nproc-per-node"},
       {{"-m", "--no-python", "p"}, "contradict"},
       {{"-x", "p"}, "unknown option -x"},
+      {{"--store-port", "29600", "p"}, "on one the store is at --master-port"},
+      {{"--nnodes=2", "--store-port=29500", "p"}, "is the port at which the machines meet"},
+      {{"--config_file", "a.yaml", "p"}, "num_processes as --num_processes"},
+      {{"--mixed_precision", "int8", "p"}, "expected no, fp16, bf16 or fp8"},
+      {{"--num_cpu_threads_per_process", "0", "p"}, "expected a whole number from 1"},
   };
   for (const auto& [arguments, expected] : cases) {
     const std::string message = error(arguments);

@@ -24,12 +24,6 @@ std::vector<std::string> family() {
           fmt::format("sleep 300 & (trap '' TERM; setsid sleep 301 &) ; exec {} leave 300", kWorker)};
 }
 
-pid_t agent_of(const RunningLauncher& launcher) {
-  for (const pid_t pid : launcher.processes_of(DIFFRACT_LAUNCHER))
-    if (pid != launcher.pid()) return pid;
-  return -1;
-}
-
 TEST(Orphans, NoneAfterTheLauncherIsKilledAtAnyPoint) {
   std::mt19937 random(7);
   for (int i = 0; i < 20; ++i) {
@@ -39,17 +33,17 @@ TEST(Orphans, NoneAfterTheLauncherIsKilledAtAnyPoint) {
     const auto before = launcher.processes().size();
     launcher.signal(SIGKILL);
     EXPECT_EQ(launcher.wait(), 128 + SIGKILL);
-    EXPECT_TRUE(launcher.all_gone(Milliseconds(2000)))
-        << "round " << i << ", " << before << " before; left: " << launcher.processes().front().command;
+    EXPECT_TRUE(launcher.all_gone()) << "round " << i << ", " << before
+                                     << " before; left: " << launcher.processes().front().command;
   }
 }
 
 TEST(Orphans, NoneAfterTheAgentIsKilled) {
   RunningLauncher launcher(family());
   ASSERT_TRUE(test::wait_until([&] { return launcher.processes_of("sleep 301").size() >= 2; }));
-  ASSERT_GT(agent_of(launcher), 0);
-  ::kill(agent_of(launcher), SIGKILL);
-  EXPECT_EQ(launcher.wait(Milliseconds(5000)), 128 + SIGKILL);
+  ASSERT_GT(launcher.agent(), 0);
+  ::kill(launcher.agent(), SIGKILL);
+  EXPECT_EQ(launcher.wait(), 128 + SIGKILL);
   EXPECT_TRUE(test::contains(launcher.err(), "agent")) << launcher.err();
   EXPECT_TRUE(launcher.all_gone(Milliseconds(0)));
 }
@@ -57,21 +51,21 @@ TEST(Orphans, NoneAfterTheAgentIsKilled) {
 TEST(Orphans, NoneWhenTheAgentWasStoppedBefore) {
   RunningLauncher launcher(family());
   ASSERT_TRUE(test::wait_until([&] { return launcher.processes_of("sleep 301").size() >= 2; }));
-  ::kill(agent_of(launcher), SIGSTOP);
+  ::kill(launcher.agent(), SIGSTOP);
   launcher.signal(SIGKILL);
   launcher.wait();
-  EXPECT_TRUE(launcher.all_gone(Milliseconds(2000)));
+  EXPECT_TRUE(launcher.all_gone());
 }
 
 TEST(Orphans, NoWorkerOutlivesBoth) {
   RunningLauncher launcher({"--nproc-per-node=2", kWorker, "beat", "300"});
   ASSERT_TRUE(test::wait_until([&] { return launcher.processes_of(kWorker).size() == 2; }));
-  const pid_t agent = agent_of(launcher);
+  const pid_t agent = launcher.agent();
   launcher.signal(SIGSTOP);  // so that it cannot clean up for the agent
   ::kill(agent, SIGKILL);
   launcher.signal(SIGKILL);
   EXPECT_EQ(launcher.wait(), 128 + SIGKILL);
-  EXPECT_TRUE(launcher.all_gone(Milliseconds(2000)));
+  EXPECT_TRUE(launcher.all_gone());
 }
 
 TEST(Orphans, NoneAfterSuccessFailureOrASignal) {
@@ -97,13 +91,13 @@ TEST(Orphans, NoneWhereThereAreNoPidfds) {
   launcher.signal(SIGTERM);
   ASSERT_TRUE(launcher.wait_for_err("a second signal ends them at once"));
   launcher.signal(SIGTERM);
-  EXPECT_EQ(launcher.wait(Milliseconds(10000)), 128 + SIGTERM);
+  EXPECT_EQ(launcher.wait(), 128 + SIGTERM);
   EXPECT_TRUE(launcher.all_gone(Milliseconds(0)));
   RunningLauncher killed(family(), setting);
   ASSERT_TRUE(test::wait_until([&] { return killed.processes_of("sleep 301").size() >= 2; }));
   killed.signal(SIGKILL);
   killed.wait();
-  EXPECT_TRUE(killed.all_gone(Milliseconds(2000)));
+  EXPECT_TRUE(killed.all_gone());
 }
 
 TEST(Orphans, StrangersAreLeftAlone) {

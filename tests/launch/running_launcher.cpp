@@ -123,6 +123,11 @@ std::vector<pid_t> RunningLauncher::processes_of(const std::string& start) const
   return pids;
 }
 
+pid_t RunningLauncher::agent() const {
+  const auto agents = processes_of("diffract launch (agent)");
+  return agents.size() == 1 ? agents.front() : -1;
+}
+
 bool RunningLauncher::all_gone(Milliseconds limit) const {
   return wait_until([&] { return processes().empty(); }, limit);
 }

@@ -13,8 +13,12 @@ namespace diffract::test {
 
 using Milliseconds = std::chrono::milliseconds;
 
+/// How long a test waits for what is to come: on a busy machine it may take long. What is to come ends the
+/// wait.
+inline constexpr Milliseconds kPatience(120000);
+
 /// Waits until `condition` holds, looking every few milliseconds; false when it does not within `limit`.
-bool wait_until(const std::function<bool()>& condition, Milliseconds limit = Milliseconds(20000));
+bool wait_until(const std::function<bool()>& condition, Milliseconds limit = kPatience);
 
 /// A process of the system, and what it was started as.
 struct MarkedProcess {
@@ -41,18 +45,20 @@ class RunningLauncher {
   pid_t pid() const { return pid_; }
   void signal(int number) const;
   /// The exit code, 128 + n for signal n; -1 when it does not end within `limit`, and then it is killed.
-  int wait(Milliseconds limit = Milliseconds(30000));
+  int wait(Milliseconds limit = kPatience);
 
   std::string out() const;
   std::string err() const;
-  bool wait_for_out(const std::string& text, Milliseconds limit = Milliseconds(20000)) const;
-  bool wait_for_err(const std::string& text, Milliseconds limit = Milliseconds(20000)) const;
+  bool wait_for_out(const std::string& text, Milliseconds limit = kPatience) const;
+  bool wait_for_err(const std::string& text, Milliseconds limit = kPatience) const;
   /// The living processes with the mark: the launcher's two and all below them.
   std::vector<MarkedProcess> processes() const;
   /// Those whose command begins with `start`.
   std::vector<pid_t> processes_of(const std::string& start) const;
+  /// The launcher's agent, which has a name of its own; -1 before it has.
+  pid_t agent() const;
   /// True once no process with the mark is left.
-  bool all_gone(Milliseconds limit) const;
+  bool all_gone(Milliseconds limit = kPatience) const;
   const TempFolder& folder() const { return folder_; }
 
  private:
@@ -68,7 +74,7 @@ struct LaunchResult {
   std::string out, err;
 };
 LaunchResult launch(const std::vector<std::string>& arguments, const RunningLauncher::Setting& setting = {},
-                    Milliseconds limit = Milliseconds(30000));
+                    Milliseconds limit = kPatience);
 
 /// How often `part` stands in `text`.
 size_t count_of(const std::string& text, const std::string& part);

@@ -1,4 +1,5 @@
-// A worker that beats: `launch_test_worker beat|hang|rest|large|leave SECONDS`.
+// A worker that beats: `launch_test_worker beat|hang|rest|leave SECONDS` or `large|accelerator SECONDS
+// ALLOWANCE_MS`; `until FILE` hangs until the file is there.
 #include <unistd.h>
 
 #include <chrono>
@@ -11,14 +12,15 @@
 #include "diffract/core/heartbeat.h"
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc < 3) return 2;
+  const std::chrono::milliseconds allowance(argc > 3 ? std::atoi(argv[3]) : 0);
   const std::string mode = argv[1];
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[2]));
   diffract::heartbeat();
   if (mode == "rest") diffract::heartbeat_rest();
-  if (mode == "large") diffract::heartbeat(std::chrono::milliseconds(1500));
+  if (mode == "large") diffract::heartbeat(allowance);
   if (mode == "accelerator") {
-    diffract::heartbeat_behind(std::chrono::milliseconds(1500));
+    diffract::heartbeat_behind(allowance);
     diffract::heartbeat();
   }
   std::printf("%s\n", mode.c_str());
@@ -31,7 +33,7 @@ int main(int argc, char** argv) {
     }
     ::_exit(0);
   }
-  while (std::chrono::steady_clock::now() < end) {
+  while (mode == "until" ? ::access(argv[2], F_OK) != 0 : std::chrono::steady_clock::now() < end) {
     if (mode == "beat" || mode == "leave") diffract::heartbeat();
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }

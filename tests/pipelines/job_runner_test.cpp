@@ -60,10 +60,10 @@ JobWork work_of(Log& log, int rank, const std::vector<JobBatch>& batches) {
 class Job : public ::testing::Test {
  protected:
   StoreBoard board(int rank, int world_size, JobMember member = {},
-                   milliseconds silence = std::chrono::seconds(20)) {
+                   milliseconds silence = std::chrono::seconds(200)) {
     member.place = {.rank = rank, .world_size = world_size};
     const Store connected = Store::connect(
-        store_.endpoint(), {.who = "rank " + std::to_string(rank), .timeout = std::chrono::seconds(20)});
+        store_.endpoint(), {.who = "rank " + std::to_string(rank), .timeout = std::chrono::seconds(200)});
     return StoreBoard(connected, member, silence);
   }
   // Runs all ranks; gives the main process' outcome, or throws what it threw.
@@ -96,7 +96,7 @@ class Job : public ::testing::Test {
     return run_job(batches, schedule, mine, work);
   }
 
-  Store store_ = Store::serve({.host = "127.0.0.1", .port = 0}, {.timeout = std::chrono::seconds(20)});
+  Store store_ = Store::serve({.host = "127.0.0.1", .port = 0}, {.timeout = std::chrono::seconds(200)});
   Log log_;
 };
 
@@ -246,7 +246,7 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
   struct Rank {
     std::vector<JobBatch> batches = job_of(3);
     JobSchedule schedule = JobSchedule::dynamic;
-    std::string settings = "euler";
+    std::string scheduler = "euler";
   };
   const auto changed = [](const std::function<void(Request&)>& change) {
     Rank rank;
@@ -255,7 +255,7 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
   };
   const std::vector<Rank> others = {{.batches = job_of(4)},
                                     {.schedule = JobSchedule::fixed},
-                                    {.settings = "ddim"},
+                                    {.scheduler = "ddim"},
                                     changed([](Request& r) { r.prompt_2 = {"more"}; }),
                                     changed([](Request& r) { r.negative_prompt = {"less"}; }),
                                     changed([](Request& r) { r.true_cfg_scale = 2; }),
@@ -268,13 +268,14 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
     const auto refuses = [&](int number, const Rank& rank) {
       StoreBoard mine = board(number, 2, member);
       JobWork work = work_of(log_, number, rank.batches);
-      work.settings = rank.settings;
+      work.settings = {{"scheduler", rank.scheduler}};
       try {
         run_job(rank.batches, rank.schedule, mine, work);
         ADD_FAILURE() << "no error " << i;
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::usage) << i;
-        EXPECT_NE(std::string(error.what()).find("has another job"), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find("has another job: "), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find(" there and "), std::string::npos) << error.what();
       }
     };
     std::thread other([&] { refuses(1, others[i]); });
@@ -310,7 +311,7 @@ TEST_F(Job, IsNotDisturbedByStrangers) {
           }
           tried = true;
         });
-      while (!tried) std::this_thread::yield();
+      while (!tried) std::this_thread::sleep_for(milliseconds(1));
       return run(batch);
     };
   });
@@ -353,7 +354,7 @@ TEST_F(Job, HearsAtOnceOfARankThatFailsBeforeAnythingIsComputed) {
     expect_told(0);
     other.join();
     failing.join();
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(150));
   }
 }
 
@@ -405,7 +406,7 @@ TEST_F(Job, KnowsWhetherTheRanksOfAHostShareItsCpus) {
 TEST_F(Job, NamesARankThatDoesNotCome) {
   const auto batches = job_of(3);
   const Store impatient =
-      Store::connect(store_.endpoint(), {.who = "rank 0 of 2", .timeout = milliseconds(300)});
+      Store::connect(store_.endpoint(), {.who = "rank 0 of 2", .timeout = milliseconds(2000)});
   StoreBoard mine(impatient, {.place = {.rank = 0, .world_size = 2}});
   try {
     run_job(batches, JobSchedule::dynamic, mine, work_of(log_, 0, batches));
@@ -455,7 +456,7 @@ TEST_F(Job, FinishesWhatAKilledProcessHadTakenWhenItComesBack) {
     StoreBoard mine = board(0, 2, member);
     JobWork work = work_of(log_, 0, batches);
     work.run = [&, run = work.run](const JobBatch& batch) {
-      while (!died) std::this_thread::yield();  // so that the other has one to take
+      while (!died) std::this_thread::sleep_for(milliseconds(1));  // so that the other has one to take
       return run(batch);
     };
     const auto outcome = run_job(batches, schedule, mine, work);

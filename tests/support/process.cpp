@@ -130,6 +130,17 @@ bool RunningProcess::wait_for_output(const std::string& text, size_t times,
   return true;
 }
 
+bool RunningProcess::wait_for_error(const std::string& text, std::chrono::seconds timeout) const {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (count(errors(), text) == 0) {
+    siginfo_t info{};
+    ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+    if (info.si_pid == pid_ || std::chrono::steady_clock::now() > deadline) return count(errors(), text) > 0;
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
+}
+
 ProcessEnd RunningProcess::wait(std::chrono::seconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (!ended()) {

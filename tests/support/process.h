@@ -7,6 +7,10 @@
 
 namespace diffract::test {
 
+/// How long a test waits for what is to come: on a busy machine it may take long. What is to come ends the
+/// wait.
+inline constexpr std::chrono::seconds kPatience(200);
+
 /// What a finished process left behind.
 struct ProcessEnd {
   int exit_code;  // 128 + n for a signal n
@@ -34,14 +38,16 @@ class RunningProcess {
   /// Waits until `text` has come in the standard output so many times; fails the test and gives false when
   /// the process ends or the time is over.
   bool wait_for_output(const std::string& text, size_t times = 1,
-                       std::chrono::seconds timeout = std::chrono::seconds(60)) const;
+                       std::chrono::seconds timeout = kPatience) const;
+  /// The same for its standard error; fails no test.
+  bool wait_for_error(const std::string& text, std::chrono::seconds timeout = kPatience) const;
   /// Its standard output and error so far.
   std::string output() const;
   std::string errors() const;
   /// Its exit code if it ends within `timeout`; it is left alone otherwise.
   std::optional<int> wait_for(std::chrono::milliseconds timeout);
   /// Waits for its end; beyond the timeout it is killed, which gives exit code 137.
-  ProcessEnd wait(std::chrono::seconds timeout = std::chrono::seconds(60));
+  ProcessEnd wait(std::chrono::seconds timeout = kPatience);
 
  private:
   bool ended();

@@ -1,0 +1,64 @@
+// What two processes with different jobs are told.
+#include "diffract/pipelines/job_description.h"
+
+#include <gtest/gtest.h>
+
+namespace diffract::pipelines {
+namespace {
+
+struct Job {
+  std::vector<std::string> prompts = {"a cat", "a dog"};
+  uint64_t seed = 0;
+  int64_t batch_size = 1, steps = 4;
+  Json settings = {{"scheduler", "euler"}, {"output", "{index}.png"}};
+  int processes = 2;
+  JobSchedule schedule = JobSchedule::dynamic;
+
+  std::string text() const {
+    Request request{.prompt = prompts};
+    request.num_inference_steps = steps;
+    const auto batches = plan_job({{.request = request, .own_seed = {}}}, seed, batch_size);
+    return std::to_string(processes) + " " + describe_job(batches, schedule, settings);
+  }
+};
+
+std::string difference(const Job& theirs, const Job& ours) {
+  return job_difference(theirs.text(), ours.text());
+}
+
+TEST(JobDifference, NamesTheOptionAndBothValues) {
+  const Job job;
+  EXPECT_EQ(job.text(), Job().text());
+  EXPECT_EQ(difference(job, {.steps = 5}), "--num-inference-steps is 4 there and 5 here");
+  EXPECT_EQ(difference(job, {.settings = {{"scheduler", "ddim"}, {"output", "{index}.png"}}}),
+            "--scheduler is \"euler\" there and \"ddim\" here");
+  EXPECT_EQ(difference(job, {.seed = 7}), "--seed, number 1, is 0 there and 7 here");
+  EXPECT_EQ(difference(job, {.prompts = {"a cat", "a bird"}}),
+            "--prompt, number 2, is \"a dog\" there and \"a bird\" here");
+  EXPECT_EQ(difference(job, {.prompts = {"a cat"}}), "--prompt has 2 values there and 1 here");
+  EXPECT_EQ(difference(job, {.batch_size = 2}), "--batch-size is 1 there and 2 here");
+  EXPECT_EQ(difference(job, {.processes = 3}), "it has 2 processes there and 3 here");
+  EXPECT_NE(difference(job, {.schedule = JobSchedule::fixed}), "");
+}
+
+TEST(JobDifference, FindsADifferenceBehindALongBeginning) {
+  const std::string same(1000, 'x');
+  const std::string found = difference({.prompts = {same + "a"}}, {.prompts = {same + "b"}});
+  EXPECT_TRUE(found.starts_with("--prompt, number 1, is \"xxx")) << found;
+  EXPECT_LT(found.size(), 400u) << found;
+  const std::vector<std::string> many(5000, "a dog");
+  std::vector<std::string> other = many;
+  other.back() = "a cat";
+  EXPECT_NE(Job{.prompts = many}.text(), Job{.prompts = other}.text());
+  EXPECT_LT(Job{.prompts = std::vector<std::string>(5000, std::string(5000, '\n'))}.text().size(),
+            size_t{8} << 20);
+}
+
+TEST(JobDifference, TakesWhateverAStoreMayHold) {
+  const std::string ours = Job().text();
+  for (const std::string theirs : {"", "x", "2 ", "2 [", "2 []", "2 {}", "2 {\"prompt\": 3}", "\xff\xfe {"})
+    EXPECT_NE(job_difference(theirs, ours), "") << theirs;
+}
+
+}  // namespace
+}  // namespace diffract::pipelines
