@@ -19,6 +19,7 @@
 #include "diffract/distributed/process_group.h"
 #include "diffract/pipelines/small_models.h"
 #include "diffract/tensor/threads.h"
+#include "diffract/weights/host_budget.h"
 
 namespace diffract::cli {
 namespace {
@@ -48,8 +49,9 @@ class Stopwatch {
 };
 
 pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, int local_rank,
-                                           bool shows_progress) {
+                                           const pipelines::MemoryCheck& memory, bool shows_progress) {
   auto load = load_options(options, local_rank);
+  load.memory_check = memory;
   if (shows_progress)
     load.on_load = [progress = std::make_shared<LoadProgress>()](const auto& report) { (*progress)(report); };
   Json overrides = Json::object();
@@ -99,7 +101,9 @@ class Generation {
         is_together_(is_over_ranks(options)),
         batches_(pipelines::plan_job(job_entries(options), options.seed, options.batch_size)),
         output_(options, batches_, board_),  // checks the names and folders before anything is computed
-        progress_(board_, count_images(batches_)) {}
+        progress_(board_, count_images(batches_)),
+        // Before the processes of the job have met: none computes yet.
+        free_at_start_(weights::available_host_bytes()) {}
 
   void run() {
     const Stopwatch watch;
@@ -124,7 +128,9 @@ class Generation {
                             .in_flight = in_flight()});
     if (!board_.is_main()) return;
     output_.print_summary(outcome,
-                          {.load_seconds = load_seconds_, .run_seconds = watch.seconds() - load_seconds_});
+                          {.load_seconds = load_seconds_,
+                           .run_seconds = watch.seconds() - load_seconds_,
+                           .stays = pipeline_ ? pipeline_->stays() : std::vector<pipelines::ComponentStay>()});
     pipelines::throw_if_failed(outcome);
   }
 
@@ -145,11 +151,19 @@ class Generation {
   const pipelines::DiffusionPipeline& pipeline() {
     if (!pipeline_) {
       const Stopwatch watch;
-      pipeline_ = load_pipeline(options_, place_.local_rank, board_.is_main());
+      pipeline_ = load_pipeline(options_, place_.local_rank, memory_check(), board_.is_main());
       load_seconds_ = watch.seconds();
       output_.describe_model(*pipeline_);
     }
     return *pipeline_;
+  }
+
+  // A process that comes back finds others at work, whose memory is no longer free.
+  pipelines::MemoryCheck memory_check() const {
+    const bool shares = place_.local_world_size > 1 && !board_.came_back();
+    return {.refuses = !options_.no_memory_check,
+            .processes_on_host = shares ? place_.local_world_size : 1,
+            .free_at_start = free_at_start_};
   }
 
   std::vector<Json> find_finished() {
@@ -219,6 +233,7 @@ class Generation {
   std::vector<pipelines::JobBatch> batches_;
   GenerateOutput output_;
   JobProgress progress_;
+  uint64_t free_at_start_;
   std::optional<pipelines::DiffusionPipeline> pipeline_;
   BusyCores busy_cores_;
   double load_seconds_ = 0;

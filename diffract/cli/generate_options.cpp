@@ -57,8 +57,11 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
       "a device, or FILE.json with a map; over the processes of a job: ranks, or a map that names rank:0, "
       "rank:1, ...");
   app.add_option("--max-memory", o.max_memory,
-                 "Budgets, never exceeded, e.g. 0=16GB,1=16GB,cpu=30GB, or of processes: "
+                 "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB: of an accelerator a hard limit; of the CPU for weights and "
+                 "what computing takes, beside the program's own 0.2 GB. Or of processes: "
                  "rank:0=16GB,rank:1=8GB");
+  app.add_flag("--no-memory-check", o.no_memory_check,
+               "Try pictures that take more memory than is free, too: they may end this process or others");
   app.add_option("--in-flight", o.in_flight,
                  "Batches on their way at once where processes share the models; default: two a process");
   app.add_option("--peer-timeout", o.peer_timeout,

@@ -31,6 +31,7 @@ struct GenerateOptions {
   int64_t in_flight = 0;    // pictures over ranks; 0: twice the processes
   double peer_timeout = 0;  // seconds; 0: the process group's default
   bool float8 = false, allow_tf32 = false, resume = false, json = false;
+  bool no_memory_check = false;
 
   bool latent() const { return output_type == "latent"; }
 };

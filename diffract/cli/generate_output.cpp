@@ -240,6 +240,11 @@ void GenerateOutput::print_summary(const pipelines::JobOutcome& outcome, const R
       summary["memory"][memory.device]["peak_bytes"] = memory.peak_bytes;
       if (memory.budget_bytes) summary["memory"][memory.device]["budget_bytes"] = *memory.budget_bytes;
     }
+    for (const auto& component : figures.stays) {
+      Json& entry = summary["components"][component.name];
+      entry = {{"stays", component.stays}, {"loads", component.loads}};
+      if (!component.gone_for.empty()) entry["gone_for"] = component.gone_for;
+    }
     fmt::print("{}\n", json_text(summary, 2));
     return;
   }

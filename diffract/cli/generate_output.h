@@ -12,6 +12,7 @@ namespace diffract::cli {
 
 struct RunFigures {
   double load_seconds, run_seconds;
+  std::vector<pipelines::ComponentStay> stays;
 };
 
 /// Throws UsageError where the options of the output contradict each other, or do not suit so many processes.

@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "diffract/core/size_text.h"
+#include "diffract/placement/keep.h"
 
 namespace diffract::cli {
 namespace {
@@ -155,6 +156,28 @@ std::string offload_text(const Plan& plan) {
   return text;
 }
 
+// Whether each component of a pipeline's stages is still in memory when the next picture needs it.
+std::vector<bool> stays_of(const Plan& plan) {
+  if (plan.layout.residency == placement::Residency::all)
+    return std::vector<bool>(plan.layout.components.size(), true);
+  return stay_between_requests(plan.layout.components, plan.map, plan.budgets);
+}
+
+std::string stays_text(const Plan& plan) {
+  if (plan.layout.residency == placement::Residency::all) return {};
+  std::string staying, others;
+  const auto stays = stays_of(plan);
+  for (size_t i = 0; i < stays.size(); ++i) {
+    std::string& names = stays[i] ? staying : others;
+    names += (names.empty() ? "" : ", ") + plan.layout.components[i].name;
+  }
+  std::string text;
+  if (!staying.empty()) text += fmt::format("in memory from picture to picture: {}\n", staying);
+  if (!others.empty())
+    text += fmt::format("loaded for each picture, for want of room beside the other stages: {}\n", others);
+  return text;
+}
+
 std::string seconds_text(std::optional<double> seconds) {
   if (!seconds) return "unknown";
   return *seconds < 1 ? fmt::format("{:.0f} ms", *seconds * 1e3) : fmt::format("{:.2f} s", *seconds);
@@ -235,7 +258,12 @@ Json plan_json(const Plan& plan) {
                     {"compute_seconds", run.compute_seconds},
                     {"transfer_seconds", optional_json(run.transfer_seconds)},
                     {"seconds", optional_json(run.seconds())}});
+  Json components = Json::object();
+  const auto stays = stays_of(plan);
+  for (size_t i = 0; i < stays.size(); ++i)
+    components[plan.layout.components[i].name] = {{"stays", bool{stays[i]}}};
   return {{"device_map", plan.map.to_json()},
+          {"components", components},
           {"memory", use_json(most_of(stages), plan.budgets)},
           {"stages", stage_list},
           {"height", plan.layout.height},
@@ -250,7 +278,7 @@ Json plan_json(const Plan& plan) {
 }
 
 std::string plan_text(const Plan& plan) {
-  std::string text = plan.map.to_text() + "\n\n" + table(plan) + "\n" + offload_text(plan);
+  std::string text = plan.map.to_text() + "\n\n" + table(plan) + "\n" + offload_text(plan) + stays_text(plan);
   text += fmt::format("at {}x{} pixels, {:.1f} GB/s to the device, {} from disk:\n", plan.layout.height,
                       plan.layout.width, plan.speeds.host_bytes_per_second / 1e9,
                       plan.speeds.disk_bytes_per_second

@@ -1,16 +1,23 @@
 #pragma once
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "diffract/core/json.h"
+#include "diffract/io/open_files.h"
 
 namespace diffract::io {
 
 /// The safetensors files that hold a component's weights.
 struct WeightFiles {
   std::vector<std::filesystem::path> files;  // one, or the shards
-  std::string description;  // names the component in messages: its folder, or the single file
+  std::string description;                 // names the component in messages: its folder, or the single file
+  std::shared_ptr<OpenFiles> opened = {};  // shared with others who read them; null: opened for one reader
+
+  std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& file) const {
+    return opened ? opened->open(file) : SafetensorsFile::open(file);
+  }
 };
 
 /// The weight files of a component's folder: `diffusion_pytorch_model` or `model`, `[.variant].safetensors`,

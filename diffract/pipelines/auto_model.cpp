@@ -76,11 +76,15 @@ AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOption
                         class_name, names);
 }
 
-void flush() {
+void flush_host() {
   weights::release_scratch();
   weights::release_streams();
-  for (auto* backend : tensor::loaded_backends()) backend->empty_cache();
   tensor::release_host_memory();
+}
+
+void flush() {
+  flush_host();
+  for (auto* backend : tensor::loaded_backends()) backend->empty_cache();
 }
 
 }  // namespace diffract::pipelines

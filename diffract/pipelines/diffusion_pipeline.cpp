@@ -60,19 +60,22 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
 
 Output Pipeline::operator()(const Request& request, const StepObserver& observe) const {
   struct AtTheEnd {
+    const Pipeline& pipeline;
     ~AtTheEnd() {
       try {
-        flush();
+        pipeline.give_back();
       } catch (const std::exception& error) {  // a device that failed; what generate() threw says more
         log::debug("memory was not given back: {}", error.what());
       }
       tensor::settle_backends();
     }
-  } at_the_end;
+  } at_the_end{*this};
   const HeartbeatRestAtEnd rests;
   const c10::InferenceMode no_autograd;
   return tensor::with_memory_errors([&] { return generate(request, observe); });
 }
+
+void Pipeline::give_back() const { flush(); }
 
 Output DiffusionPipeline::operator()(const Request& request, const StepObserver& observe) const {
   return (*pipeline_)(request, observe);

@@ -16,7 +16,6 @@ namespace diffract::pipelines {
 namespace {
 
 constexpr int64_t kMostT5Tokens = 512;
-constexpr size_t kMostGraphs = 1;
 constexpr float kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
 
 int64_t checked_sequence_length(int64_t length) {
@@ -92,25 +91,47 @@ FluxPipeline::Settings FluxPipeline::settle(const Request& request) const {
           .noise_dtype = request.noise_dtype};
 }
 
-Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts) const {
-  const auto encoder = text_encoder_.load();
+RequestShape FluxPipeline::shape_of(const Request& request, const Settings& settings) {
+  const int64_t texts_each = settings.do_true_cfg ? 2 : 1;
+  return {.height = settings.size.height,
+          .width = settings.size.width,
+          .images = static_cast<int64_t>(settings.seeds.size()),
+          .texts = texts_each * std::max<int64_t>(1, static_cast<int64_t>(request.prompt.size())),
+          .is_guided = settings.do_true_cfg,
+          .steps = settings.num_inference_steps,
+          .max_sequence_length = settings.max_sequence_length};
+}
+
+Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts, const RequestNeeds* needs) const {
+  const auto encoder = text_encoder_.load(needs);
   const auto tokenizer = tokenizer_.load();
   const int64_t length = std::min(tokenizer->model_max_length(), encoder->config().max_position_embeddings);
   return (*encoder)(token_batch(*tokenizer, texts, length)).pooled;
 }
 
-Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length) const {
-  const auto encoder = text_encoder_2_.load();
+Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length,
+                               const RequestNeeds* needs) const {
+  const auto encoder = text_encoder_2_.load(needs);
   return (*encoder)(token_batch(*tokenizer_2_.load(), texts, max_sequence_length));
 }
 
 FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
                                                        const EncodeOptions& options) const {
-  return tensor::with_memory_errors([&] { return encode(prompt, options); });
+  // Of the default size, as long as nothing is known of the pictures.
+  const auto needs =
+      kept_->needs_of({.height = defaults_.size.height,
+                       .width = defaults_.size.width,
+                       .images = 1,
+                       .texts = static_cast<int64_t>(prompt.size()),
+                       .is_guided = false,
+                       .steps = defaults_.num_inference_steps,
+                       .max_sequence_length = checked_sequence_length(options.max_sequence_length)});
+  return tensor::with_memory_errors([&] { return encode(prompt, options, needs.get()); });
 }
 
 FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& prompt,
-                                                const EncodeOptions& options) const {
+                                                const EncodeOptions& options,
+                                                const RequestNeeds* needs) const {
   const c10::InferenceMode no_autograd;
   if (prompt.empty()) throw UsageError("prompt: none given");
   const auto one_row_an_image = [&](const Tensor& rows) {
@@ -118,16 +139,16 @@ FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& 
   };
   const int64_t length = checked_sequence_length(options.max_sequence_length);
   const auto second = options.prompt_2.empty() ? prompt : one_each(options.prompt_2, prompt.size(), "");
-  // One encoder after the other: each is gone before the next is loaded.
-  PromptEmbeds embeds{
-      .prompt_embeds = {}, .pooled_prompt_embeds = one_row_an_image(encode_clip(prompt)), .text_ids = {}};
-  flush();
-  embeds.prompt_embeds = one_row_an_image(encode_t5(second, length));
-  embeds.text_ids = at::zeros({length, 3});
-  return embeds;
+  // One encoder after the other: where memory is short, each is gone before the next is loaded.
+  const Tensor pooled = kept_->with_room("text_encoder", [&] { return encode_clip(prompt, needs); });
+  const Tensor rows = kept_->with_room("text_encoder_2", [&] { return encode_t5(second, length, needs); });
+  return {.prompt_embeds = one_row_an_image(rows),
+          .pooled_prompt_embeds = one_row_an_image(pooled),
+          .text_ids = at::zeros({length, 3})};
 }
 
-FluxPipeline::Prompts FluxPipeline::prompts_of(const Request& request, const Settings& settings) const {
+FluxPipeline::Prompts FluxPipeline::prompts_of(const Request& request, const Settings& settings,
+                                               const RequestNeeds* needs) const {
   const auto given = [](const Tensor& embeds, const Tensor& pooled) -> PromptEmbeds {
     return {
         .prompt_embeds = embeds, .pooled_prompt_embeds = pooled, .text_ids = at::zeros({embeds.size(1), 3})};
@@ -146,9 +167,11 @@ FluxPipeline::Prompts FluxPipeline::prompts_of(const Request& request, const Set
       prompt.push_back(text);
       second.push_back(text);
     }
-  const PromptEmbeds all = encode_prompt(prompt, {.prompt_2 = second,
-                                                  .num_images_per_prompt = request.num_images_per_prompt,
-                                                  .max_sequence_length = settings.max_sequence_length});
+  const PromptEmbeds all = encode(prompt,
+                                  {.prompt_2 = second,
+                                   .num_images_per_prompt = request.num_images_per_prompt,
+                                   .max_sequence_length = settings.max_sequence_length},
+                                  needs);
   const auto images = static_cast<int64_t>(request.image_count());
   const auto part = [&](int64_t begin) -> PromptEmbeds {
     return {.prompt_embeds = all.prompt_embeds.narrow(0, begin, images),
@@ -158,9 +181,10 @@ FluxPipeline::Prompts FluxPipeline::prompts_of(const Request& request, const Set
   return {.positive = part(0), .negative = settings.do_true_cfg ? part(images) : PromptEmbeds{}};
 }
 
-Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
+Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings, const RequestNeeds* needs,
                              const StepObserver& observe) const {
-  const auto transformer = transformer_.load();
+  const auto denoiser = denoiser_.load(needs);
+  const auto& transformer = denoiser->model;
   const auto& config = transformer->config();
   const int64_t rows = settings.size.height / (2 * vae_scale_factor_),
                 columns = settings.size.width / (2 * vae_scale_factor_);
@@ -189,11 +213,10 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   models::FluxModulations modulations(*transformer,
                                       sigmas_of(timesteps, guided ? 2 * batch : batch).to(device_), cond);
   FiniteCheck finite;
-  kernels::StepGraphs graphs(records_steps_ ? kMostGraphs : 0);  // of this transformer, which goes at the end
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
-    Tensor velocity =
-        graphs.run(transformer->tensors_of(input, modulations[static_cast<int64_t>(i)], cond), *transformer);
+    Tensor velocity = denoiser->graphs.run(
+        transformer->tensors_of(input, modulations[static_cast<int64_t>(i)], cond), *transformer);
     if (guided) velocity = guide(velocity, settings.true_cfg_scale, /*rescale=*/0);
     latents = schedule->step(velocity, i, latents, draw);
     finite.step(latents, i);
@@ -205,18 +228,30 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   return latents;
 }
 
-Output FluxPipeline::generate(const Request& request, const StepObserver& observe) const {
-  const Settings settings = settle(request);
-  const Prompts prompts = prompts_of(request, settings);
-  flush();
-  const Tensor latents = denoise(prompts, settings, observe);
-  if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
-  flush();  // what the denoising kept is of other sizes than what the VAE needs
-  const auto vae = vae_.load();
+std::vector<io::Image> FluxPipeline::decode(const Tensor& latents, const Settings& settings,
+                                            const RequestNeeds* needs) const {
+  const auto vae = vae_.load(needs);
   const auto& config = vae->config();
   const Tensor unpacked = unpack_latents(latents, settings.size, vae_scale_factor_);
   const Tensor pixels = vae->decode(unpacked / config.scaling_factor + config.shift_factor);
-  return {.images = VaeImageProcessor(vae_scale_factor_).postprocess(pixels), .latents = latents};
+  return VaeImageProcessor(vae_scale_factor_).postprocess(pixels);
+}
+
+Output FluxPipeline::generate(const Request& request, const StepObserver& observe) const {
+  const Settings settings = settle(request);
+  const RequestShape shape = shape_of(request, settings);
+  const auto needs = kept_->needs_of(shape);
+  const bool encodes = !request.prompt_embeds.defined(), decodes = request.output_type == OutputType::image;
+  if (needs)
+    kept_->require(shape, *needs, [&](const ComponentNeed& need) {
+      return need.name == "transformer" || (need.name == "vae" ? decodes : encodes);
+    });
+  const Prompts prompts = prompts_of(request, settings, needs.get());
+  const Tensor latents =
+      kept_->with_room("transformer", [&] { return denoise(prompts, settings, needs.get(), observe); });
+  if (!decodes) return {.images = {}, .latents = latents};
+  return {.images = kept_->with_room("vae", [&] { return decode(latents, settings, needs.get()); }),
+          .latents = latents};
 }
 
 }  // namespace diffract::pipelines

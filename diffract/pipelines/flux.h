@@ -3,6 +3,7 @@
 #include <string>
 
 #include "diffract/io/model_folder.h"
+#include "diffract/kernels/step_graph.h"
 #include "diffract/models/autoencoder_kl.h"
 #include "diffract/models/clip_text_model.h"
 #include "diffract/models/flux_transformer_2d_model.h"
@@ -17,8 +18,9 @@ namespace diffract::pipelines {
 using at::Tensor;
 
 // B images of the batch, T tokens of the T5 prompt, I image tokens
-/// Text to image with FLUX.1 in three stages: encode the prompt, denoise, decode. A stage's weights are in
-/// memory only while it runs, unless the model was given. Source: diffusers pipeline_flux.py.
+/// Text to image with FLUX.1 in three stages: encode the prompt, denoise, decode. A stage's weights are
+/// loaded when it begins and stay for the next request where there is room for the other stages beside them.
+/// Source: diffusers pipeline_flux.py.
 class FluxPipeline final : public Pipeline {
  public:
   /// The components of model_index.json; a part that is not named comes from the checkpoint.
@@ -58,8 +60,19 @@ class FluxPipeline final : public Pipeline {
   const SchedulerSpec& scheduler() const override { return scheduler_; }
   void set_scheduler(SchedulerSpec scheduler) override;
   const placement::DeviceMap& hf_device_map() const override { return map_; }
+  std::vector<ComponentStay> stays() const override { return kept_->stays(); }
+
+ protected:
+  void give_back() const override { kept_->give_back(); }
 
  private:
+  /// The transformer with its recorded steps, which are over its memory and go with it.
+  struct Denoiser {
+    Denoiser(std::shared_ptr<const models::FluxTransformer2DModel> transformer, size_t most_graphs)
+        : model(std::move(transformer)), graphs(most_graphs) {}
+    std::shared_ptr<const models::FluxTransformer2DModel> model;
+    mutable kernels::StepGraphs graphs;
+  };
   struct Settings {  // a request with every default filled in, checked
     ImageSize size;  // pixels
     int64_t num_inference_steps, max_sequence_length;
@@ -75,20 +88,26 @@ class FluxPipeline final : public Pipeline {
   };
   FluxPipeline() = default;
   Settings settle(const Request& request) const;
-  Prompts prompts_of(const Request& request, const Settings& settings) const;
-  PromptEmbeds encode(const std::vector<std::string>& prompt, const EncodeOptions& options) const;
-  Tensor encode_clip(const std::vector<std::string>& texts) const;
-  Tensor encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length) const;
-  Tensor denoise(const Prompts& prompts, const Settings& settings, const StepObserver& observe) const;
+  static RequestShape shape_of(const Request& request, const Settings& settings);
+  Prompts prompts_of(const Request& request, const Settings& settings, const RequestNeeds* needs) const;
+  PromptEmbeds encode(const std::vector<std::string>& prompt, const EncodeOptions& options,
+                      const RequestNeeds* needs) const;
+  Tensor encode_clip(const std::vector<std::string>& texts, const RequestNeeds* needs) const;
+  Tensor encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length,
+                   const RequestNeeds* needs) const;
+  Tensor denoise(const Prompts& prompts, const Settings& settings, const RequestNeeds* needs,
+                 const StepObserver& observe) const;
+  std::vector<io::Image> decode(const Tensor& latents, const Settings& settings,
+                                const RequestNeeds* needs) const;
   std::unique_ptr<schedulers::Schedule> make_schedule(int64_t steps, int64_t image_tokens) const;
 
   at::Device device_ = at::kCPU;  // of the latents
-  bool records_steps_ = false;    // as graphs of a GPU
   placement::DeviceMap map_;
+  std::shared_ptr<KeptModels> kept_;
   Component<text::Tokenizer> tokenizer_, tokenizer_2_;
   Component<models::CLIPTextModel> text_encoder_;
   Component<models::T5EncoderModel> text_encoder_2_;
-  Component<models::FluxTransformer2DModel> transformer_;
+  Component<Denoiser> denoiser_;
   Component<models::AutoencoderKL> vae_;
   SchedulerSpec scheduler_;
   Defaults defaults_{};

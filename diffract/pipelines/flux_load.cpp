@@ -11,6 +11,7 @@
 namespace diffract::pipelines {
 namespace {
 
+constexpr size_t kMostGraphs = 1;            // a picture's steps, of the size that came last
 constexpr int64_t kDefaultSampleSize = 128;  // latents, each way; diffusers' own constant
 
 // A tokenizer is small and stays.
@@ -22,14 +23,32 @@ Component<text::Tokenizer> tokenizer(const Part<text::Tokenizer>& part, const Co
   return {std::make_shared<const Tokenizer>(Tokenizer::load(load.folder().component_folder(name))), name};
 }
 
+struct AsItIs {
+  template <typename Model>
+  std::shared_ptr<const Model> operator()(std::shared_ptr<const Model> model) const {
+    return model;
+  }
+};
+
 // A model is looked over now and loaded when its stage begins; loaded now where several processes share it.
-template <typename Model, typename Config>
-Component<Model> model(const Part<Model>& part, const ComponentLoader& load, const char* name,
-                       const char* class_name) {
-  if (!part.from_checkpoint()) return {part.model(), name};
-  if (load.over_ranks()) return {load.model<Model, Config>(name, class_name), name};
+// `make` gives what the pipeline works with.
+template <typename Model, typename Config, typename Make = AsItIs>
+auto model(const Part<Model>& part, const ComponentLoader& load, const std::shared_ptr<KeptModels>& kept,
+           const char* name, const char* class_name, const Make& make = {}) {
+  using Made = typename decltype(make(part.model()))::element_type;
+  using Result = Component<std::remove_const_t<Made>>;
+  const auto made = [=] { return make(load.model<Model, Config>(name, class_name)); };
+  if (!part.from_checkpoint()) return Result(part.model() ? make(part.model()) : nullptr, name);
+  if (load.over_ranks()) return Result(made(), name);
   load.check<Model, Config>(name, class_name);
-  return {[=] { return load.model<Model, Config>(name, class_name); }, name};
+  return Result(made, name, kept);
+}
+
+// What the caller gives, or says nothing of, is in memory in ways that are not known here: then the others
+// come and go with their stages.
+bool gives_models(const FluxPipeline::Parts& parts) {
+  return parts.text_encoder.model() || parts.text_encoder_2.model() || parts.transformer.model() ||
+         parts.vae.model();
 }
 
 std::vector<std::string> not_from_checkpoint(const FluxPipeline::Parts& parts) {
@@ -81,7 +100,6 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
                                        const LoadOptions& options) {
   const ComponentLoader load(folder, options, not_from_checkpoint(parts));
   FluxPipeline p;
-  p.records_steps_ = load.may_record("transformer") && parts.transformer.from_checkpoint();
   // A transformer that was given works where it is.
   p.device_ = parts.transformer.model() ? parts.transformer.model()->device() : load.device();
   p.map_ = load.hf_device_map();
@@ -89,14 +107,19 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
                                                 {"CLIPTokenizer", "CLIPTokenizerFast"});
   p.tokenizer_2_ = tokenizer<text::T5Tokenizer>(parts.tokenizer_2, load, "tokenizer_2",
                                                 {"T5Tokenizer", "T5TokenizerFast"});
+  p.kept_ = std::make_shared<KeptModels>();
   p.text_encoder_ = pipelines::model<models::CLIPTextModel, models::CLIPTextConfig>(
-      parts.text_encoder, load, "text_encoder", "CLIPTextModel");
+      parts.text_encoder, load, p.kept_, "text_encoder", "CLIPTextModel");
   p.text_encoder_2_ = pipelines::model<models::T5EncoderModel, models::T5Config>(
-      parts.text_encoder_2, load, "text_encoder_2", "T5EncoderModel");
-  p.transformer_ = pipelines::model<models::FluxTransformer2DModel, models::FluxTransformer2DConfig>(
-      parts.transformer, load, "transformer", "FluxTransformer2DModel");
-  p.vae_ = pipelines::model<models::AutoencoderKL, models::AutoencoderKLConfig>(parts.vae, load, "vae",
-                                                                                "AutoencoderKL");
+      parts.text_encoder_2, load, p.kept_, "text_encoder_2", "T5EncoderModel");
+  const bool records = load.may_record("transformer") && parts.transformer.from_checkpoint();
+  p.denoiser_ = pipelines::model<models::FluxTransformer2DModel, models::FluxTransformer2DConfig>(
+      parts.transformer, load, p.kept_, "transformer", "FluxTransformer2DModel",
+      [=](std::shared_ptr<const models::FluxTransformer2DModel> transformer) {
+        return std::make_shared<const Denoiser>(std::move(transformer), records ? kMostGraphs : 0);
+      });
+  p.vae_ = pipelines::model<models::AutoencoderKL, models::AutoencoderKLConfig>(parts.vae, load, p.kept_,
+                                                                                "vae", "AutoencoderKL");
   if (folder.has_component("vae"))  // its config alone, also where the weights are left out
     p.vae_scale_factor_ = models::AutoencoderKLConfig::from_json(folder.config("vae")).scale_factor();
   const int64_t pixels = kDefaultSampleSize * p.vae_scale_factor_;
@@ -105,6 +128,7 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
       {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 28, .guidance_scale = 3.5});
   p.set_scheduler(load.scheduler());
   check_parts_fit(folder, parts);
+  if (!gives_models(parts)) p.kept_->keep_within(load.request_memory());
   return p;
 }
 

@@ -28,15 +28,16 @@ std::vector<io::Image> VaeImageProcessor::postprocess(const at::Tensor& pixels) 
   if (pixels.dim() != 4 || pixels.size(1) != 3)
     throw UsageError("image processor: pixels have shape {}; expected [batch, 3, height, width]",
                      c10::str(pixels.sizes()));
-  const at::Tensor values = pixels.to(at::kCPU, at::kFloat);
+  const at::Tensor values = pixels.to(at::kFloat);
   if (!at::isfinite(values).all().item<bool>())  // it would be a black picture
     throw CheckpointError(
         "vae: decoding gave values that are not finite. Its weights are damaged, or its numbers are too "
         "large for "
         "the arithmetic type: try --compute-dtype float32");
-  const at::Tensor unit = (values / 2 + 0.5).clamp(0, 1);
-  const at::Tensor bytes =
-      (unit * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous();  // [B, H, W, 3]
+  // On their device, from which a quarter of the bytes is brought then; in one copy, as they may fill memory.
+  at::Tensor unit = values / 2;
+  unit.add_(0.5).clamp_(0, 1).mul_(255).round_();
+  const at::Tensor bytes = unit.to(at::kByte).permute({0, 2, 3, 1}).contiguous().cpu();  // [B, H, W, 3]
   std::vector<io::Image> images;
   for (const at::Tensor& one : bytes.unbind(0)) {
     const auto* begin = one.const_data_ptr<uint8_t>();

@@ -76,23 +76,21 @@ tensor::DtypePolicy choose_policy(const LoadOptions& options, at::Device device)
 }
 
 ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
-                      const std::vector<std::string>& without) {
+                      const std::vector<std::string>& without, const std::shared_ptr<io::OpenFiles>& opened) {
   return ModelPlacements::plan(
       {.device = options.device,
        .device_map = options.device_map,
        .max_memory = options.max_memory,
        .offload_folder = options.offload_folder},
       [&](at::Device computes) {
-        return lay_out_pipeline(folder,
-                                {.height = options.expected.height,
-                                 .width = options.expected.width,
-                                 .batch_size = options.expected.batch_size,
-                                 .num_inference_steps = options.expected.num_inference_steps,
-                                 .max_sequence_length = options.expected.max_sequence_length.value_or(512),
-                                 .torch_dtype = options.torch_dtype,
-                                 .arithmetic = choose_policy(options, computes).arithmetic,
-                                 .variant = options.variant,
-                                 .without = without});
+        return PipelineParts(folder, options.variant, without, opened)
+            .lay_out({.height = options.expected.height,
+                      .width = options.expected.width,
+                      .batch_size = options.expected.batch_size,
+                      .num_inference_steps = options.expected.num_inference_steps,
+                      .max_sequence_length = options.expected.max_sequence_length.value_or(512),
+                      .torch_dtype = options.torch_dtype,
+                      .arithmetic = choose_policy(options, computes).arithmetic});
       });
 }
 
@@ -114,14 +112,13 @@ void allow_tf32(const ModelPlacements& placements) {
 ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& options,
                                  const std::vector<std::string>& without)
     : folder_(std::move(folder)),
-      variant_(options.variant),
-      placements_(place(folder_, options, without)),
-      policy_(choose_policy(options, placements_.device())),
-      float8_(options.float8),
-      on_load_(options.on_load) {
+      options_(options),
+      without_(without),
+      placements_(place(folder_, options, without, opened_)),
+      policy_(choose_policy(options, placements_.device())) {
   if (options.allow_tf32) allow_tf32(placements_);
   const std::string name = folder_.path().filename().string();
-  if (!float8_) {
+  if (!options_.float8) {
     log::info("{}: {}", name, policy_.describe());
     return;
   }
@@ -139,7 +136,7 @@ bool ComponentLoader::may_record(const std::string& component) const {
 }
 
 ModelSetting ComponentLoader::setting(const std::string& component) const {
-  const bool float8 = float8_ && component == "transformer";
+  const bool float8 = options_.float8 && component == "transformer";
   const auto placement = placements_.of(component);
   if (float8 && !placement.map.empty())
     throw UsageError(
@@ -147,7 +144,7 @@ ModelSetting ComponentLoader::setting(const std::string& component) const {
   return {.policy = float8 ? policy_.with_float8(placements_.device()) : policy_,
           .placement = placement,
           .budgets = placements_.budgets(),
-          .on_load = on_load_};
+          .on_load = options_.on_load};
 }
 
 void ComponentLoader::require_class(const std::string& component,
@@ -161,9 +158,25 @@ void ComponentLoader::require_class(const std::string& component,
 
 ModelSource ComponentLoader::source(const std::string& component, const std::string& class_name) const {
   require_class(component, {class_name});
-  return {.name = component,
-          .config = folder_.config(component),
-          .weights = folder_.component_weights(component, variant_)};
+  ModelSource from{.name = component,
+                   .config = folder_.config(component),
+                   .weights = folder_.component_weights(component, options_.variant)};
+  from.weights.opened = opened_;
+  return from;
+}
+
+std::shared_ptr<const RequestMemory> ComponentLoader::request_memory() const {
+  if (over_ranks()) return nullptr;
+  return std::make_shared<const RequestMemory>(
+      RequestMemory::Setting{.parts = PipelineParts(folder_, options_.variant, without_, opened_),
+                             .base = {.torch_dtype = options_.torch_dtype,
+                                      .arithmetic = policy_.arithmetic,
+                                      .widens_small = hf_device_map().empty()},
+                             .placements = placements_,
+                             .max_memory = options_.max_memory,
+                             .keeps_host_budget = placements_.keeps_budgets(),
+                             .float8 = options_.float8,
+                             .check = options_.memory_check});
 }
 
 SchedulerSpec ComponentLoader::scheduler() const {

@@ -6,6 +6,7 @@
 #include "diffract/io/model_folder.h"
 #include "diffract/pipelines/model_placements.h"
 #include "diffract/pipelines/pipeline.h"
+#include "diffract/pipelines/request_memory.h"
 #include "diffract/weights/weight_scope.h"
 
 namespace diffract::pipelines {
@@ -62,10 +63,13 @@ class ComponentLoader {
   /// Throws CheckpointError when model_index.json names another class, or the files are damaged or missing.
   template <typename Model, typename Config>
   std::shared_ptr<const Model> model(const std::string& component, const std::string& class_name) const {
-    return build_model<Model, Config>(source(component, class_name), setting(component));
+    const ModelSource from = source(component, class_name);
+    const auto model = build_model<Model, Config>(from, setting(component));
+    opened_->close(from.weights.files);
+    return model;
   }
   /// The same checks without converting the weights or keeping the model, so that an error shows before the
-  /// model's stage begins.
+  /// model's stage begins. The files stay open for it.
   template <typename Model, typename Config>
   void check(const std::string& component, const std::string& class_name) const {
     const ModelSource from = source(component, class_name);
@@ -82,6 +86,8 @@ class ComponentLoader {
   bool may_record(const std::string& component) const;
   /// True where processes of the job share the models, which then stay: each has only its part in memory.
   bool over_ranks() const { return placements_.over_ranks(); }
+  /// What requests to the pipeline take; null where processes share the models.
+  std::shared_ptr<const RequestMemory> request_memory() const;
   /// Computes what belongs to no model: latents and the schedule.
   at::Device device() const { return placements_.device(); }
   const placement::DeviceMap& hf_device_map() const { return placements_.hf_device_map(); }
@@ -91,11 +97,11 @@ class ComponentLoader {
   ModelSource source(const std::string& component, const std::string& class_name) const;
 
   io::ModelFolder folder_;
-  std::string variant_;
+  LoadOptions options_;
+  std::vector<std::string> without_;
+  std::shared_ptr<io::OpenFiles> opened_ = std::make_shared<io::OpenFiles>();  // looked over, not loaded yet
   ModelPlacements placements_;
   tensor::DtypePolicy policy_;
-  bool float8_;
-  LoadObserver on_load_;
 };
 
 }  // namespace diffract::pipelines

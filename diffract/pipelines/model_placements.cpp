@@ -177,6 +177,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
     placed.map_ = given_map(request.device_map);
   } else {
     placed.map_ = plan_map(layout, *strategy, memory);
+    placed.keeps_budgets_ = !request.max_memory.empty() && *strategy != placement::Strategy::balanced;
   }
   check_map(placed.map_, layout, backend);
   for (const at::Device used : placed.accelerators()) backend->prepare(used.index());

@@ -61,6 +61,8 @@ class ModelPlacements {
   bool over_ranks() const { return over_ranks_; }
   /// The limits that hold while this lives; null without any.
   const std::shared_ptr<const DeviceBudgets>& budgets() const { return budgets_; }
+  /// True when the plan keeps all budgets, the CPU's too. "balanced" and a map of one's own need not.
+  bool keeps_budgets() const { return keeps_budgets_; }
 
  private:
   at::Device device_;
@@ -71,6 +73,7 @@ class ModelPlacements {
   std::shared_ptr<const DeviceBudgets> budgets_;
   bool over_ranks_ = false;
   bool has_budgets_ = false;
+  bool keeps_budgets_ = false;
 };
 
 }  // namespace diffract::pipelines

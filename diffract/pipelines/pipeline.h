@@ -6,7 +6,9 @@
 #include <string>
 
 #include "diffract/core/json.h"
+#include "diffract/pipelines/component_stay.h"
 #include "diffract/pipelines/device_map_argument.h"
+#include "diffract/pipelines/memory_check.h"
 #include "diffract/pipelines/request.h"
 #include "diffract/placement/max_memory.h"
 #include "diffract/tensor/dtype.h"
@@ -44,6 +46,7 @@ struct LoadOptions {
   placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"
   std::string offload_folder = {};       // for weights on disk in another dtype than the files have
   ExpectedRequest expected = {};
+  MemoryCheck memory_check = {};  // requests that take more memory than there is throw MemoryError
   LoadObserver on_load =
       {};  // called for each tensor of a model that is loaded, now or when its stage begins
 };
@@ -73,8 +76,9 @@ class Pipeline {
  public:
   virtual ~Pipeline() = default;
 
-  /// generate() without autograd, with libtorch's out-of-memory errors as MemoryError, and with the memory
-  /// that it kept for itself given back at the end.
+  /// generate() without autograd, with libtorch's out-of-memory errors as MemoryError. At the end flush(),
+  /// but an accelerator's free blocks stay for the next request where a pipeline of stages keeps all its
+  /// models.
   Output operator()(const Request& request, const StepObserver& observe = {}) const;
   virtual Output generate(const Request& request, const StepObserver& observe) const = 0;
   virtual Defaults defaults() const = 0;
@@ -83,6 +87,12 @@ class Pipeline {
   virtual void set_scheduler(SchedulerSpec scheduler) = 0;
   /// Where which model, or part of one, is kept, as accelerate prints it; empty without a device map.
   virtual const placement::DeviceMap& hf_device_map() const = 0;
+  /// How the weights of the components that were used are in memory between requests.
+  virtual std::vector<ComponentStay> stays() const = 0;
+
+ protected:
+  /// At the end of a request, also of one that fails.
+  virtual void give_back() const;
 };
 
 /// Any pipeline, as `DiffusionPipeline.from_pretrained` gives it: the class that the checkpoint's
@@ -107,6 +117,7 @@ class DiffusionPipeline {
   Defaults defaults() const { return pipeline_->defaults(); }
   const SchedulerSpec& scheduler() const { return pipeline_->scheduler(); }
   const placement::DeviceMap& hf_device_map() const { return pipeline_->hf_device_map(); }
+  std::vector<ComponentStay> stays() const { return pipeline_->stays(); }
   /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config,
   /// **overrides)`.
   void set_scheduler(const std::string& class_name, const Json& overrides = Json::object());

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,11 +15,14 @@ namespace diffract::pipelines {
 struct LayoutRequest {
   std::optional<int64_t> height, width;  // pixels
   int64_t batch_size = 1;
+  std::optional<int64_t> texts = {};   // that an encoder takes at once; unset: one a picture
+  std::optional<bool> is_guided = {};  // the denoiser runs for two texts a picture; unset: as is usual
   std::optional<int64_t> num_inference_steps;
   int64_t max_sequence_length = 512;               // tokens of T5
   std::optional<at::ScalarType> torch_dtype = {};  // unset: as the weight files have it, or float32 without
   at::ScalarType arithmetic = at::kFloat;
-  std::string variant = {};               // of the weight files
+  bool widens_small = false;  // small models are kept in what they compute in (weights::is_widened)
+  std::string variant = {};   // of the weight files
   std::vector<std::string> without = {};  // components that are not wanted, nor looked for
 };
 
@@ -27,13 +31,29 @@ struct LayoutRequest {
 struct PipelineLayout {
   std::vector<placement::PlannedComponent> components;  // in the order in which they run
   std::vector<models::Cost> costs;                      // of one run of each
+  std::vector<bool> is_as_stored;                       // of each: kept in the dtype of its files
   std::vector<std::string> left_out;                    // components with weights that diffract does not run
   /// FLUX's components come and go with their stage; others stay.
   placement::Residency residency = placement::Residency::all;
   int64_t height = 0, width = 0;  // pixels that the costs are for
 };
 
-/// Throws CheckpointError for damaged configs and for classes that diffract does not build.
+/// What the folder of a pipeline says of its models, read once and laid out for any number of requests.
+class PipelineParts {
+ public:
+  /// Throws CheckpointError for damaged configs and for classes that diffract does not build. `without`:
+  /// components that are not looked for. `opened`: weight files that are open already.
+  PipelineParts(const io::ModelFolder& folder, const std::string& variant,
+                const std::vector<std::string>& without, std::shared_ptr<io::OpenFiles> opened = {});
+  /// `request`'s variant and what it is without are those that were given.
+  PipelineLayout lay_out(const LayoutRequest& request) const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// PipelineParts laid out for one request.
 PipelineLayout lay_out_pipeline(const io::ModelFolder& folder, const LayoutRequest& request);
 
 /// One component of a pipeline's folder.

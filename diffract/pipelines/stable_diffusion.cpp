@@ -99,8 +99,33 @@ StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
   return embeds;
 }
 
+// Before an hour of computing, not in its middle.
+void StableDiffusionPipeline::require_memory(const Request& request, const Settings& settings) const {
+  if (!components_.memory) return;
+  const int64_t scale = components_.vae->config().scale_factor();
+  const RequestShape shape{.height = settings.latent_size.height * scale,
+                           .width = settings.latent_size.width * scale,
+                           .images = static_cast<int64_t>(settings.seeds.size()),
+                           .texts = static_cast<int64_t>(request.prompt.size()),
+                           .is_guided = settings.do_classifier_free_guidance(),
+                           .steps = settings.num_inference_steps};
+  const auto all = [](const ComponentNeed&) { return true; };
+  const auto runs = [&](const ComponentNeed& need) {
+    return need.name != "vae" || request.output_type == OutputType::image;
+  };
+  components_.memory->require(shape, *components_.memory->needs_of(shape), runs, all, /*all_stay=*/true);
+}
+
+std::vector<ComponentStay> StableDiffusionPipeline::stays() const {
+  std::vector<ComponentStay> list;
+  for (const char* name : {"text_encoder", "unet", "vae"})
+    list.push_back({.name = name, .stays = true, .loads = 1, .gone_for = {}});
+  return list;
+}
+
 Output StableDiffusionPipeline::generate(const Request& request, const StepObserver& observe) const {
   const Settings settings = settle(request);
+  require_memory(request, settings);
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
   flush();
   const Tensor latents = denoise(prompt, settings, request.eta, observe);

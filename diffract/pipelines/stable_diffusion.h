@@ -8,6 +8,7 @@
 #include "diffract/models/clip_text_model.h"
 #include "diffract/models/unet_2d_condition_model.h"
 #include "diffract/pipelines/pipeline.h"
+#include "diffract/pipelines/request_memory.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/text/tokenizer.h"
 
@@ -29,6 +30,7 @@ class StableDiffusionPipeline final : public Pipeline {
     placement::DeviceMap map = {};
     // Of the UNet's steps; none are kept unless they may be.
     std::shared_ptr<kernels::StepGraphs> graphs = std::make_shared<kernels::StepGraphs>(0);
+    std::shared_ptr<const RequestMemory> memory = {};  // null: requests are not checked
   };
 
   static std::shared_ptr<StableDiffusionPipeline> from_folder(const io::ModelFolder& folder,
@@ -50,6 +52,7 @@ class StableDiffusionPipeline final : public Pipeline {
   const SchedulerSpec& scheduler() const override { return components_.scheduler; }
   void set_scheduler(SchedulerSpec scheduler) override;
   const placement::DeviceMap& hf_device_map() const override { return components_.map; }
+  std::vector<ComponentStay> stays() const override;
 
   const Components& components() const { return components_; }
 
@@ -63,6 +66,7 @@ class StableDiffusionPipeline final : public Pipeline {
     bool do_classifier_free_guidance() const { return guidance_scale > 1.0; }
   };
   Settings settle(const Request& request) const;
+  void require_memory(const Request& request, const Settings& settings) const;
   Tensor encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const;
   Tensor denoise(const PromptEmbeds& prompt, const Settings& settings, double eta,
                  const StepObserver& observe) const;

@@ -47,7 +47,8 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
       .scheduler = {},
       .device = load.device(),
       .map = load.hf_device_map(),
-      .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0)});
+      .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0),
+      .memory = load.request_memory()});
   pipeline->defaults_.size.width =
       pipeline->components_.unet->config().sample_width * pipeline->components_.vae->config().scale_factor();
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);

@@ -14,6 +14,7 @@ struct PlannedComponent {
   int64_t working_bytes = 0;  // what computing with it takes beside its weights
   int64_t runs = 1;           // how often a request runs it: the steps for a denoiser
   int stage = 0;              // components of one stage are in memory together
+  int importance = 0;         // of those that stay between requests the least important one goes first
 };
 
 /// Whether all components stay in memory, or only those of the stage that runs.

@@ -33,7 +33,7 @@ std::vector<int64_t> torch_shape(const io::TensorInfo& info) {
 std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files, UseObserver observe) {
   auto checkpoint = std::make_shared<Checkpoint>();
   for (const auto& path : files.files) {
-    const auto file = io::SafetensorsFile::open(path);
+    const auto file = files.open(path);
     for (const io::TensorInfo& info : file->tensors()) {
       const auto [existing, added] = checkpoint->tensors_.emplace(info.name, Entry{file, &info});
       if (!added)

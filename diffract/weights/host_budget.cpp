@@ -21,13 +21,14 @@ std::optional<uint64_t> read_number(const std::filesystem::path& file) {
   return {};
 }
 
-uint64_t meminfo_available() {
+// A line of /proc/meminfo.
+std::optional<uint64_t> meminfo(const std::string& wanted) {
   std::ifstream in("/proc/meminfo");
   std::string key;
   uint64_t kilobytes = 0;
   for (std::string unit; in >> key >> kilobytes; std::getline(in, unit))
-    if (key == "MemAvailable:") return kilobytes * 1024;
-  return kUnlimited;
+    if (key == wanted) return kilobytes * 1024;
+  return {};
 }
 
 // A key of memory.stat, 0 where there is none.
@@ -40,27 +41,58 @@ uint64_t stat_of(const std::filesystem::path& folder, const std::string& wanted)
   return 0;
 }
 
+// What one group limits, and how much of it is used.
+struct GroupFiles {
+  std::string limit, usage;
+};
+
 // What one group leaves; its page cache counts as used, but is given up when memory is short.
-uint64_t left_in_group(const std::filesystem::path& folder, const char* limit_file, const char* usage_file) {
-  const auto limit = read_number(folder / limit_file), used = read_number(folder / usage_file);
+uint64_t left_in_group(const std::filesystem::path& folder, const GroupFiles& files) {
+  const auto limit = read_number(folder / files.limit), used = read_number(folder / files.usage);
   if (!limit || !used) return kUnlimited;
   const uint64_t cache = stat_of(folder, "inactive_file") + stat_of(folder, "active_file");
   const uint64_t kept = *used > cache ? *used - cache : 0;
   return *limit > kept ? *limit - kept : 0;
 }
 
-uint64_t left_in_groups() {
-  uint64_t left = kUnlimited;
-  visit_control_groups("memory", [&](const std::filesystem::path& folder, bool version_2) {
-    left =
-        std::min(left, version_2 ? left_in_group(folder, "memory.max", "memory.current")
-                                 : left_in_group(folder, "memory.limit_in_bytes", "memory.usage_in_bytes"));
-  });
-  return left;
+GroupFiles memory_files(bool version_2) {
+  return version_2 ? GroupFiles{"memory.max", "memory.current"}
+                   : GroupFiles{"memory.limit_in_bytes", "memory.usage_in_bytes"};
 }
 
 }  // namespace
 
-uint64_t available_host_bytes() { return std::min(meminfo_available(), left_in_groups()); }
+uint64_t available_host_bytes() {
+  uint64_t left = meminfo("MemAvailable:").value_or(kUnlimited);
+  visit_control_groups("memory", [&](const std::filesystem::path& folder, bool version_2) {
+    left = std::min(left, left_in_group(folder, memory_files(version_2)));
+  });
+  return left;
+}
+
+uint64_t available_swap_bytes() {
+  uint64_t left = meminfo("SwapFree:").value_or(0);
+  visit_control_groups("memory", [&](const std::filesystem::path& folder, bool version_2) {
+    if (version_2) {
+      const auto limit = read_number(folder / "memory.swap.max"),
+                 used = read_number(folder / "memory.swap.current");
+      if (limit && used) left = std::min(left, *limit > *used ? *limit - *used : 0);
+      return;
+    }
+    // Version 1 limits memory and swap together.
+    const GroupFiles both{"memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"};
+    const uint64_t memory = left_in_group(folder, memory_files(false)), all = left_in_group(folder, both);
+    if (all != kUnlimited) left = std::min(left, all > memory ? all - memory : 0);
+  });
+  return left;
+}
+
+uint64_t total_host_bytes() {
+  uint64_t total = meminfo("MemTotal:").value_or(kUnlimited);
+  visit_control_groups("memory", [&](const std::filesystem::path& folder, bool version_2) {
+    total = std::min(total, read_number(folder / memory_files(version_2).limit).value_or(kUnlimited));
+  });
+  return total;
+}
 
 }  // namespace diffract::weights

@@ -9,8 +9,6 @@
 namespace diffract::weights {
 namespace {
 
-// A small model is converted once: its float32 copy costs less than libtorch's own memory, and converting it
-// in each of its short steps would cost more than a tenth of them.
 constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
 
 at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
@@ -20,6 +18,8 @@ at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
 
 }  // namespace
 
+bool is_widened(int64_t elements) { return elements < kWidenBelowElements; }
+
 WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
                          at::Device device)
     : WeightScope(std::move(checkpoint), policy, ModelPlacement{.device = device}, nullptr) {}
@@ -28,7 +28,7 @@ WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const ten
                          ModelPlacement placement, std::shared_ptr<WeightStream> stream) {
   // A map's budgets are for the weights as they are stored.
   const bool widen =
-      checkpoint->total_elements() < kWidenBelowElements && (placement.map.empty() || placement.may_widen);
+      is_widened(checkpoint->total_elements()) && (placement.map.empty() || placement.may_widen);
   root_ = std::make_shared<const Root>(Root{.checkpoint = std::move(checkpoint),
                                             .policy = policy,
                                             .placement = std::move(placement),

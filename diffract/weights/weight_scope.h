@@ -13,6 +13,10 @@
 
 namespace diffract::weights {
 
+/// Whether a model of so many elements is converted once, when it is loaded: its copy costs less than
+/// libtorch's own memory, and converting it in each of its short steps would cost more than a tenth of them.
+bool is_widened(int64_t elements);
+
 /// A checkpoint seen from one module: `scope / "to_q"` is the module below, and a tensor comes out
 /// shape-checked, in the type that it will be used in, on the device that the module computes on. Building a
 /// layer is fetching its tensors.

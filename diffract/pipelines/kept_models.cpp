@@ -1,0 +1,154 @@
+#include "diffract/pipelines/kept_models.h"
+
+#include <algorithm>
+
+#include "diffract/core/log.h"
+#include "diffract/core/size_text.h"
+#include "diffract/pipelines/auto_model.h"
+#include "diffract/tensor/device_backend.h"
+
+namespace diffract::pipelines {
+namespace {
+
+using placement::PlaceBytes;
+
+const ComponentNeed* find(const RequestNeeds& needs, const std::string& name) {
+  const auto found =
+      std::find_if(needs.begin(), needs.end(), [&](const ComponentNeed& need) { return need.name == name; });
+  return found == needs.end() ? nullptr : &*found;
+}
+
+// The place where most is lacking, for a message.
+std::string lack_text(const PlaceBytes& need, const PlaceBytes& room) {
+  std::string text;
+  int64_t most = 0;
+  for (const auto& [place, bytes] : need) {
+    const auto found = room.find(place);
+    const int64_t has = found == room.end() ? 0 : found->second;
+    if (bytes - has <= most) continue;
+    most = bytes - has;
+    text = fmt::format("{} on {}, where {} are left", size_text(bytes), place.name(),
+                       size_text(std::max<int64_t>(has, 0)));
+  }
+  return text;
+}
+
+void empty_device_caches() {
+  for (auto* backend : tensor::loaded_backends()) backend->empty_cache();
+}
+
+}  // namespace
+
+std::shared_ptr<const RequestNeeds> KeptModels::needs_of(const RequestShape& shape) const {
+  return memory_ ? memory_->needs_of(shape) : nullptr;
+}
+
+void KeptModels::require(const RequestShape& shape, const RequestNeeds& needs,
+                         const RequestMemory::Which& runs) const {
+  if (!memory_) return;
+  const std::lock_guard lock(mutex_);
+  const auto is_loaded = [&](const ComponentNeed& need) {
+    const auto slot = slots_.find(need.name);
+    return slot != slots_.end() && slot->second.model != nullptr;
+  };
+  memory_->require(shape, needs, runs, is_loaded, /*all_stay=*/false);
+}
+
+std::vector<const ComponentNeed*> KeptModels::held() const {
+  std::vector<const ComponentNeed*> needs;
+  for (const auto& [name, slot] : slots_)
+    if (slot.model) needs.push_back(&slot.need);
+  return needs;
+}
+
+KeptModels::Others KeptModels::others_than(const std::string& name) const {
+  auto needs = held();
+  std::erase_if(needs, [&](const ComponentNeed* need) { return need->name == name; });
+  std::stable_sort(needs.begin(), needs.end(), [](const ComponentNeed* a, const ComponentNeed* b) {
+    return a->importance < b->importance;
+  });
+  Others others;
+  for (const ComponentNeed* need : needs) {
+    others.names.push_back(need->name);
+    others.weights.push_back(need->use.weights);
+  }
+  return others;
+}
+
+void KeptModels::give_up(const std::string& name, const std::string& reason) {
+  Slot& slot = slots_.at(name);
+  slot.model.reset();
+  slot.gone_for = reason;
+  log::debug("{}: its weights go: {}", name, reason);
+}
+
+void KeptModels::make_room(const ComponentNeed& need, bool is_loaded) {
+  flush_host();  // what one stage kept is of other sizes than what the next needs
+  PlaceBytes wanted = is_loaded ? PlaceBytes() : need.use.weights;
+  const auto more = more_.find(need.name);
+  for (const auto& [place, bytes] : need.use.computing)
+    wanted[place] += bytes * (more == more_.end() ? 1 : more->second);
+  const PlaceBytes room = memory_->room_beside(held());
+  const Others others = others_than(need.name);
+  const auto gone = choose_to_free(others.weights, wanted, room);
+  for (const size_t i : gone)
+    give_up(others.names[i], fmt::format("{} takes {}", need.name, lack_text(wanted, room)));
+  const bool is_short = std::any_of(wanted.begin(), wanted.end(), [&](const auto& entry) {
+    const auto has = room.find(entry.first);
+    return entry.first.is_accelerator() && (has == room.end() || 2 * entry.second > has->second);
+  });
+  if (is_short || !gone.empty()) empty_device_caches();
+}
+
+bool KeptModels::make_all_room(const std::string& name, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  const Others others = others_than(name);
+  if (others.names.empty()) return false;
+  for (const auto& other : others.names) give_up(other, fmt::format("{} needs its room: {}", name, why));
+  auto& more = more_[name];
+  more = std::max<int64_t>(2 * more, 2);
+  flush();
+  return true;
+}
+
+KeptModels::Model KeptModels::get(const std::string& name, const RequestNeeds* needs,
+                                  const std::function<Model()>& load) {
+  const ComponentNeed* need = needs ? find(*needs, name) : nullptr;
+  if (!need) {
+    flush();
+    return load();
+  }
+  const std::lock_guard lock(mutex_);
+  const auto known = slots_.find(name);
+  const bool is_loaded = known != slots_.end() && known->second.model;
+  make_room(*need, is_loaded);
+  Slot& slot = slots_[name];
+  slot.need = *need;
+  if (is_loaded) return slot.model;
+  log::debug("{}: loads its weights", name);
+  slot.model = load();
+  ++slot.loads;
+  return slot.model;
+}
+
+void KeptModels::give_back() const {
+  if (!memory_) return flush();
+  flush_host();
+  const std::lock_guard lock(mutex_);
+  const bool has_gone = std::any_of(slots_.begin(), slots_.end(),
+                                    [](const auto& entry) { return entry.second.model == nullptr; });
+  if (has_gone) empty_device_caches();
+}
+
+std::vector<ComponentStay> KeptModels::stays() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ComponentStay> list;
+  for (const auto& [name, slot] : slots_)
+    list.push_back({.name = name,
+                    .stays = slot.model && slot.loads == 1,
+                    .loads = slot.loads,
+                    .gone_for = slot.gone_for});
+  return list;
+}
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,158 @@
+#include "diffract/pipelines/request_memory.h"
+
+#include "diffract/core/error.h"
+#include "diffract/core/size_text.h"
+#include "diffract/tensor/host_memory.h"
+#include "diffract/weights/host_budget.h"
+
+namespace diffract::pipelines {
+namespace {
+
+using placement::Place;
+using placement::PlaceBytes;
+
+constexpr size_t kMostKnown = 64;  // shapes that come in turn
+// Of what is free: for what libraries take for themselves, and for memory in pieces.
+constexpr int64_t kMarginPart = 16;
+
+placement::DeviceMap map_of(const ModelPlacements& placements) {
+  if (!placements.hf_device_map().empty()) return placements.hf_device_map();
+  const at::Device device = placements.device();
+  return {{"", device.is_cpu() ? Place::cpu() : Place(device.index())}};
+}
+
+int64_t at(const PlaceBytes& bytes, Place place) {
+  const auto found = bytes.find(place);
+  return found == bytes.end() ? 0 : found->second;
+}
+
+int64_t bounded(uint64_t bytes) {
+  constexpr auto kMost = uint64_t{std::numeric_limits<int64_t>::max() / 4};  // sums stay within the type
+  return static_cast<int64_t>(std::min(bytes, kMost));
+}
+
+// What a component's weights take that nobody else could have meanwhile.
+int64_t private_weights(const ComponentNeed& need, Place place) {
+  return place.is_cpu() && need.is_mapped ? 0 : at(need.use.weights, place);
+}
+
+}  // namespace
+
+RequestMemory::RequestMemory(Setting setting)
+    : setting_(std::move(setting)), map_(map_of(setting_.placements)) {}
+
+std::shared_ptr<const RequestNeeds> RequestMemory::needs_of(const RequestShape& shape) const {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = known_.find(shape); found != known_.end()) return found->second;
+  LayoutRequest request = setting_.base;
+  request.height = shape.height;
+  request.width = shape.width;
+  request.batch_size = shape.images;
+  request.texts = shape.texts;
+  request.is_guided = shape.is_guided;
+  request.num_inference_steps = shape.steps;
+  request.max_sequence_length = shape.max_sequence_length;
+  const PipelineLayout layout = setting_.parts.lay_out(request);
+  auto needs = std::make_shared<RequestNeeds>();
+  for (size_t i = 0; i < layout.components.size(); ++i) {
+    const auto& component = layout.components[i];
+    ComponentNeed need{.name = component.name,
+                       .use = use_of(component, map_),
+                       .is_mapped = layout.is_as_stored[i],
+                       .importance = component.importance};
+    if (setting_.float8 && component.name == "transformer")
+      for (auto& [place, bytes] : need.use.weights) bytes /= 2;
+    needs->push_back(std::move(need));
+  }
+  if (known_.size() >= kMostKnown) known_.clear();
+  return known_[shape] = std::move(needs);
+}
+
+uint64_t RequestMemory::free_host_bytes() const {
+  const auto& given = setting_.check.free_host_bytes;
+  return given ? given() : weights::available_host_bytes() + tensor::kept_host_bytes();
+}
+
+PlaceBytes RequestMemory::room_beside(const std::vector<const ComponentNeed*>& held) const {
+  PlaceBytes weights;
+  int64_t mapped = 0;
+  for (const ComponentNeed* need : held)
+    for (const auto& [place, bytes] : need->use.weights) {
+      weights[place] += bytes;
+      mapped += bytes - private_weights(*need, place);
+    }
+  PlaceBytes room;
+  const auto set = [&](Place place, int64_t bytes) {
+    room[place] = bytes - std::max<int64_t>(bytes, 0) / kMarginPart;
+  };
+  // What is mapped counts as free, but is no longer in memory when something else takes its place.
+  int64_t host = bounded(free_host_bytes()) - mapped;
+  if (const auto budget = setting_.max_memory.find(Place::cpu()))
+    host = std::min(host, *budget - at(weights, Place::cpu()));
+  set(Place::cpu(), host);
+  for (const at::Device device : setting_.placements.accelerators()) {
+    const Place place(device.index());
+    const auto memory = tensor::backend_of(device).memory(device.index());
+    int64_t bytes = bounded(memory.free);
+    if (const auto budget = setting_.max_memory.find(place))
+      bytes = std::min(bytes, *budget - bounded(memory.used));
+    set(place, bytes);
+  }
+  return room;
+}
+
+std::vector<RequestMemory::Limit> RequestMemory::limits_of(Place place, int64_t can_be_given_up) const {
+  if (place.is_accelerator()) {
+    if (!setting_.placements.hf_device_map().empty()) return {};  // the plan kept its budget
+    const auto& device = setting_.placements.device();
+    const int64_t free = bounded(tensor::backend_of(device).memory(device.index()).free) + can_be_given_up;
+    return {{free, fmt::format("{} are free there", size_text(free))}};
+  }
+  if (!place.is_cpu()) return {};
+  const int64_t swap = bounded(weights::available_swap_bytes());
+  const int64_t free = bounded(free_host_bytes()) + swap + can_be_given_up;
+  std::vector<Limit> limits = {{free, fmt::format("{} are free there", size_text(free))}};
+  if (const int processes = setting_.check.processes_on_host; processes > 1) {
+    const int64_t all = bounded(std::min(setting_.check.free_at_start, weights::total_host_bytes())) + swap;
+    limits.push_back({all / processes, fmt::format("each of the {} processes on this host may take {}",
+                                                   processes, size_text(all / processes))});
+  }
+  return limits;
+}
+
+void RequestMemory::require(const RequestShape& shape, const RequestNeeds& needs, const Which& runs,
+                            const Which& is_loaded, bool all_stay) const {
+  if (!setting_.check.refuses) return;
+  for (const ComponentNeed& need : needs) {
+    if (!runs(need)) continue;
+    for (const auto& [place, computing] : need.use.computing) {
+      int64_t given_up = 0, kept = 0;  // of other components
+      for (const ComponentNeed& other : needs) {
+        if (&other == &need || !is_loaded(other)) continue;
+        (all_stay ? kept : given_up) += private_weights(other, place);
+      }
+      const int64_t own = private_weights(need, place), loads = is_loaded(need) ? 0 : own;
+      const auto refuse = [&](int64_t weights, const std::string& limit) {
+        throw MemoryError(
+            "{}: {} of {}x{} pixels {} {} on {} ({} to compute, {} of weights); {}. Make smaller pictures, "
+            "or "
+            "fewer at once (--height, --width, --batch-size){}; --no-memory-check tries it anyway",
+            need.name, shape.images == 1 ? "a picture" : fmt::format("{} pictures", shape.images),
+            shape.width, shape.height, shape.images == 1 ? "takes" : "take", size_text(computing + weights),
+            place.name(), size_text(computing), size_text(weights), limit,
+            place.is_accelerator() ? ", or let some of the model be in CPU memory (--device-map auto)" : "");
+      };
+      const auto limits = limits_of(place, given_up);
+      if (!limits.empty() && computing + loads > limits.front().bytes) refuse(loads, limits.front().text);
+      if (limits.size() > 1 && computing + own + kept > limits[1].bytes) refuse(own + kept, limits[1].text);
+      const auto budget = setting_.max_memory.find(place);
+      if (!place.is_cpu() || !budget || !setting_.keeps_host_budget) continue;
+      int64_t weights = 0;  // mapped or not, as the plan counts them
+      for (const ComponentNeed& other : needs)
+        if (all_stay || &other == &need) weights += at(other.use.weights, place);
+      if (computing + weights > *budget) refuse(weights, fmt::format("its budget is {}", size_text(*budget)));
+    }
+  }
+}
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,78 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "diffract/pipelines/memory_check.h"
+#include "diffract/pipelines/model_placements.h"
+#include "diffract/pipelines/pipeline_layout.h"
+#include "diffract/placement/keep.h"
+
+namespace diffract::pipelines {
+
+/// A request, as far as memory depends on it.
+struct RequestShape {
+  int64_t height, width;  // pixels
+  int64_t images, texts;  // of one call of the denoiser, of an encoder
+  bool is_guided;         // the denoiser runs for two texts a picture
+  int64_t steps;
+  int64_t max_sequence_length = 512;
+
+  friend auto operator<=>(const RequestShape&, const RequestShape&) = default;
+};
+
+/// What a component of a pipeline takes for a request.
+struct ComponentNeed {
+  std::string name;
+  placement::ComponentUse use;
+  bool is_mapped;  // its weights on the CPU are the mapped files, which the kernel takes back when it must
+  int importance;  // the least important is given up first
+};
+using RequestNeeds = std::vector<ComponentNeed>;
+
+/// What requests take and what there is. Thread-safe.
+class RequestMemory {
+ public:
+  struct Setting {
+    PipelineParts parts;
+    LayoutRequest base;  // what all requests have in common
+    ModelPlacements placements;
+    placement::MaxMemory max_memory;  // empty: what is free
+    bool keeps_host_budget = false;   // the CPU's is a limit, as the plan kept it
+    bool float8 = false;              // the transformer's weights
+    MemoryCheck check = {};
+  };
+  explicit RequestMemory(Setting setting);
+
+  /// In the order in which they run.
+  std::shared_ptr<const RequestNeeds> needs_of(const RequestShape& shape) const;
+
+  /// What may be had beside the weights of those that are in memory, less a margin for what no estimate
+  /// knows.
+  placement::PlaceBytes room_beside(const std::vector<const ComponentNeed*>& held) const;
+
+  /// Which components have their weights in memory, and which run for a request.
+  using Which = std::function<bool(const ComponentNeed&)>;
+  /// Throws MemoryError when one that runs takes more than there would be after all that may be given up was:
+  /// nothing where `all_stay`, else the others' weights.
+  void require(const RequestShape& shape, const RequestNeeds& needs, const Which& runs,
+               const Which& is_loaded, bool all_stay) const;
+
+ private:
+  struct Limit {
+    int64_t bytes;
+    std::string text;  // "22.1 GB are free there"
+  };
+  std::vector<Limit> limits_of(placement::Place place, int64_t can_be_given_up) const;
+  uint64_t free_host_bytes() const;
+
+  Setting setting_;
+  placement::DeviceMap map_;  // of one device where no map was asked for
+  mutable std::mutex mutex_;
+  mutable std::map<RequestShape, std::shared_ptr<const RequestNeeds>> known_;
+};
+
+}  // namespace diffract::pipelines

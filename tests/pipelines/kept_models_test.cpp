@@ -1,0 +1,217 @@
+// Models of a pipeline of stages stay from picture to picture where there is room, and requests that take more
+// memory than there is are refused before anything is computed.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <thread>
+
+#include "diffract/pipelines/auto_model.h"
+#include "diffract/pipelines/flux.h"
+#include "tests/support/reference_case.h"
+#include "tests/support/temp_folder.h"
+
+namespace diffract::pipelines {
+namespace {
+
+using test::ReferenceCase;
+
+constexpr uint64_t kPlenty = uint64_t{1} << 40, kLittle = 1 << 16;
+
+// How often files are opened while it lives.
+class Opens {
+ public:
+  explicit Opens(const std::filesystem::path& folder) : queue_(::inotify_init1(IN_NONBLOCK)) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+      if (entry.path().extension() == ".safetensors")
+        files_[::inotify_add_watch(queue_, entry.path().c_str(), IN_OPEN)] = entry.path().string();
+  }
+  ~Opens() { ::close(queue_); }
+  Opens(const Opens&) = delete;
+  Opens& operator=(const Opens&) = delete;
+
+  std::map<std::string, int> counts() {
+    std::map<std::string, int> counts;
+    for (const auto& [watch, file] : files_) counts[file] = 0;
+    alignas(inotify_event) std::array<char, 1 << 16> events{};
+    for (ssize_t size = 0; (size = ::read(queue_, events.data(), events.size())) > 0;)
+      for (ssize_t at = 0; at < size;) {
+        const auto* event = reinterpret_cast<const inotify_event*>(events.data() + at);
+        ++counts.at(files_.at(event->wd));
+        at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+      }
+    return counts;
+  }
+
+ private:
+  int queue_;
+  std::map<int, std::string> files_;
+};
+
+// A FLUX model in a folder of its own, whose files nobody else opens.
+class KeptModelsTest : public ::testing::Test {
+ protected:
+  KeptModelsTest() {
+    std::filesystem::copy(reference_.checkpoint(), folder_.path() / "model",
+                          std::filesystem::copy_options::recursive);
+  }
+  std::string model() const { return (folder_.path() / "model").string(); }
+  // With so much free host memory, which `free` may change later.
+  DiffusionPipeline load(const std::shared_ptr<uint64_t>& free) const {
+    LoadOptions options = reference_.load_options();
+    options.memory_check.free_host_bytes = [free] { return *free; };
+    return DiffusionPipeline::from_pretrained(model(), options);
+  }
+  Request request(uint64_t seed = 0) const {
+    Request request = reference_.request();
+    request.num_inference_steps = 2;
+    request.seed = seed;
+    return request;
+  }
+  static std::map<std::string, ComponentStay> stays(const DiffusionPipeline& pipeline) {
+    std::map<std::string, ComponentStay> stays;
+    for (auto& one : pipeline.stays()) stays[one.name] = one;
+    return stays;
+  }
+
+  ReferenceCase reference_{"flux_dev"};
+  test::TempFolder folder_;
+};
+
+TEST_F(KeptModelsTest, AJobOpensAndLoadsEachModelOnce) {
+  Opens opens(model());
+  const auto pipeline = load(std::make_shared<uint64_t>(kPlenty));
+  for (uint64_t i = 0; i < 6; ++i) pipeline(request(i));
+  const auto counts = opens.counts();
+  EXPECT_EQ(counts.size(), 4u);
+  for (const auto& [file, count] : counts) EXPECT_EQ(count, 1) << file;
+  const auto found = stays(pipeline);
+  EXPECT_EQ(found.size(), 4u);
+  for (const auto& [name, one] : found) {
+    EXPECT_TRUE(one.stays) << name << " " << one.gone_for;
+    EXPECT_EQ(one.loads, 1) << name;
+  }
+}
+
+TEST_F(KeptModelsTest, ModelsComeAndGoWithTheirStagesWhereMemoryIsShort) {
+  const auto plenty = load(std::make_shared<uint64_t>(kPlenty)), little = [&] {
+    LoadOptions options = reference_.load_options();
+    options.memory_check = {.refuses = false, .free_host_bytes = [] { return kLittle; }};
+    return DiffusionPipeline::from_pretrained(model(), options);
+  }();
+  for (uint64_t i = 0; i < 3; ++i)
+    EXPECT_EQ(little(request(i)).images[0].pixels, plenty(request(i)).images[0].pixels);
+  for (const auto& [name, one] : stays(little)) {
+    EXPECT_FALSE(one.stays) << name;
+    EXPECT_EQ(one.loads, 3) << name;
+    EXPECT_NE(one.gone_for.find(" on cpu, where 0 B are left"), std::string::npos) << one.gone_for;
+  }
+}
+
+TEST_F(KeptModelsTest, TheTransformerGoesAfterTheOthers) {
+  const auto free = std::make_shared<uint64_t>(kPlenty);
+  LoadOptions options = reference_.load_options();
+  options.memory_check.free_host_bytes = [free] { return *free; };
+  options.memory_check.refuses = false;
+  const auto pipeline = DiffusionPipeline::from_pretrained(model(), options);
+  pipeline(request());
+  // Too little for the VAE's stage beside all others, by a byte that the smallest of them makes up for.
+  LayoutRequest shape{.height = request().height, .width = request().width, .num_inference_steps = 2};
+  const auto layout = lay_out_pipeline(io::ModelFolder::open(model()), shape);
+  int64_t most = 0, mapped = 0;
+  for (const auto& component : layout.components) {
+    most = std::max(most, component.working_bytes);
+    mapped += compute_module_sizes(component.tree, component.options.size).total();
+  }
+  *free = static_cast<uint64_t>(mapped + most + most / 15);  // with the margin, and a little less than enough
+  while (stays(pipeline).at("text_encoder").stays && *free > kLittle) {
+    *free -= *free / 64;
+    pipeline(request());
+  }
+  EXPECT_FALSE(stays(pipeline).at("text_encoder").stays);
+  EXPECT_TRUE(stays(pipeline).at("transformer").stays) << stays(pipeline).at("transformer").gone_for;
+}
+
+TEST_F(KeptModelsTest, ThreadsShareThem) {
+  const auto pipeline = load(std::make_shared<uint64_t>(kPlenty));
+  const auto expected = pipeline(request(7)).images[0].pixels;
+  std::array<std::vector<uint8_t>, 3> found;
+  std::vector<std::thread> threads;
+  for (auto& pixels : found)
+    threads.emplace_back([&] { pixels = pipeline(request(7)).images[0].pixels; });
+  for (auto& thread : threads) thread.join();
+  for (const auto& pixels : found) EXPECT_EQ(pixels, expected);
+  for (const auto& [name, one] : stays(pipeline)) EXPECT_EQ(one.loads, 1) << name;
+}
+
+TEST_F(KeptModelsTest, APipelineThatIsGivenAModelLeavesTheOthersToTheirStages) {
+  LoadOptions options = reference_.load_options();
+  const auto vae = ModelHandle<models::AutoencoderKL>::from_pretrained(model(), {.subfolder = "vae"});
+  const auto pipeline = FluxPipeline::from_pretrained(model(), {.vae = vae}, options);
+  pipeline(request());
+  EXPECT_TRUE(pipeline.stays().empty());
+}
+
+class MemoryCheckTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  DiffusionPipeline load(const MemoryCheck& check) const {
+    LoadOptions options = reference_.load_options();
+    options.memory_check = check;
+    return DiffusionPipeline::from_pretrained(reference_.checkpoint().string(), options);
+  }
+  Request request() const {
+    Request request = reference_.request();
+    request.num_inference_steps = 2;
+    return request;
+  }
+  ReferenceCase reference_{GetParam()};
+};
+
+TEST_P(MemoryCheckTest, RefusesWhatTakesMoreThanThereIs) {
+  const auto free = std::make_shared<uint64_t>(kPlenty);
+  const auto pipeline = load({.free_host_bytes = [free] { return *free; }});
+  EXPECT_NO_THROW(pipeline(request()));
+  Request large = request();
+  large.height = large.width = 16384;
+  large.num_images_per_prompt = 16;
+  bool has_begun = false;
+  *free = uint64_t{64} << 30;
+  const auto message = test::error_of<MemoryError>(
+      [&] { pipeline(large, [&](const StepReport&) { has_begun = true; }); });
+  for (const char* part : {"16384x16384 pixels", " on cpu ", "GB are free there", "--no-memory-check"})
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  EXPECT_FALSE(has_begun);
+  EXPECT_NO_THROW(pipeline(request()));
+}
+
+TEST_P(MemoryCheckTest, CountsAllProcessesOfTheHost) {
+  const uint64_t enough = [&] {  // for one
+    uint64_t bytes = 1 << 16;
+    while (true) try {
+        load({.processes_on_host = 2, .free_at_start = 2 * bytes, .free_host_bytes = [] { return kPlenty; }})(
+            request());
+        return bytes;
+      } catch (const MemoryError&) {
+        bytes += bytes / 8;
+      }
+  }();
+  const auto message = test::error_of<MemoryError>([&] {
+    load({.processes_on_host = 4, .free_at_start = 2 * enough, .free_host_bytes = [] { return kPlenty; }})(
+        request());
+  });
+  EXPECT_NE(message.find("each of the 4 processes on this host may take"), std::string::npos) << message;
+}
+
+TEST_P(MemoryCheckTest, CanBeTurnedOff) {
+  EXPECT_THROW(load({.free_host_bytes = [] { return kLittle; }})(request()), MemoryError);
+  EXPECT_NO_THROW(load({.refuses = false, .free_host_bytes = [] { return kLittle; }})(request()));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, MemoryCheckTest, ::testing::Values("flux_dev", "sd15_euler"));
+
+}  // namespace
+}  // namespace diffract::pipelines
