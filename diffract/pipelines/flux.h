@@ -9,6 +9,7 @@
 #include "diffract/models/t5_encoder_model.h"
 #include "diffract/pipelines/component.h"
 #include "diffract/pipelines/pipeline.h"
+#include "diffract/pipelines/scheduler_choice.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/text/tokenizer.h"
 
@@ -57,6 +58,10 @@ class FluxPipeline final : public Pipeline {
   Defaults defaults() const override { return defaults_; }
   const SchedulerSpec& scheduler() const override { return scheduler_; }
   void set_scheduler(SchedulerSpec scheduler) override;
+  void require_scheduler() const override;
+  /// Others than multiples of 16 are rounded down, with a warning, as diffusers does.
+  ImageSize image_size(const Request& request) const override;
+  static const UsableSchedulers kSchedulers;
   const placement::DeviceMap& hf_device_map() const override { return map_; }
 
  private:
@@ -80,10 +85,13 @@ class FluxPipeline final : public Pipeline {
   Tensor encode_clip(const std::vector<std::string>& texts) const;
   Tensor encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length) const;
   Tensor denoise(const Prompts& prompts, const Settings& settings, const StepObserver& observe) const;
-  std::unique_ptr<schedulers::Schedule> make_schedule(int64_t steps, int64_t image_tokens) const;
+  static std::unique_ptr<schedulers::Schedule> make_schedule(const SchedulerSpec& scheduler, int64_t steps,
+                                                             int64_t image_tokens);
+  static void check_scheduler(const SchedulerSpec& scheduler);
 
   at::Device device_ = at::kCPU;  // of the latents
   bool records_steps_ = false;    // as graphs of a GPU
+  tensor::DtypePolicy policy_;
   placement::DeviceMap map_;
   Component<text::Tokenizer> tokenizer_, tokenizer_2_;
   Component<models::CLIPTextModel> text_encoder_;

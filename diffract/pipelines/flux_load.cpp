@@ -79,6 +79,8 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
                                        const LoadOptions& options) {
   const ComponentLoader load(folder, options, not_from_checkpoint(parts));
   FluxPipeline p;
+  p.scheduler_ = first_scheduler(load.scheduler(), options, kSchedulers);
+  p.policy_ = load.policy();
   p.records_steps_ = load.may_record("transformer") && parts.transformer.from_checkpoint();
   // A transformer that was given works where it is.
   p.device_ = parts.transformer.model() ? parts.transformer.model()->device() : load.device();
@@ -101,7 +103,6 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
   p.defaults_ = model_defaults(
       folder,
       {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 28, .guidance_scale = 3.5});
-  p.set_scheduler(load.scheduler());
   check_parts_fit(folder, parts);
   return p;
 }

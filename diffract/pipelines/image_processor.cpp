@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "diffract/core/error.h"
+#include "diffract/pipelines/request_checks.h"
 
 namespace diffract::pipelines {
 
@@ -30,10 +31,7 @@ std::vector<io::Image> VaeImageProcessor::postprocess(const at::Tensor& pixels) 
                      c10::str(pixels.sizes()));
   const at::Tensor values = pixels.to(at::kCPU, at::kFloat);
   if (!at::isfinite(values).all().item<bool>())  // it would be a black picture
-    throw CheckpointError(
-        "vae: decoding gave values that are not finite. Its weights are damaged, or its numbers are too "
-        "large for "
-        "the arithmetic type: try --compute-dtype float32");
+    throw CheckpointError("vae: decoding gave values that are not finite. {}", why_not_finite(policy_));
   const at::Tensor unit = (values / 2 + 0.5).clamp(0, 1);
   const at::Tensor bytes =
       (unit * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous();  // [B, H, W, 3]

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kClipTokens = 77;
 constexpr int64_t kVaeScaleFactor = 8;                      // of Stable Diffusion's and FLUX's VAEs
+constexpr int64_t kFluxMultiple = 2 * kVaeScaleFactor;      // of pixels
 constexpr int64_t kFluxSampleSize = 128, kSampleSize = 64;  // latents; diffusers' defaults
 constexpr int64_t kFluxSteps = 28, kSteps = 50;
 
@@ -48,6 +49,8 @@ std::optional<at::ScalarType> stored_dtype(const std::function<io::WeightFiles()
   if (most == bytes.end()) return {};
   if (most->first == io::Dtype::F16) return at::kHalf;
   if (most->first == io::Dtype::BF16) return at::kBFloat16;
+  if (most->first == io::Dtype::F8_E4M3) return at::kFloat8_e4m3fn;
+  if (most->first == io::Dtype::F8_E5M2) return at::kFloat8_e5m2;
   return at::kFloat;
 }
 
@@ -102,7 +105,11 @@ PipelineLayout lay_out(std::vector<Part> parts, const LayoutRequest& request, co
   PipelineLayout layout;
   layout.height = request.height.value_or(family.defaults.size.height);
   layout.width = request.width.value_or(family.defaults.size.width);
-  if (family.is_flux) layout.residency = placement::Residency::stage;
+  if (family.is_flux) {
+    layout.residency = placement::Residency::stage;
+    for (int64_t* pixels : {&layout.height, &layout.width})  // as FluxPipeline::image_size
+      *pixels = std::max(*pixels / kFluxMultiple, int64_t{1}) * kFluxMultiple;
+  }
   std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
     return role_of(a.class_name).stage < role_of(b.class_name).stage;
   });
