@@ -24,6 +24,21 @@ CASES = [
         "call": {"prompt": "a dog on the moon", "negative_prompt": "blurry", "clip_skip": 1, "num_inference_steps": 5,
                  "guidance_scale": 7.5, "height": 64, "width": 64},
     },
+    {  # fresh noise at every step; training scripts save it
+        "name": "sd15_ddpm", "checkpoint": "sd15", "family": "sd15", "seed": 682,
+        "scheduler": {"class": "DDPMScheduler", "config": {}},
+        "call": {"prompt": "a red bicycle", "num_inference_steps": 7, "guidance_scale": 5.0, "height": 64, "width": 64},
+    },
+    {  # of a well-known fine-tune
+        "name": "sd15_deis", "checkpoint": "sd15", "family": "sd15", "seed": 689,
+        "scheduler": {"class": "DEISMultistepScheduler", "config": {}},
+        "call": {"prompt": "a red bicycle", "num_inference_steps": 7, "guidance_scale": 5.0, "height": 64, "width": 64},
+    },
+    {  # its third order
+        "name": "sd15_deis_3_karras", "checkpoint": "sd15", "family": "sd15", "seed": 696,
+        "scheduler": {"class": "DEISMultistepScheduler", "config": {"solver_order": 3, "use_karras_sigmas": True}},
+        "call": {"prompt": "a red bicycle", "num_inference_steps": 7, "guidance_scale": 5.0, "height": 64, "width": 64},
+    },
 ]
 
 

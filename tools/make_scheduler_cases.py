@@ -103,6 +103,29 @@ def grid():
         yield add("UniPCMultistep", 7, **SD, **extra)
 
 
+    for spacing in spacings:
+        for steps in (1, 2, 3, 10, 25):
+            yield add("DDPM", steps, **SD, clip_sample=False, steps_offset=1, timestep_spacing=spacing)
+            yield add("DEISMultistep", steps, **SD, steps_offset=1, timestep_spacing=spacing)
+    for extra in (dict(), dict(clip_sample_range=2.0), dict(thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=2.0), dict(variance_type="fixed_large"), dict(variance_type="fixed_small_log"),
+                  dict(prediction_type="v_prediction"), dict(prediction_type="sample"), dict(beta_schedule="sigmoid"), dict(beta_schedule="squaredcos_cap_v2"),
+                  dict(rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing", clip_sample=False)):
+        yield add("DDPM", 6, **{**SD, **extra})
+    yield add("DDPM", 6)
+    yield add("DDPM", 4, trained_betas=[round(0.0001 + i * 0.0199 / 99, 8) for i in range(100)], num_train_timesteps=100)
+    for order in (1, 2, 3):
+        for extra in (dict(), dict(lower_order_final=False), dict(algorithm_type="dpmsolver++", solver_type="midpoint"), dict(prediction_type="v_prediction"), dict(prediction_type="sample"), dict(thresholding=True, sample_max_value=1.5),
+                      dict(use_karras_sigmas=True), dict(use_exponential_sigmas=True), dict(use_beta_sigmas=True), dict(use_karras_sigmas=True, beta_schedule="squaredcos_cap_v2"),
+                      dict(use_karras_sigmas=True, sigma_min=0.1, sigma_max=10.0), dict(final_sigmas_type="zero")):
+            for steps in (3, 20):
+                yield add("DEISMultistep", steps, **{**SD, **extra}, solver_order=order)
+    ones = [round(0.001 * (i + 1), 8) for i in range(99)] + [1.0]  # zero terminal SNR, as trainers wrote it before the config had a key for it
+    for name in ("DDIM", "DDPM"):
+        for spacing in ("leading", "trailing"):
+            yield add(name, 4, trained_betas=ones, num_train_timesteps=100, prediction_type="v_prediction", timestep_spacing=spacing, clip_sample=False)
+    for name in ("PNDM", "EulerDiscrete", "DPMSolverMultistep", "UniPCMultistep", "DEISMultistep"):
+        extra = dict(skip_prk_steps=True) if name == "PNDM" else {}
+        yield add(name, 4, trained_betas=ones, num_train_timesteps=100, timestep_spacing="leading", **extra)
     for given in (False, True):  # the sigmas that FLUX's pipeline gives, and the class's own
         for steps in (1, 2, 4, 28):
             for config in (dict(shift=1.0), dict(shift=3.0), dict(shift=3.0, use_dynamic_shifting=True), dict(use_dynamic_shifting=True, time_shift_type="linear"), dict(shift=3.0, shift_terminal=0.1),

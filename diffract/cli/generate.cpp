@@ -62,12 +62,10 @@ pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, int l
       throw UsageError("{}", error.what());  // the option is the user's, not a model's
     }
   }
-  auto pipeline = pipelines::DiffusionPipeline::from_pretrained(options.model, load);
-  if (!options.scheduler.empty() || !options.scheduler_config.empty())
-    pipeline.set_scheduler(options.scheduler.empty() ? pipeline.scheduler().class_name : options.scheduler,
-                           overrides);
-  pipeline.require_scheduler();
-  return pipeline;
+  load.scheduler = options.scheduler;
+  load.scheduler_config = std::move(overrides);
+  load.requires_scheduler = true;
+  return pipelines::DiffusionPipeline::from_pretrained(options.model, load);
 }
 
 size_t count_images(const std::vector<pipelines::JobBatch>& batches) {

@@ -24,8 +24,8 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
                "Guidance with a negative prompt in guidance-distilled models");
   add_optional(app, "--guidance-rescale", s.guidance_rescale,
                "0 to 1: against burnt pictures at high guidance");
-  add_optional(app, "--height", s.height, "Pixels, a multiple of 8");
-  add_optional(app, "--width", s.width, "Pixels, a multiple of 8");
+  add_optional(app, "--height", s.height, "Pixels, a multiple of 8; FLUX rounds down to one of 16");
+  add_optional(app, "--width", s.width, "Pixels, a multiple of 8; FLUX rounds down to one of 16");
   add_optional(app, "--clip-skip", s.clip_skip, "Layers of the CLIP text encoder to leave out at its end");
   add_optional(app, "--max-sequence-length", s.max_sequence_length, "Tokens of the T5 prompt");
   app.add_option("--eta", s.eta, "DDIM's share of fresh noise, 0 to 1")->capture_default_str();

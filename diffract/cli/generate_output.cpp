@@ -125,7 +125,13 @@ void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline
   device_map_ = pipeline.hf_device_map();
   if (!device_map_.empty() && (board_.is_main() || !placement::is_over_ranks(device_map_)))
     log::info("device map: {}", device_map_.to_text());
-  model_ = {{"model", valid_text(options_.model)}, {"scheduler", pipeline.scheduler().class_name}};
+  // Not as it was typed: a path tells of the machine, and "folder" and "folder/" are one model.
+  const io::ModelIdentity& model = pipeline.model();
+  model_ = {{"model", valid_text(model.name)}};
+  if (!model.revision.empty()) model_["revision"] = valid_text(model.revision);
+  if (!model.hash.empty()) model_["model_hash"] = model.hash;
+  pipeline_ = &pipeline;
+  model_.update({{"scheduler", pipeline.scheduler().class_name}});
   if (!options_.scheduler_config.empty())
     model_["scheduler_config"] = parse_json(options_.scheduler_config, "");
   if (!options_.dtype.empty()) model_["dtype"] = options_.dtype;
@@ -133,6 +139,15 @@ void GenerateOutput::describe_model(const pipelines::DiffusionPipeline& pipeline
   if (options_.allow_tf32) model_["allow_tf32"] = true;
   if (!options_.compute_dtype.empty()) model_["compute_dtype"] = options_.compute_dtype;
   if (!options_.variant.empty()) model_["variant"] = options_.variant;
+}
+
+pipelines::ImageSize GenerateOutput::size_of(const pipelines::Request& request) const {
+  try {
+    return pipeline_->image_size(request);  // a model may round what was asked for
+  } catch (const UsageError&) {             // which the picture's failure says
+    return {.height = request.height.value_or(defaults_.size.height),
+            .width = request.width.value_or(defaults_.size.width)};
+  }
 }
 
 Json GenerateOutput::parameters(const pipelines::JobBatch& batch, const pipelines::JobImage& image) const {
@@ -149,8 +164,9 @@ Json GenerateOutput::parameters(const pipelines::JobBatch& batch, const pipeline
   put(p, "max_sequence_length", r.max_sequence_length);
   if (r.eta != 0) p["eta"] = r.eta;
   if (r.noise_dtype != at::kFloat) p["noise_dtype"] = tensor::dtype_name(r.noise_dtype);
-  p["width"] = r.width.value_or(defaults_.size.width);
-  p["height"] = r.height.value_or(defaults_.size.height);
+  const pipelines::ImageSize size = size_of(r);
+  p["width"] = size.width;
+  p["height"] = size.height;
   p.update(model_);
   p["version"] = kVersion;
   return p;
@@ -176,6 +192,7 @@ Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipeli
     latents_[batch.images.front().index] = {result.latents, batch.images.size()};
   for (const auto& [index, latents] : batch_steps_) steps_[index].push_back(latents);
   batch_steps_.clear();
+  const pipelines::ImageSize size = size_of(batch.request);
   Json images = Json::array();
   for (size_t i = 0; i < batch.images.size(); ++i) {
     const auto& image = batch.images[i];
@@ -184,7 +201,9 @@ Json GenerateOutput::finish_batch(const pipelines::JobBatch& batch, const pipeli
                         {"prompt", image.prompt},
                         {"seed", image.seed},
                         {"rank", board_.rank()},
-                        {"file", file(image)}});
+                        {"file", file(image)},
+                        {"width", size.width},
+                        {"height", size.height}});
       continue;
     }
     const Json made_with = parameters(batch, image);

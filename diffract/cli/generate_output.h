@@ -29,7 +29,7 @@ class GenerateOutput {
 
   /// True when pictures that are there already are to be looked for.
   bool looks_for_finished() const;
-  /// What the parameters in the pictures and the summary say about the model.
+  /// What the parameters in the pictures and the summary say about the model, which lives as long as this.
   void describe_model(const pipelines::DiffusionPipeline& pipeline);
   /// Of each batch, the summaries of its pictures when all are there already; nothing without --resume or a
   /// restart, when the job begins anew.
@@ -47,6 +47,8 @@ class GenerateOutput {
  private:
   pipelines::JobFolder::Naming naming();
   void check_shapes() const;
+  /// Of the pictures of a request.
+  pipelines::ImageSize size_of(const pipelines::Request& request) const;
   Json parameters(const pipelines::JobBatch& batch, const pipelines::JobImage& image) const;
   std::string file(const pipelines::JobImage& image) const { return pattern_.file(image, board_.rank()); }
 
@@ -57,6 +59,7 @@ class GenerateOutput {
   pipelines::JobFolder folder_;
   Json model_ = Json::object();
   pipelines::Defaults defaults_{};
+  const pipelines::DiffusionPipeline* pipeline_ = nullptr;  // once it is described
   placement::DeviceMap device_map_;
   std::map<size_t, at::Tensor> batch_steps_;         // of the batch that runs
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch

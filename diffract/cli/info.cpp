@@ -59,15 +59,12 @@ void print_png(const Json& info) {
 Json describe_weights(const io::WeightFiles& files) {
   uint64_t parameters = 0, bytes = 0;
   std::map<std::string, uint64_t> by_dtype;
-  for (const auto& path : files.files) {
-    const auto file = io::SafetensorsFile::open(path);
-    for (const auto& tensor : file->tensors()) {
-      const uint64_t size = tensor.end - tensor.begin;
-      const uint64_t elements = size * 8 / io::dtype_bits(tensor.dtype);
-      parameters += elements;
-      bytes += size;
-      by_dtype[std::string(io::dtype_name(tensor.dtype))] += elements;
-    }
+  for (const auto& [name, weight] : io::open_weight_files(files)) {
+    const uint64_t size = weight.info->end - weight.info->begin;
+    const uint64_t elements = size * 8 / io::dtype_bits(weight.info->dtype);
+    parameters += elements;
+    bytes += size;
+    by_dtype[std::string(io::dtype_name(weight.info->dtype))] += elements;
   }
   return {{"parameters", parameters}, {"bytes", bytes}, {"files", files.files.size()}, {"dtypes", by_dtype}};
 }

@@ -137,7 +137,7 @@ void plan(PlanArguments& arguments) {
   if (arguments.max_memory) given = MaxMemory::parse(*arguments.max_memory);
   const auto* backend = pipelines::accelerator_backend(at::kCPU);
 
-  const fs::path folder = pipelines::find_model(arguments.model);
+  const fs::path folder = pipelines::find_model(arguments.model, pipelines::ModelUse::configs);
   Plan result{.budgets = placement::get_max_memory(given, pipelines::free_memory(backend))};
   arguments.request.arithmetic = arithmetic_of(arguments, result.budgets, backend);
   result.layout = lay_out(folder, arguments);

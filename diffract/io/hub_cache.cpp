@@ -5,6 +5,7 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <optional>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
@@ -31,7 +32,7 @@ bool is_hub_word(const std::string& word, bool slashes) {
          std::all_of(word.begin(), word.end(), allowed);
 }
 
-HubName parse_name(const std::string& model) {
+std::optional<HubName> parse_name(const std::string& model) {
   HubName parsed;
   const size_t at = model.find('@'), slash = model.find('/');
   const std::string repository = model.substr(0, at);
@@ -42,9 +43,14 @@ HubName parse_name(const std::string& model) {
   }
   if (!is_hub_word(parsed.organisation, false) || !is_hub_word(parsed.name, false) ||
       !is_hub_word(parsed.revision, true))
-    throw CheckpointError(
-        "model \"{}\": there is no such folder, and it is not of the form ORG/NAME[@REVISION]", model);
+    return {};
   return parsed;
+}
+
+HubName require_name(const std::string& model) {
+  if (auto name = parse_name(model)) return *name;
+  throw CheckpointError(
+      "model \"{}\": there is no such folder, and it is not of the form ORG/NAME[@REVISION]", model);
 }
 
 std::string trimmed(std::string text) {
@@ -57,37 +63,27 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
-std::string download_of(const HubName& name) {
-  return fmt::format("hf download {} --revision {}", name.repository(), name.revision);
+fs::path repository_of(const HubName& name, const fs::path& cache) {
+  return cache / fmt::format("models--{}--{}", name.organisation, name.name);
 }
 
-fs::path find_snapshot(const HubName& name, const fs::path& cache) {
-  const fs::path repository = cache / fmt::format("models--{}--{}", name.organisation, name.name);
-  const std::string advice = "diffract does not download; run: " + download_of(name);
-  if (!is_folder(repository))
-    throw CheckpointError("model {}: not in the Hugging Face cache {}. {}", name.repository(), cache.string(),
-                          advice);
-  const fs::path direct = repository / "snapshots" / name.revision;  // a commit
-  if (is_folder(direct)) return direct;
-  const fs::path reference = repository / "refs" / name.revision;
-  std::error_code ignored;
-  if (fs::is_regular_file(reference, ignored)) {
-    const std::string commit = trimmed(load_text(reference, 4096));
-    if (!is_hub_word(commit, false)) throw CheckpointError("{}: does not hold a commit", reference.string());
-    const fs::path snapshot = repository / "snapshots" / commit;
-    if (is_folder(snapshot)) return snapshot;
-    throw CheckpointError("model {}: {} is missing. {}", name.repository(), snapshot.string(), advice);
-  }
-  throw CheckpointError("model {}: the Hugging Face cache {} has no revision \"{}\" of it. {}",
-                        name.repository(), cache.string(), name.revision, advice);
+std::string download_of(const HubName& name, Wanted wanted) {
+  return fmt::format("hf download {} --revision {}{}", name.repository(), name.revision,
+                     wanted == Wanted::configs ? " --include \"*.json\"" : "");
+}
+
+std::string advice_for(const HubName& name, Wanted wanted) {
+  return fmt::format("diffract does not download; {}run: {}",
+                     wanted == Wanted::configs ? "a plan needs the JSON files only, " : "",
+                     download_of(name, wanted));
 }
 
 // Only a snapshot without what every command needs is refused here, but then all that it lacks is named.
-std::vector<std::string> files_to_fetch(const fs::path& snapshot) {
+std::vector<std::string> files_to_fetch(const fs::path& snapshot, Wanted wanted) {
   if (!is_there(snapshot / "model_index.json")) return {"model_index.json"};
   const ModelFolder model = ModelFolder::open(snapshot);
   auto files = missing_configs(model);
-  if (files.empty()) return {};
+  if (files.empty() || wanted == Wanted::configs) return files;
   for (std::string& file : missing_files(model, ""))
     if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(std::move(file));
   return files;
@@ -107,26 +103,71 @@ fs::path hub_cache_folder() {
   return (cache.empty() ? variable("HOME") / ".cache" : cache) / "huggingface" / "hub";
 }
 
+bool is_hub_name(const std::string& model) { return parse_name(model).has_value(); }
+
+std::string download_command(const std::string& model, Wanted wanted) {
+  return download_of(require_name(model), wanted);
+}
+
+bool is_in_cache(const std::string& model, const fs::path& cache) {
+  return is_folder(repository_of(require_name(model), cache));
+}
+
+std::string not_in_cache(const std::string& model, Wanted wanted, const fs::path& cache) {
+  const HubName name = require_name(model);
+  return fmt::format("model {}: there is no such folder, and it is not in the Hugging Face cache {}. {}",
+                     name.repository(), cache.string(), advice_for(name, wanted));
+}
+
+fs::path find_snapshot(const std::string& model, Wanted wanted, const fs::path& cache) {
+  const HubName name = require_name(model);
+  const fs::path repository = repository_of(name, cache);
+  if (!is_folder(repository)) throw CheckpointError("{}", not_in_cache(model, wanted, cache));
+  const fs::path direct = repository / "snapshots" / name.revision;  // a commit
+  if (is_folder(direct)) return direct;
+  const fs::path reference = repository / "refs" / name.revision;
+  std::error_code ignored;
+  if (fs::is_regular_file(reference, ignored)) {
+    const std::string commit = trimmed(load_text(reference, 4096));
+    if (!is_hub_word(commit, false)) throw CheckpointError("{}: does not hold a commit", reference.string());
+    const fs::path snapshot = repository / "snapshots" / commit;
+    if (is_folder(snapshot)) return snapshot;
+    throw CheckpointError("model {}: {} is missing. {}", name.repository(), snapshot.string(),
+                          advice_for(name, wanted));
+  }
+  throw CheckpointError("model {}: the Hugging Face cache {} has no revision \"{}\" of it. {}",
+                        name.repository(), cache.string(), name.revision, advice_for(name, wanted));
+}
+
+void require_configs(const fs::path& snapshot, const std::string& model, Wanted wanted) {
+  const auto missing = files_to_fetch(snapshot, wanted);
+  if (missing.empty()) return;
+  const HubName name = require_name(model);
+  throw CheckpointError("model {}: its snapshot {} lacks {}. Was the download cut short? Run: {}",
+                        name.repository(), snapshot.string(), fmt::join(missing, ", "),
+                        download_of(name, wanted));
+}
+
 fs::path resolve_model(const std::string& model, const fs::path& cache) {
   if (is_folder(model)) return model;
   if (model.empty()) throw UsageError("no model given");
   if (model.front() == '/' || model.starts_with("./") || model.starts_with("../") || model.front() == '~')
     throw CheckpointError("{}: no such folder", model);
-  const HubName name = parse_name(model);
-  const fs::path snapshot = find_snapshot(name, cache);
-  const auto missing = files_to_fetch(snapshot);
-  if (missing.empty()) return snapshot;
-  throw CheckpointError("model {}: its snapshot {} lacks {}. Was the download cut short? Run: {}",
-                        name.repository(), snapshot.string(), fmt::join(missing, ", "), download_of(name));
+  fs::path snapshot = find_snapshot(model, Wanted::all, cache);
+  require_configs(snapshot, model);
+  return snapshot;
 }
 
 void require_all_files(const ModelFolder& folder, const std::string& variant, const std::string& model) {
   const auto missing = missing_files(folder, variant);
   if (missing.empty()) return;
-  const bool is_of_hub = !is_folder(model) && model.find('/') != std::string::npos;
-  throw CheckpointError("{}: lacks {}. Was the model downloaded whole?{}", folder.path().string(),
-                        fmt::join(missing, ", "),
-                        is_of_hub ? " Run: " + download_of(parse_name(model)) : std::string());
+  std::string advice = "Was the model downloaded whole?";
+  if (const auto variants = helpful_variants(folder); variant.empty() && !variants.empty())
+    advice = fmt::format("There are files of the variant {0}: --variant {0}",
+                         fmt::join(variants, ", or --variant "));
+  else if (!is_folder(model) && is_hub_name(model))
+    advice += " Run: " + download_command(model);
+  throw CheckpointError("{}: lacks {}. {}", folder.path().string(), fmt::join(missing, ", "), advice);
 }
 
 }  // namespace diffract::io

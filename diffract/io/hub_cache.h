@@ -17,6 +17,26 @@ std::filesystem::path hub_cache_folder();
 std::filesystem::path resolve_model(const std::string& model,
                                     const std::filesystem::path& cache = hub_cache_folder());
 
+// The steps of resolve_model. `model` is of the form ORG/NAME[@REV].
+
+/// What a model is wanted for, and so what of it is to be fetched: a plan needs its JSON files only.
+enum class Wanted { all, configs };
+
+bool is_hub_name(const std::string& model);
+/// The command that fetches a model, as messages give it.
+std::string download_command(const std::string& model, Wanted wanted = Wanted::all);
+/// Whether something of the repository is there, be it another revision.
+bool is_in_cache(const std::string& model, const std::filesystem::path& cache = hub_cache_folder());
+/// Says where the model was looked for and how to fetch it.
+std::string not_in_cache(const std::string& model, Wanted wanted,
+                         const std::filesystem::path& cache = hub_cache_folder());
+/// The snapshot's folder, whole or not. Throws CheckpointError where there is none.
+std::filesystem::path find_snapshot(const std::string& model, Wanted wanted = Wanted::all,
+                                    const std::filesystem::path& cache = hub_cache_folder());
+/// Throws CheckpointError naming what a snapshot lacks of what every command needs, and how to fetch it.
+void require_configs(const std::filesystem::path& snapshot, const std::string& model,
+                     Wanted wanted = Wanted::all);
+
 /// Throws CheckpointError naming every file that `folder` lacks of what a picture needs (missing_files), and
 /// how to fetch them where `model`, as the user gave it, is ORG/NAME[@REV].
 void require_all_files(const ModelFolder& folder, const std::string& variant, const std::string& model);

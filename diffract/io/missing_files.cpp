@@ -1,6 +1,7 @@
 #include "diffract/io/missing_files.h"
 
 #include <algorithm>
+#include <set>
 
 #include "diffract/core/file.h"
 
@@ -9,11 +10,6 @@ namespace fs = std::filesystem;
 namespace {
 
 bool is_tokenizer(const std::string& component) { return component.starts_with("tokenizer"); }
-
-bool is_run(const std::string& component) {
-  return component == "scheduler" || component == "unet" || component == "transformer" ||
-         component == "vae" || component.starts_with("text_encoder") || is_tokenizer(component);
-}
 
 std::string config_of(const std::string& component) {
   if (component == "scheduler") return component + "/scheduler_config.json";
@@ -38,6 +34,15 @@ void add_missing_vocabulary(const ModelFolder& model, const std::string& compone
 
 }  // namespace
 
+bool has_weights(const std::string& component) {
+  return component == "unet" || component == "transformer" || component == "vae" ||
+         component.starts_with("text_encoder");
+}
+
+bool is_run(const std::string& component) {
+  return component == "scheduler" || has_weights(component) || is_tokenizer(component);
+}
+
 std::vector<std::string> missing_configs(const ModelFolder& model) {
   std::vector<std::string> missing;
   for (const std::string& name : model.component_names())
@@ -54,11 +59,22 @@ std::vector<std::string> missing_files(const ModelFolder& model, const std::stri
       continue;
     }
     if (!is_there(model.path() / config_of(name))) missing.push_back(config_of(name));
-    if (name == "scheduler") continue;
+    if (!has_weights(name)) continue;
     for (const std::string& file : missing_weight_files(model.path() / name, variant))
       missing.push_back(fmt::format("{}/{}", name, file));
   }
   return missing;
+}
+
+std::vector<std::string> helpful_variants(const ModelFolder& model) {
+  std::set<std::string> variants;
+  for (const std::string& name : model.component_names())
+    if (is_run(name))
+      for (std::string& variant : weight_variants(model.path() / name)) variants.insert(std::move(variant));
+  const size_t without = missing_files(model, "").size();
+  std::erase_if(variants,
+                [&](const std::string& variant) { return missing_files(model, variant).size() >= without; });
+  return {variants.begin(), variants.end()};
 }
 
 }  // namespace diffract::io

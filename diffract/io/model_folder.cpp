@@ -1,5 +1,7 @@
 #include "diffract/io/model_folder.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "diffract/core/error.h"
@@ -80,9 +82,13 @@ WeightFiles ModelFolder::component_weights(const std::string& name, const std::s
   const bool elsewhere = std::any_of(names_.begin(), names_.end(), [&](const std::string& other) {
     return has_weight_variant(path_ / other, variant);
   });
-  if (!elsewhere)
-    throw CheckpointError("{}: no component has weights of the variant \"{}\"; leave --variant out",
-                          path_.string(), variant);
+  if (!elsewhere) {
+    const auto there = weight_variants(folder);
+    throw CheckpointError("{}: no component has weights of the variant \"{}\"; {}", path_.string(), variant,
+                          there.empty() ? "leave --variant out"
+                                        : fmt::format("there are files of the variant {}: --variant {}",
+                                                      fmt::join(there, ", "), there.front()));
+  }
   return find_weight_files(folder, "");
 }
 

@@ -2,6 +2,9 @@
 
 #include <spng.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "diffract/core/error.h"
@@ -13,10 +16,69 @@ namespace {
 constexpr uint32_t kMaxSide = 16384;
 constexpr size_t kMaxChunkBytes = 64 << 20;
 constexpr uint64_t kMaxFileBytes = uint64_t{1} << 31;
+constexpr size_t kMaxKeyBytes = 79;  // the format's own bound
 
 using Context = std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)>;
 
+bool is_plain_ascii(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); });
+}
+
+// libspng wants texts in arrays of its own; it reads them but does not change them.
+spng_text to_spng(const PngText& text) {
+  if (text.key.empty() || text.key.size() > kMaxKeyBytes)
+    throw InternalError("PNG key \"{}\" is too long", text.key);
+  spng_text chunk{};
+  std::memcpy(chunk.keyword, text.key.c_str(), text.key.size() + 1);
+  chunk.type = is_plain_ascii(text.value) ? SPNG_TEXT : SPNG_ITXT;
+  chunk.length = text.value.size();
+  chunk.text = const_cast<char*>(text.value.c_str());
+  chunk.language_tag = chunk.translated_keyword = const_cast<char*>("");
+  return chunk;
+}
+
+uint8_t color_type(const Image& image) {
+  switch (image.channels) {
+    case 1:
+      return SPNG_COLOR_TYPE_GRAYSCALE;
+    case 3:
+      return SPNG_COLOR_TYPE_TRUECOLOR;
+    case 4:
+      return SPNG_COLOR_TYPE_TRUECOLOR_ALPHA;
+    default:
+      throw InternalError("a picture with {} channels has no PNG form", image.channels);
+  }
+}
+
 }  // namespace
+
+std::vector<std::byte> encode_png(const Image& image, const std::vector<PngText>& texts) {
+  if (image.pixels.size() != uint64_t{image.width} * image.height * image.channels || image.pixels.empty())
+    throw InternalError("a {}x{} picture with {} channels has {} bytes", image.width, image.height,
+                        image.channels, image.pixels.size());
+  const Context context(spng_ctx_new(SPNG_CTX_ENCODER), spng_ctx_free);
+  const auto check = [](int code) {
+    if (code) throw InternalError("PNG encoder: {}", spng_strerror(code));
+  };
+  check(spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1));
+  spng_ihdr header{
+      .width = image.width, .height = image.height, .bit_depth = 8, .color_type = color_type(image)};
+  check(spng_set_ihdr(context.get(), &header));
+  std::vector<spng_text> chunks;
+  chunks.reserve(texts.size());
+  for (const PngText& text : texts) chunks.push_back(to_spng(text));
+  if (!chunks.empty())
+    check(spng_set_text(context.get(), chunks.data(), static_cast<uint32_t>(chunks.size())));
+  check(spng_encode_image(context.get(), image.pixels.data(), image.pixels.size(), SPNG_FMT_PNG,
+                          SPNG_ENCODE_FINALIZE));
+  size_t size = 0;
+  int code = 0;
+  const std::unique_ptr<void, decltype(&std::free)> buffer(spng_get_png_buffer(context.get(), &size, &code),
+                                                           std::free);
+  check(code);
+  const auto* begin = static_cast<const std::byte*>(buffer.get());
+  return {begin, begin + size};
+}
 
 void save_png(const std::filesystem::path& file, const Image& image, const std::vector<PngText>& texts) {
   AtomicFile out(file);

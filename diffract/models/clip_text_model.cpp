@@ -1,6 +1,7 @@
 #include "diffract/models/clip_text_model.h"
 
 #include "diffract/core/error.h"
+#include "diffract/models/text_config.h"
 
 namespace diffract::models {
 namespace {
@@ -14,7 +15,10 @@ WeightScope text_root(const WeightScope& w) {
 
 }  // namespace
 
-CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& config) {
+CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& file) {
+  const ConfigReader config = text_part_of(
+      file, "clip_text_model",
+      {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"});
   CLIPTextConfig c;
   c.vocab_size = config.integer("vocab_size", 1, 1 << 24, c.vocab_size);
   c.hidden_size = config.integer("hidden_size", 1, 1 << 16, c.hidden_size);

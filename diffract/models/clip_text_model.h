@@ -25,7 +25,7 @@ struct CLIPTextConfig {  // fields are the keys of config.json
   nn::Activation hidden_act = nn::Activation::quick_gelu;
   double layer_norm_eps = 1e-5;
   int64_t eos_token_id = 49407;
-  static CLIPTextConfig from_json(const ConfigReader& config);  // CheckpointError names the bad key
+  static CLIPTextConfig from_json(const ConfigReader& file);  // CheckpointError names the bad key
 };
 
 /// One layer of the text encoder: causal attention and an MLP, each behind a norm and with a residual.

@@ -53,15 +53,22 @@ const std::vector<ModelClass>& model_classes() {
   return all;
 }
 
+// A whole model's config stands for its text encoder, as where transformers loads that from it.
+std::string text_model_of(const std::string& name) {
+  if (name == "CLIPModel") return "CLIPTextModel";
+  if (name == "T5Model" || name == "T5ForConditionalGeneration") return "T5EncoderModel";
+  return name;
+}
+
 }  // namespace
 
 std::string class_name_of(const ConfigReader& config) {
   if (config.has("_class_name")) return config.text("_class_name");
   if (config.has("architectures"))
-    if (const auto names = config.texts("architectures"); !names.empty()) return names.front();
+    if (const auto names = config.texts("architectures"); !names.empty()) return text_model_of(names.front());
   const std::string type = config.text("model_type", "");
   if (type == "t5") return "T5EncoderModel";
-  if (type == "clip_text_model") return "CLIPTextModel";
+  if (type == "clip_text_model" || type == "clip") return "CLIPTextModel";
   throw CheckpointError("{}: names no class; expected \"_class_name\" or \"architectures\"", config.source());
 }
 

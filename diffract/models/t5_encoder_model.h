@@ -28,7 +28,7 @@ struct T5Config {  // fields are the keys of config.json
   nn::Activation dense_act_fn = nn::Activation::relu;
 
   int64_t inner_dim() const { return num_heads * d_kv; }
-  static T5Config from_json(const ConfigReader& config);  // CheckpointError names the bad key
+  static T5Config from_json(const ConfigReader& file);  // CheckpointError names the bad key
 };
 
 /// One layer of the encoder: attention and a feed-forward, each behind a norm and with a residual.

@@ -13,9 +13,15 @@
 namespace diffract::pipelines {
 namespace fs = std::filesystem;
 
+struct ModelPlace {
+  std::string class_name;
+  fs::path folder;
+  std::string name;  // in logs and messages
+};
+
 template <typename Model, typename Config>
-AutoModel load_auto_model(const std::string& class_name, const fs::path& folder,
-                          const ModelOptions& options) {
+AutoModel load_auto_model(const ModelPlace& place, const ModelOptions& options) {
+  const auto& [class_name, folder, name] = place;
   const auto policy_on = [&](at::Device device) {
     return tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, device);
   };
@@ -30,10 +36,10 @@ AutoModel load_auto_model(const std::string& class_name, const fs::path& folder,
                                                             .variant = options.variant});
                             });
   const auto policy = policy_on(placed.device());
-  log::info("{}: {}", folder.filename().string(), policy.describe());
+  log::info("{}: {}", name, policy.describe());
   AutoModel loaded;
   loaded.class_name_ = class_name;
-  loaded.model_ = build_model<Model, Config>({.name = folder.filename().string(),
+  loaded.model_ = build_model<Model, Config>({.name = name,
                                               .config = load_config(folder),
                                               .weights = io::find_weight_files(folder, options.variant)},
                                              {.policy = policy,
@@ -48,7 +54,7 @@ namespace {
 
 struct Known {
   const char* class_name;
-  AutoModel (*load)(const std::string&, const fs::path&, const ModelOptions&);
+  AutoModel (*load)(const ModelPlace&, const ModelOptions&);
 };
 constexpr Known kKnown[] = {
     {"AutoencoderKL", load_auto_model<models::AutoencoderKL, models::AutoencoderKLConfig>},
@@ -64,12 +70,14 @@ constexpr Known kKnown[] = {
 AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOptions& options) {
   tensor::keep_host_memory();
   tensor::settle_threads();
-  const fs::path folder =
-      options.subfolder.empty() ? find_model(model) : find_model(model) / options.subfolder;
+  const fs::path whole = find_model(model);
+  const fs::path folder = options.subfolder.empty() ? whole : whole / options.subfolder;
+  std::string name = io::identify_model(whole).name;
+  if (!options.subfolder.empty()) name += "/" + options.subfolder;
   const std::string class_name = models::class_name_of(load_config(folder));
   for (const Known& known : kKnown)
     if (class_name == known.class_name)
-      return tensor::with_memory_errors([&] { return known.load(class_name, folder, options); });
+      return tensor::with_memory_errors([&] { return known.load({class_name, folder, name}, options); });
   std::string names;
   for (const Known& known : kKnown) names += fmt::format(" {}", known.class_name);
   throw CheckpointError("{}: the model is a {}; diffract builds:{}", (folder / "config.json").string(),

@@ -64,7 +64,7 @@ class AutoModel {
                Ptr<models::T5EncoderModel>, Ptr<models::UNet2DConditionModel>>
       model_;
   template <typename Model, typename Config>
-  friend AutoModel load_auto_model(const std::string&, const std::filesystem::path&, const ModelOptions&);
+  friend AutoModel load_auto_model(const struct ModelPlace&, const ModelOptions&);
 };
 
 /// A model loaded as a class that the caller names:

@@ -51,27 +51,45 @@ Tensor both(const Tensor& negative, const Tensor& positive, const char* name) {
 
 }  // namespace
 
+const UsableSchedulers FluxPipeline::kSchedulers = {
+    .is_usable = [](const std::string& class_name) { return class_name.starts_with("FlowMatch"); },
+    .suggestion = "FlowMatchEulerDiscreteScheduler",
+    .check = check_scheduler};
+
+void FluxPipeline::require_scheduler() const { require_usable(scheduler_, kSchedulers); }
+
 void FluxPipeline::set_scheduler(SchedulerSpec scheduler) {
+  check_scheduler(scheduler);
+  scheduler_ = std::move(scheduler);
+}
+
+void FluxPipeline::check_scheduler(const SchedulerSpec& scheduler) {
   if (!scheduler.class_name.starts_with("FlowMatch"))
     throw UsageError(
         "scheduler \"{}\": FluxPipeline needs one for flow matching, FlowMatchEulerDiscreteScheduler",
         scheduler.class_name);
-  scheduler_ = std::move(scheduler);
-  make_schedule(/*steps=*/2, /*image_tokens=*/256);  // a bad config shows now rather than after the text
+  make_schedule(scheduler, /*steps=*/2,
+                /*image_tokens=*/256);  // a bad config shows now rather than after the text
 }
 
-std::unique_ptr<schedulers::Schedule> FluxPipeline::make_schedule(int64_t steps, int64_t image_tokens) const {
-  schedulers::ScheduleRequest request{.num_inference_steps = steps, .mu = shift_of(image_tokens, scheduler_)};
+std::unique_ptr<schedulers::Schedule> FluxPipeline::make_schedule(const SchedulerSpec& scheduler,
+                                                                  int64_t steps, int64_t image_tokens) {
+  schedulers::ScheduleRequest request{.num_inference_steps = steps, .mu = shift_of(image_tokens, scheduler)};
   const double last = 1.0 / static_cast<double>(steps);  // from 1 down to it, evenly
   for (int64_t i = 0; i < steps; ++i) {
     const double share = steps == 1 ? 0 : static_cast<double>(i) / static_cast<double>(steps - 1);
     request.sigmas.push_back(static_cast<float>(1.0 + share * (last - 1.0)));
   }
-  return schedulers::make_schedule(scheduler_.class_name, scheduler_.config, scheduler_.source, request);
+  return schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source, request);
+}
+
+ImageSize FluxPipeline::image_size(const Request& request) const {
+  return rounded_size(request, defaults_.size, 2 * vae_scale_factor_);
 }
 
 FluxPipeline::Settings FluxPipeline::settle(const Request& request) const {
   check_texts(request);
+  require_scheduler();
   refuse_what_flux_has_not(request);
   const double true_cfg_scale = checked_number("true_cfg_scale", request.true_cfg_scale, 1.0, 0, 1000);
   const bool has_negative = !request.negative_prompt.empty() || request.negative_prompt_embeds.defined();
@@ -79,7 +97,7 @@ FluxPipeline::Settings FluxPipeline::settle(const Request& request) const {
                     "true_cfg_scale is not above 1");
   warn_of_no_effect(true_cfg_scale > 1 && !has_negative, "true_cfg_scale",
                     "there is no negative_prompt (it may be empty)");
-  return {.size = checked_size(request, defaults_.size, 2 * vae_scale_factor_),
+  return {.size = image_size(request),
           .num_inference_steps = checked_steps(request, defaults_),
           .max_sequence_length = checked_sequence_length(request.max_sequence_length.value_or(kMostT5Tokens)),
           .guidance_scale =
@@ -106,13 +124,16 @@ Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts, const Re
   const auto encoder = text_encoder_.load(needs);
   const auto tokenizer = tokenizer_.load();
   const int64_t length = std::min(tokenizer->model_max_length(), encoder->config().max_position_embeddings);
-  return (*encoder)(token_batch(*tokenizer, texts, length)).pooled;
+  return (*encoder)(
+             token_batch(*tokenizer, texts, {.length = length, .vocab_size = encoder->config().vocab_size}))
+      .pooled;
 }
 
 Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length,
                                const RequestNeeds* needs) const {
   const auto encoder = text_encoder_2_.load(needs);
-  return (*encoder)(token_batch(*tokenizer_2_.load(), texts, max_sequence_length));
+  return (*encoder)(token_batch(*tokenizer_2_.load(), texts,
+                                {.length = max_sequence_length, .vocab_size = encoder->config().vocab_size}));
 }
 
 FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
@@ -203,7 +224,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings, c
                       : Tensor()};
   warn_of_no_effect(settings.guidance_is_given && !config.guidance_embeds, "guidance_scale",
                     "this model was made without guidance");
-  const auto schedule = make_schedule(settings.num_inference_steps, rows * columns);
+  const auto schedule = make_schedule(scheduler_, settings.num_inference_steps, rows * columns);
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
@@ -212,7 +233,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings, c
   const auto& timesteps = schedule->timesteps();
   models::FluxModulations modulations(*transformer,
                                       sigmas_of(timesteps, guided ? 2 * batch : batch).to(device_), cond);
-  FiniteCheck finite;
+  FiniteCheck finite(policy_);
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const Tensor input = guided ? at::cat({latents, latents}) : latents;
     Tensor velocity = denoiser->graphs.run(
@@ -234,7 +255,7 @@ std::vector<io::Image> FluxPipeline::decode(const Tensor& latents, const Setting
   const auto& config = vae->config();
   const Tensor unpacked = unpack_latents(latents, settings.size, vae_scale_factor_);
   const Tensor pixels = vae->decode(unpacked / config.scaling_factor + config.shift_factor);
-  return VaeImageProcessor(vae_scale_factor_).postprocess(pixels);
+  return VaeImageProcessor(vae_scale_factor_, policy_).postprocess(pixels);
 }
 
 Output FluxPipeline::generate(const Request& request, const StepObserver& observe) const {

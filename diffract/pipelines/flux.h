@@ -10,6 +10,7 @@
 #include "diffract/models/t5_encoder_model.h"
 #include "diffract/pipelines/component.h"
 #include "diffract/pipelines/pipeline.h"
+#include "diffract/pipelines/scheduler_choice.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/text/tokenizer.h"
 
@@ -59,6 +60,10 @@ class FluxPipeline final : public Pipeline {
   Defaults defaults() const override { return defaults_; }
   const SchedulerSpec& scheduler() const override { return scheduler_; }
   void set_scheduler(SchedulerSpec scheduler) override;
+  void require_scheduler() const override;
+  /// Others than multiples of 16 are rounded down, with a warning, as diffusers does.
+  ImageSize image_size(const Request& request) const override;
+  static const UsableSchedulers kSchedulers;
   const placement::DeviceMap& hf_device_map() const override { return map_; }
   std::vector<ComponentStay> stays() const override { return kept_->stays(); }
 
@@ -99,9 +104,12 @@ class FluxPipeline final : public Pipeline {
                  const StepObserver& observe) const;
   std::vector<io::Image> decode(const Tensor& latents, const Settings& settings,
                                 const RequestNeeds* needs) const;
-  std::unique_ptr<schedulers::Schedule> make_schedule(int64_t steps, int64_t image_tokens) const;
+  static std::unique_ptr<schedulers::Schedule> make_schedule(const SchedulerSpec& scheduler, int64_t steps,
+                                                             int64_t image_tokens);
+  static void check_scheduler(const SchedulerSpec& scheduler);
 
   at::Device device_ = at::kCPU;  // of the latents
+  tensor::DtypePolicy policy_;
   placement::DeviceMap map_;
   std::shared_ptr<KeptModels> kept_;
   Component<text::Tokenizer> tokenizer_, tokenizer_2_;

@@ -100,6 +100,8 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
                                        const LoadOptions& options) {
   const ComponentLoader load(folder, options, not_from_checkpoint(parts));
   FluxPipeline p;
+  p.scheduler_ = first_scheduler(load.scheduler(), options, kSchedulers);
+  p.policy_ = load.policy();
   // A transformer that was given works where it is.
   p.device_ = parts.transformer.model() ? parts.transformer.model()->device() : load.device();
   p.map_ = load.hf_device_map();
@@ -126,7 +128,6 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
   p.defaults_ = model_defaults(
       folder,
       {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 28, .guidance_scale = 3.5});
-  p.set_scheduler(load.scheduler());
   check_parts_fit(folder, parts);
   if (!gives_models(parts)) p.kept_->keep_within(load.request_memory());
   return p;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "diffract/core/error.h"
+#include "diffract/pipelines/request_checks.h"
 
 namespace diffract::pipelines {
 
@@ -30,10 +31,7 @@ std::vector<io::Image> VaeImageProcessor::postprocess(const at::Tensor& pixels) 
                      c10::str(pixels.sizes()));
   const at::Tensor values = pixels.to(at::kFloat);
   if (!at::isfinite(values).all().item<bool>())  // it would be a black picture
-    throw CheckpointError(
-        "vae: decoding gave values that are not finite. Its weights are damaged, or its numbers are too "
-        "large for "
-        "the arithmetic type: try --compute-dtype float32");
+    throw CheckpointError("vae: decoding gave values that are not finite. {}", why_not_finite(policy_));
   // On their device, from which a quarter of the bytes is brought then; in one copy, as they may fill memory.
   at::Tensor unit = values / 2;
   unit.add_(0.5).clamp_(0, 1).mul_(255).round_();

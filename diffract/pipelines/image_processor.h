@@ -4,14 +4,17 @@
 #include <vector>
 
 #include "diffract/io/image.h"
+#include "diffract/tensor/dtype.h"
 
 namespace diffract::pipelines {
 
 /// Pictures to the VAE's pixels and back. Source: diffusers image_processor.py.
 class VaeImageProcessor {
  public:
-  /// `vae_scale_factor`: pixels a latent each way; heights and widths must be multiples of it.
-  explicit VaeImageProcessor(int64_t vae_scale_factor = 8) : vae_scale_factor_(vae_scale_factor) {}
+  /// `vae_scale_factor`: pixels a latent each way; heights and widths must be multiples of it. `policy`: what
+  /// the VAE computes in, for messages.
+  explicit VaeImageProcessor(int64_t vae_scale_factor = 8, const tensor::DtypePolicy& policy = {})
+      : vae_scale_factor_(vae_scale_factor), policy_(policy) {}
 
   /// 8-bit RGB pictures of one size to float32 [B, 3, H, W] in [-1, 1]. Throws UsageError for other pictures.
   at::Tensor preprocess(const std::vector<io::Image>& images) const;
@@ -21,6 +24,7 @@ class VaeImageProcessor {
 
  private:
   int64_t vae_scale_factor_;
+  tensor::DtypePolicy policy_;
 };
 
 }  // namespace diffract::pipelines

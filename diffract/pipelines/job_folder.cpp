@@ -98,7 +98,7 @@ ManifestEntry JobFolder::entry_of(const JobBatch& batch, const JobImage& image, 
 }
 
 Json JobFolder::summary(const ManifestEntry& entry) const {
-  return {
+  Json summary = {
       {"index", entry.index},
       {"prompt", entry.prompt},
       {"seed", entry.seed},
@@ -107,6 +107,10 @@ Json JobFolder::summary(const ManifestEntry& entry) const {
        naming_.file({.index = entry.index, .seed = entry.seed, .prompt = entry.prompt, .negative_prompt = {}},
                     entry.rank)},
       {"sha256", entry.sha256}};
+  const Json parameters = Json::parse(entry.parameters);
+  for (const char* key : {"width", "height"})  // the picture's own, which may not be what was asked for
+    if (parameters.contains(key)) summary[key] = parameters[key];
+  return summary;
 }
 
 Json JobFolder::finished(const Manifest::Entries& entries, const JobBatch& batch, const JobImage& image) {

@@ -46,9 +46,29 @@ OpenedWeights open_weights(const ModelSource& source, const ModelSetting& settin
       on_load({.component = name, .bytes = bytes, .total_bytes = total});
     };
   auto checkpoint = weights::Checkpoint::open(source.weights, std::move(observe));
+  check_quantization(source, *checkpoint);
   weights::WeightScope root(checkpoint, setting.policy, setting.placement,
                             stream_for(source.name, *checkpoint, setting));
   return {std::move(checkpoint), std::move(root)};
+}
+
+void check_quantization(const ModelSource& source, const weights::Checkpoint& checkpoint) {
+  constexpr const char* kKey = "quantization_config";
+  if (!source.config.has(kKey)) return;
+  const Json& settings = source.config.json()[kKey];
+  const std::string method =
+      excerpt(settings.is_object() ? settings.value("quant_method", Json("?")) : settings);
+  for (const io::Dtype dtype : checkpoint.dtypes())
+    if (dtype != io::Dtype::F64 && dtype != io::Dtype::F32 && dtype != io::Dtype::F16 &&
+        dtype != io::Dtype::BF16 && dtype != io::Dtype::I64)  // I64: positions, which are no weights
+      throw CheckpointError(
+          "{}: \"{}\" says that the weights are quantized ({}), and some are {}; diffract does not read "
+          "quantized "
+          "weights yet. Take the checkpoint that they were made from",
+          source.config.source(), kKey, method, io::dtype_name(dtype));
+  log::write_once(log::Level::warning,
+                  fmt::format("{}: \"{}\" ({}) is not followed: the weights are plain and used as they are",
+                              source.config.source(), kKey, method));
 }
 
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint) {
@@ -117,7 +137,7 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& opti
       placements_(place(folder_, options, without, opened_)),
       policy_(choose_policy(options, placements_.device())) {
   if (options.allow_tf32) allow_tf32(placements_);
-  const std::string name = folder_.path().filename().string();
+  const std::string name = io::identify_model(folder_.path()).name;
   if (!options_.float8) {
     log::info("{}: {}", name, policy_.describe());
     return;

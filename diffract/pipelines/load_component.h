@@ -32,6 +32,9 @@ struct OpenedWeights {
   weights::WeightScope root;
 };
 OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting);
+/// Throws CheckpointError where the config's "quantization_config" holds for the weights; warns of one over
+/// plain weights.
+void check_quantization(const ModelSource& source, const weights::Checkpoint& checkpoint);
 /// Warns of tensors that no layer asked for.
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint);
 /// config.json of a model's folder. Throws CheckpointError when it is missing or damaged.
@@ -74,6 +77,7 @@ class ComponentLoader {
   void check(const std::string& component, const std::string& class_name) const {
     const ModelSource from = source(component, class_name);
     const auto checkpoint = weights::Checkpoint::open(from.weights);
+    check_quantization(from, *checkpoint);
     weights::Part part;  // only written down, never read
     Model(Config::from_json(from.config), weights::WeightScope(checkpoint, policy_).recording(part));
     report_unused(from, *checkpoint);
@@ -90,6 +94,7 @@ class ComponentLoader {
   std::shared_ptr<const RequestMemory> request_memory() const;
   /// Computes what belongs to no model: latents and the schedule.
   at::Device device() const { return placements_.device(); }
+  const tensor::DtypePolicy& policy() const { return policy_; }
   const placement::DeviceMap& hf_device_map() const { return placements_.hf_device_map(); }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "diffract/core/json.h"
 #include "diffract/pipelines/component_stay.h"
+#include "diffract/io/model_identity.h"
 #include "diffract/pipelines/device_map_argument.h"
 #include "diffract/pipelines/memory_check.h"
 #include "diffract/pipelines/request.h"
@@ -49,6 +50,12 @@ struct LoadOptions {
   MemoryCheck memory_check = {};  // requests that take more memory than there is throw MemoryError
   LoadObserver on_load =
       {};  // called for each tensor of a model that is loaded, now or when its stage begins
+  // Another scheduler than the checkpoint's, and keys of its config, as DiffusionPipeline::set_scheduler
+  // takes them; they are checked before any weights are read.
+  std::string scheduler = {};
+  Json scheduler_config = Json::object();
+  // No other scheduler will be set: a checkpoint's that diffract has not is an error before weights are read.
+  bool requires_scheduler = false;
 };
 
 /// A scheduler's class and the keys of its config; the schedule itself is made for each request.
@@ -85,6 +92,10 @@ class Pipeline {
   virtual const SchedulerSpec& scheduler() const = 0;
   /// Throws UsageError for a scheduler that the pipeline cannot use, CheckpointError for a bad config.
   virtual void set_scheduler(SchedulerSpec scheduler) = 0;
+  /// Throws CheckpointError while the scheduler is one of a checkpoint's that cannot be used.
+  virtual void require_scheduler() const = 0;
+  /// The size of the pictures that a request gives. Throws UsageError for one that the model has not.
+  virtual ImageSize image_size(const Request& request) const = 0;
   /// Where which model, or part of one, is kept, as accelerate prints it; empty without a device map.
   virtual const placement::DeviceMap& hf_device_map() const = 0;
   /// How the weights of the components that were used are in memory between requests.
@@ -103,7 +114,8 @@ class DiffusionPipeline {
   /// Throws CheckpointError when it is damaged, missing or of a class that diffract has no pipeline for.
   static DiffusionPipeline from_pretrained(const std::string& model, const LoadOptions& options = {});
 
-  explicit DiffusionPipeline(std::shared_ptr<Pipeline> pipeline) : pipeline_(std::move(pipeline)) {}
+  explicit DiffusionPipeline(std::shared_ptr<Pipeline> pipeline, io::ModelIdentity model = {})
+      : pipeline_(std::move(pipeline)), model_(std::move(model)) {}
 
   /// Makes the pictures of a request. Throws UsageError for a request that does not fit the model,
   /// MemoryError when memory runs out, Cancelled when `observe` says so.
@@ -114,24 +126,31 @@ class DiffusionPipeline {
     return (*this)(Request{.prompt = {prompt}});
   }
 
+  /// Which model it was loaded from.
+  const io::ModelIdentity& model() const { return model_; }
   Defaults defaults() const { return pipeline_->defaults(); }
   const SchedulerSpec& scheduler() const { return pipeline_->scheduler(); }
+  ImageSize image_size(const Request& request) const { return pipeline_->image_size(request); }
   const placement::DeviceMap& hf_device_map() const { return pipeline_->hf_device_map(); }
   std::vector<ComponentStay> stays() const { return pipeline_->stays(); }
   /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config,
   /// **overrides)`.
   void set_scheduler(const std::string& class_name, const Json& overrides = Json::object());
-  /// Throws UsageError where the checkpoint's scheduler is one that diffract has not, and no other was set;
-  /// the first request would.
-  void require_scheduler() const;
+  /// Throws CheckpointError where the checkpoint's scheduler is one that diffract has not, and no other was
+  /// set; the first request would.
+  void require_scheduler() const { pipeline_->require_scheduler(); }
 
  private:
   std::shared_ptr<Pipeline> pipeline_;
+  io::ModelIdentity model_;
 };
 
+/// What a model is looked for, which decides what a message tells to fetch: a pipeline for pictures (one of a
+/// class that diffract runs), its config files for a plan, or some part of it.
+enum class ModelUse { pictures, configs, part };
 /// The folder of a model: a built-in name, a path, or ORG/NAME[@REV]. Throws CheckpointError saying where it
-/// looked.
-std::filesystem::path find_model(const std::string& model);
+/// looked, or what the text is instead: a single file, a web address, a misspelt name.
+std::filesystem::path find_model(const std::string& model, ModelUse use = ModelUse::part);
 /// The name of the model that is used when none is given.
 inline constexpr const char* kDefaultModel = "emoji-sd";
 

@@ -51,6 +51,8 @@ std::optional<at::ScalarType> stored_dtype(const std::function<io::WeightFiles()
   if (most == bytes.end()) return {};
   if (most->first == io::Dtype::F16) return at::kHalf;
   if (most->first == io::Dtype::BF16) return at::kBFloat16;
+  if (most->first == io::Dtype::F8_E4M3) return at::kFloat8_e4m3fn;
+  if (most->first == io::Dtype::F8_E5M2) return at::kFloat8_e5m2;
   return at::kFloat;
 }
 
@@ -118,7 +120,12 @@ PipelineLayout lay_out(const std::vector<Part>& parts, const LayoutRequest& requ
   PipelineLayout layout;
   layout.height = request.height.value_or(family.defaults.size.height);
   layout.width = request.width.value_or(family.defaults.size.width);
-  if (family.is_flux) layout.residency = placement::Residency::stage;
+  if (family.is_flux) {
+    layout.residency = placement::Residency::stage;
+    const int64_t multiple = 2 * family.vae_scale_factor;
+    for (int64_t* pixels : {&layout.height, &layout.width})  // as FluxPipeline::image_size
+      *pixels = std::max(*pixels / multiple, int64_t{1}) * multiple;
+  }
   for (const Part& part : parts) add(layout, part, request, family);
   return layout;
 }

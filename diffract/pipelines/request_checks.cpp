@@ -73,6 +73,21 @@ void refuse_second_prompt(const Request& request, const char* pipeline) {
     throw UsageError("max_sequence_length: {} always pads to its tokenizer's length; leave it out", pipeline);
 }
 
+ImageSize rounded_size(const Request& request, const ImageSize& fallback, int64_t multiple) {
+  const auto round = [&](const char* name, int64_t pixels) {
+    if (pixels < multiple || pixels > kMaxPixels)
+      throw UsageError("{} {}: expected {} to {}", name, pixels, multiple, kMaxPixels);
+    const int64_t rounded = pixels / multiple * multiple;
+    if (rounded != pixels)
+      log::write_once(log::Level::warning,
+                      fmt::format("{} {}: this model takes multiples of {}; the picture gets {}", name,
+                                  pixels, multiple, rounded));
+    return rounded;
+  };
+  return {.height = round("height", request.height.value_or(fallback.height)),
+          .width = round("width", request.width.value_or(fallback.width))};
+}
+
 ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_t multiple) {
   const auto check = [&](const char* name, int64_t pixels) {
     if (pixels < multiple || pixels > kMaxPixels || pixels % multiple != 0)
@@ -114,11 +129,26 @@ void warn_of_no_effect(bool unused, const char* argument, const char* why) {
 }
 
 at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts,
-                       int64_t length) {
+                       const TokenLimits& limits) {
+  const auto [length, vocab_size] = limits;
+  if (tokenizer.vocab_size() > vocab_size)
+    log::write_once(
+        log::Level::warning,
+        fmt::format("the tokenizer has {} tokens and its text encoder {} (\"vocab_size\"): a prompt "
+                    "with one of the others cannot be drawn",
+                    tokenizer.vocab_size(), vocab_size));
   at::Tensor ids = at::empty({static_cast<int64_t>(texts.size()), length}, at::kLong);
   auto* row = ids.data_ptr<int64_t>();
   for (const std::string& one : texts) {
     const auto encoding = tokenizer.encode(one, {.max_length = length, .pad = true});
+    for (const int64_t id : encoding.input_ids)
+      if (id >= vocab_size)
+        throw UsageError(
+            "the prompt has the token \"{}\" (id {}), for which the text encoder has no weights: its "
+            "\"vocab_size\" is {}. Leave it out of the prompt, or take the text encoder that was saved with "
+            "this "
+            "tokenizer",
+            tokenizer.id_to_token(id), id, vocab_size);
     if (encoding.cut_tokens > 0)
       log::warning("the prompt has {} tokens more than the model reads ({}); they are ignored: \"{}\"",
                    encoding.cut_tokens, length, one.size() > 80 ? one.substr(0, 80) + "..." : one);
@@ -127,17 +157,22 @@ at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::
   return ids;
 }
 
-namespace {
-
-void require_finite(bool sound, size_t step) {
-  if (!sound)
-    throw CheckpointError(
-        "step {}: the model gave values that are not finite. Its weights are damaged, or its "
-        "numbers are too large for the arithmetic type: try --compute-dtype float32",
-        step);
+std::string why_not_finite(const tensor::DtypePolicy& policy) {
+  if (policy.arithmetic != at::kFloat)
+    return fmt::format(
+        "Its weights are damaged, or its numbers are too large for {} arithmetic: try --compute-dtype "
+        "float32",
+        tensor::dtype_name(policy.arithmetic));
+  if (policy.storage == at::kHalf)
+    return "Its weights are damaged, or too large for float16: leave --dtype out";
+  return "Its weights are damaged";
 }
 
-}  // namespace
+void FiniteCheck::require_finite(bool sound, size_t step) const {
+  if (!sound)
+    throw CheckpointError("step {}: the model gave values that are not finite. {}", step,
+                          why_not_finite(policy_));
+}
 
 void FiniteCheck::step(const at::Tensor& latents, size_t step) {
   const at::Tensor sound = at::isfinite(latents).all();

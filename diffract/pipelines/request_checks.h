@@ -19,6 +19,8 @@ void check_texts(const Request& request);
 void refuse_second_prompt(const Request& request, const char* pipeline);
 /// Height and width, multiples of `multiple` up to 16,384 pixels.
 ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_t multiple);
+/// The same for models that round others down, with a warning: at least `multiple`, at most 16,384 pixels.
+ImageSize rounded_size(const Request& request, const ImageSize& fallback, int64_t multiple);
 int64_t checked_steps(const Request& request, const Defaults& fallback);
 double checked_number(const char* name, std::optional<double> value, double fallback, double low,
                       double high);
@@ -30,19 +32,31 @@ void warn_of_no_effect(bool unused, const char* argument, const char* why);
 /// The seed of each image: request.seeds, or seed + i.
 std::vector<uint64_t> image_seeds(const Request& request);
 
-/// Ids [texts, length] of texts padded to `length`. What does not fit is cut, with a warning once a text.
+/// What a text encoder reads.
+struct TokenLimits {
+  int64_t length, vocab_size;
+};
+/// Ids [texts, length] of texts padded to the limits' length. What does not fit is cut, with a warning once a
+/// text. Throws UsageError naming a token of a text that the text encoder has not; a tokenizer may have more
+/// tokens than that, as diffusers takes it, which is said in a warning.
 at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts,
-                       int64_t length);
+                       const TokenLimits& limits);
+
+/// What to do about values that are not finite, for a message: a sentence or two.
+std::string why_not_finite(const tensor::DtypePolicy& policy);
 
 /// Looks for values that are infinite or not numbers, which no sound model gives. On the CPU step() throws
 /// CheckpointError at once; on an accelerator, which a look would make wait, finish() does after the last
 /// step.
 class FiniteCheck {
  public:
+  explicit FiniteCheck(const tensor::DtypePolicy& policy) : policy_(policy) {}
   void step(const at::Tensor& latents, size_t step);
   void finish() const;
 
  private:
+  void require_finite(bool sound, size_t step) const;
+  tensor::DtypePolicy policy_;
   std::vector<at::Tensor> sound_;  // one bool a step, on the accelerator
 };
 

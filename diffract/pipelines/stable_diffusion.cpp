@@ -37,14 +37,25 @@ StableDiffusionPipeline::StableDiffusionPipeline(Components components) : compon
   require(unet.out_channels == vae.latent_channels,
           fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
                       vae.latent_channels));
-  require(components_.tokenizer->vocab_size() <= text.vocab_size,
-          fmt::format("tokenizer: has {} tokens, but text_encoder: \"vocab_size\" is {}",
-                      components_.tokenizer->vocab_size(), text.vocab_size));
   const int64_t pixels = unet.sample_size * vae.scale_factor();
   defaults_ = {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 50, .guidance_scale = 7.5};
 }
 
+const UsableSchedulers StableDiffusionPipeline::kSchedulers = {
+    .is_usable = [](const std::string& class_name) { return !class_name.starts_with("FlowMatch"); },
+    .suggestion = "DPMSolverMultistepScheduler",
+    .check = check_scheduler};
+
+void StableDiffusionPipeline::require_scheduler() const {
+  require_usable(components_.scheduler, kSchedulers);
+}
+
 void StableDiffusionPipeline::set_scheduler(SchedulerSpec scheduler) {
+  check_scheduler(scheduler);
+  components_.scheduler = std::move(scheduler);
+}
+
+void StableDiffusionPipeline::check_scheduler(const SchedulerSpec& scheduler) {
   if (scheduler.class_name.starts_with("FlowMatch"))
     throw UsageError(
         "scheduler \"{}\": is for models of flow matching; StableDiffusionPipeline needs one that removes "
@@ -54,14 +65,17 @@ void StableDiffusionPipeline::set_scheduler(SchedulerSpec scheduler) {
   // Building a schedule checks the class and its config now rather than after the text has been encoded.
   schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source,
                             {.num_inference_steps = kTrialSteps});
-  components_.scheduler = std::move(scheduler);
+}
+
+ImageSize StableDiffusionPipeline::image_size(const Request& request) const {
+  return checked_size(request, defaults_.size, components_.vae->config().scale_factor());
 }
 
 StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(const Request& request) const {
   check_texts(request);
   refuse_second_prompt(request, "StableDiffusionPipeline");
   const int64_t scale = components_.vae->config().scale_factor();
-  const ImageSize size = checked_size(request, defaults_.size, scale);
+  const ImageSize size = image_size(request);
   Settings settings{.latent_size = {.height = size.height / scale, .width = size.width / scale},
                     .num_inference_steps = checked_steps(request, defaults_),
                     .guidance_scale = checked_number("guidance_scale", request.guidance_scale,
@@ -82,7 +96,9 @@ StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(const Request&
 Tensor StableDiffusionPipeline::encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const {
   const int64_t length = std::min(components_.tokenizer->model_max_length(),
                                   components_.text_encoder->config().max_position_embeddings);
-  const Tensor ids = token_batch(*components_.tokenizer, texts, length);
+  const Tensor ids =
+      token_batch(*components_.tokenizer, texts,
+                  {.length = length, .vocab_size = components_.text_encoder->config().vocab_size});
   return (*components_.text_encoder)(ids, clip_skip).last_hidden_state;
 }
 
@@ -125,24 +141,27 @@ std::vector<ComponentStay> StableDiffusionPipeline::stays() const {
 
 Output StableDiffusionPipeline::generate(const Request& request, const StepObserver& observe) const {
   const Settings settings = settle(request);
+  require_scheduler();
+  const auto& spec = components_.scheduler;
+  // First: a config that does not suit so many steps shows before anything is computed.
+  const auto schedule =
+      schedulers::make_schedule(spec.class_name, spec.config, spec.source,
+                                {.num_inference_steps = settings.num_inference_steps, .eta = request.eta});
   require_memory(request, settings);
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
   flush();
-  const Tensor latents = denoise(prompt, settings, request.eta, observe);
+  const Tensor latents = denoise(prompt, settings, *schedule, observe);
   if (request.output_type == OutputType::latent) return {.images = {}, .latents = latents};
   flush();  // what the denoising kept is of other sizes than what the VAE needs
   const auto& vae = *components_.vae;
   const Tensor pixels = vae.decode(latents / vae.config().scaling_factor);
-  return {.images = VaeImageProcessor(vae.config().scale_factor()).postprocess(pixels), .latents = latents};
+  return {.images = VaeImageProcessor(vae.config().scale_factor(), components_.policy).postprocess(pixels),
+          .latents = latents};
 }
 
-Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settings& settings, double eta,
-                                        const StepObserver& observe) const {
+Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settings& settings,
+                                        schedulers::Schedule& schedule, const StepObserver& observe) const {
   const auto& unet = *components_.unet;
-  const auto& spec = components_.scheduler;
-  const auto schedule =
-      schedulers::make_schedule(spec.class_name, spec.config, spec.source,
-                                {.num_inference_steps = settings.num_inference_steps, .eta = eta});
   tensor::SeededNoise noise(
       settings.seeds, {unet.config().in_channels, settings.latent_size.height, settings.latent_size.width});
   const bool guided = settings.do_classifier_free_guidance();
@@ -153,18 +172,18 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
     return tensor::send_to(noise.draw(dtype), components_.device);
   };
   // DPM-Solver's noise is drawn in float32 in diffusers, too.
-  const bool is_wide = spec.class_name == "DPMSolverMultistepScheduler";
+  const bool is_wide = components_.scheduler.class_name == "DPMSolverMultistepScheduler";
   const auto draw = [&] { return draw_in(is_wide ? at::kFloat : settings.noise_dtype); };
-  Tensor latents = draw_in(settings.noise_dtype) * schedule->init_noise_sigma();  // [B, C, h, w]
-  const auto& timesteps = schedule->timesteps();
-  FiniteCheck finite;
+  Tensor latents = draw_in(settings.noise_dtype) * schedule.init_noise_sigma();  // [B, C, h, w]
+  const auto& timesteps = schedule.timesteps();
+  FiniteCheck finite(components_.policy);
   for (size_t i = 0; i < timesteps.size(); ++i) {
-    const Tensor input = schedule->scale_model_input(guided ? at::cat({latents, latents}) : latents, i);
+    const Tensor input = schedule.scale_model_input(guided ? at::cat({latents, latents}) : latents, i);
     Tensor prediction = components_.graphs->run(
         {input, at::full({input.size(0)}, timesteps[i], input.options().dtype(at::kFloat)), text},
         [&](const std::vector<Tensor>& in) { return unet(in[0], in[1], in[2]); });
     if (guided) prediction = guide(prediction, settings.guidance_scale, settings.guidance_rescale);
-    latents = schedule->step(prediction, i, latents, draw);
+    latents = schedule.step(prediction, i, latents, draw);
     finite.step(latents, i);
     heartbeat();
     if (observe)

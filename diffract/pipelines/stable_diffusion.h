@@ -9,6 +9,7 @@
 #include "diffract/models/unet_2d_condition_model.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/request_memory.h"
+#include "diffract/pipelines/scheduler_choice.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/text/tokenizer.h"
 
@@ -27,6 +28,7 @@ class StableDiffusionPipeline final : public Pipeline {
     std::shared_ptr<const models::AutoencoderKL> vae;
     SchedulerSpec scheduler;
     at::Device device = at::kCPU;  // of the latents
+    tensor::DtypePolicy policy = {};
     placement::DeviceMap map = {};
     // Of the UNet's steps; none are kept unless they may be.
     std::shared_ptr<kernels::StepGraphs> graphs = std::make_shared<kernels::StepGraphs>(0);
@@ -51,12 +53,17 @@ class StableDiffusionPipeline final : public Pipeline {
   Defaults defaults() const override { return defaults_; }
   const SchedulerSpec& scheduler() const override { return components_.scheduler; }
   void set_scheduler(SchedulerSpec scheduler) override;
+  void require_scheduler() const override;
+  ImageSize image_size(const Request& request) const override;
+  static const UsableSchedulers kSchedulers;
   const placement::DeviceMap& hf_device_map() const override { return components_.map; }
   std::vector<ComponentStay> stays() const override;
 
   const Components& components() const { return components_; }
 
  private:
+  static void check_scheduler(const SchedulerSpec& scheduler);
+
   struct Settings {  // a request with every default filled in, checked
     ImageSize latent_size;
     int64_t num_inference_steps;
@@ -68,7 +75,7 @@ class StableDiffusionPipeline final : public Pipeline {
   Settings settle(const Request& request) const;
   void require_memory(const Request& request, const Settings& settings) const;
   Tensor encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const;
-  Tensor denoise(const PromptEmbeds& prompt, const Settings& settings, double eta,
+  Tensor denoise(const PromptEmbeds& prompt, const Settings& settings, schedulers::Schedule& schedule,
                  const StepObserver& observe) const;
 
   Components components_;

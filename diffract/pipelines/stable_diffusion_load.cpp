@@ -20,7 +20,7 @@ SchedulerSpec corrected(SchedulerSpec spec) {
   };
   if (!spec.class_name.starts_with("FlowMatch") && spec.config.value("steps_offset", Json(0)) != Json(1))
     set("steps_offset", 1);
-  const bool clips_by_default = spec.class_name == "DDIMScheduler";
+  const bool clips_by_default = spec.class_name == "DDIMScheduler" || spec.class_name == "DDPMScheduler";
   if (spec.config.value("clip_sample", Json(clips_by_default)) == Json(true)) set("clip_sample", false);
   return spec;
 }
@@ -35,6 +35,8 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
         log::Level::warning,
         "this checkpoint has a safety_checker, which diffract does not run: look at pictures before you "
         "show them to others");
+  SchedulerSpec scheduler =
+      first_scheduler(corrected(load.scheduler()), options, StableDiffusionPipeline::kSchedulers);
   load.require_class("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
   auto pipeline = std::make_shared<StableDiffusionPipeline>(Components{
       .tokenizer = std::make_shared<const text::ClipTokenizer>(
@@ -44,19 +46,15 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(co
       .unet = load.model<models::UNet2DConditionModel, models::UNet2DConditionConfig>("unet",
                                                                                       "UNet2DConditionModel"),
       .vae = load.model<models::AutoencoderKL, models::AutoencoderKLConfig>("vae", "AutoencoderKL"),
-      .scheduler = {},
+      .scheduler = std::move(scheduler),
       .device = load.device(),
+      .policy = load.policy(),
       .map = load.hf_device_map(),
       .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0),
       .memory = load.request_memory()});
   pipeline->defaults_.size.width =
       pipeline->components_.unet->config().sample_width * pipeline->components_.vae->config().scale_factor();
   pipeline->defaults_ = model_defaults(folder, pipeline->defaults_);
-  SchedulerSpec scheduler = corrected(load.scheduler());
-  if (schedulers::is_known(scheduler.class_name))
-    pipeline->set_scheduler(std::move(scheduler));
-  else  // another may be set before a picture is asked for
-    pipeline->components_.scheduler = std::move(scheduler);
   return pipeline;
 }
 

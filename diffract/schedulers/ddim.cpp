@@ -29,6 +29,7 @@ class Ddim final : public Schedule {
     timesteps_ = spaced_timesteps(Spacing::from_json(config, "leading"), {.round_linspace = true},
                                   training_.timesteps(), training_.timesteps(), steps);
     check_trained(timesteps_, training_.timesteps(), steps);
+    if (prediction_ == Prediction::epsilon) require_signal(training_, timesteps_, config, kOfEpsilon);
   }
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource& noise) override {

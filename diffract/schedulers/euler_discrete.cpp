@@ -19,8 +19,10 @@ class EulerDiscrete final : public SigmaSchedule {
                       {.training = {.has_rescale_zero_snr = true, .keep_last_above_zero = true},
                        .predictions = {"epsilon", "v_prediction", "sample", "original_sample"},
                        .spaces_whole_table = log_linear(config)}) {
-    if (log_linear(config) && read_sigma_spacing(config) == SigmaSpacing::timesteps)
+    if (log_linear(config) && read_sigma_spacing(config) == SigmaSpacing::timesteps) {
       space_evenly_in_logarithm();
+      require_finite_sigmas(sigmas_, config);
+    }
     if (config.choice("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "sigma_min")
       sigmas_.back() = training_.sigmas().front();
     round_sigmas();

@@ -33,6 +33,7 @@ class Pndm final : public Schedule {
     else
       plan_with_runge_kutta(spaced);
     check_trained(timesteps_, training_.timesteps(), steps);
+    require_signal(training_, timesteps_, config, kOfEverything);
   }
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {

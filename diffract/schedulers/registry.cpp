@@ -17,6 +17,8 @@ struct Entry {
 
 constexpr Entry kEntries[] = {
     {"DDIMScheduler", make_ddim},
+    {"DDPMScheduler", make_ddpm},
+    {"DEISMultistepScheduler", make_deis_multistep},
     {"DPMSolverMultistepScheduler", make_dpm_solver_multistep},
     {"EulerAncestralDiscreteScheduler", make_euler_ancestral_discrete},
     {"EulerDiscreteScheduler", make_euler_discrete},

@@ -7,6 +7,8 @@ namespace diffract::schedulers {
 using MakeSchedule = std::unique_ptr<Schedule>(const ConfigReader& config, const ScheduleRequest& request);
 
 MakeSchedule make_ddim;
+MakeSchedule make_ddpm;
+MakeSchedule make_deis_multistep;
 MakeSchedule make_dpm_solver_multistep;
 MakeSchedule make_euler_ancestral_discrete;
 MakeSchedule make_euler_discrete;

@@ -15,7 +15,8 @@ int64_t clipped_timesteps(const TrainingSchedule& training, double lambda_min_cl
   while (last > 0) {
     const auto alpha = static_cast<float>(training.alphas_cumprod[static_cast<size_t>(last - 1)]);
     const float lambda = std::log(std::sqrt(alpha)) - std::log(std::sqrt(1 - alpha));
-    if (lambda >= lambda_min_clipped) break;
+    // -1.8e308 stands for minus infinity: with zero terminal SNR the last lambda is that.
+    if (lambda >= lambda_min_clipped || lambda_min_clipped == std::numeric_limits<double>::lowest()) break;
     --last;
   }
   return std::max<int64_t>(last, 1);
@@ -25,7 +26,8 @@ int64_t clipped_timesteps(const TrainingSchedule& training, double lambda_min_cl
 
 SolverSchedule::SolverSchedule(const ConfigReader& config, const ScheduleRequest& request,
                                const Options& options)
-    : training_(read_training_schedule(config, {.has_rescale_zero_snr = true, .keep_last_above_zero = true})),
+    : training_(read_training_schedule(
+          config, {.has_rescale_zero_snr = options.has_rescale_zero_snr, .keep_last_above_zero = true})),
       prediction_(read_prediction(config, {"epsilon", "sample", "v_prediction"})) {
   config.unsupported_unless("use_flow_sigmas");
   config.unsupported_unless("use_dynamic_shifting");
@@ -44,11 +46,13 @@ SolverSchedule::SolverSchedule(const ConfigReader& config, const ScheduleRequest
     spacing = SigmaSpacing::lu;
   if (spacing == SigmaSpacing::timesteps) {
     for (const double t : timesteps_) sigmas_.push_back(interpolate(table, t));
+    require_finite_sigmas(sigmas_, config);
   } else {
     const bool bounded = spacing != SigmaSpacing::lu;
     sigmas_ = space_sigmas(spacing, read_sigma_bound(config, "sigma_max", bounded, table.back()),
                            read_sigma_bound(config, "sigma_min", bounded, table.front()),
                            request.num_inference_steps);
+    require_finite_sigmas(sigmas_, config);
     const bool cosine = config.text("beta_schedule", "linear") == "squaredcos_cap_v2";
     const bool round = (spacing == SigmaSpacing::karras || spacing == SigmaSpacing::lu) &&
                        (!cosine || options.rounds_even_with_cosine);
@@ -58,7 +62,8 @@ SolverSchedule::SolverSchedule(const ConfigReader& config, const ScheduleRequest
       timesteps_[i] = round ? std::nearbyint(t) : std::trunc(t);
     }
   }
-  const bool to_picture = config.choice("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
+  const bool to_picture =
+      options.ends_at_picture && config.choice("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
   const bool spaced = spacing != SigmaSpacing::timesteps && options.final_is_last_spaced;
   sigmas_.push_back(to_picture ? 0.0 : spaced ? sigmas_.back() : table.front());
   // diffusers keeps this table in float32; a difference of two of its entries is small enough for that to

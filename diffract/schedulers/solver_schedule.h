@@ -6,8 +6,8 @@
 
 namespace diffract::schedulers {
 
-/// What DPM-Solver and UniPC share: variance-preserving samples x = alpha * picture + sigma * noise, walked
-/// along a table of noise levels whose ratio sigma / alpha falls.
+/// What DPM-Solver, UniPC and DEIS share: variance-preserving samples x = alpha * picture + sigma * noise,
+/// walked along a table of noise levels whose ratio sigma / alpha falls.
 class SolverSchedule : public Schedule {
  protected:
   struct Options {
@@ -17,6 +17,8 @@ class SolverSchedule : public Schedule {
     bool rounds_even_with_cosine = false;
     // final_sigmas_type "sigma_min" means the smallest of the spaced sigmas, not of the trained ones.
     bool final_is_last_spaced = false;
+    bool ends_at_picture = true;       // reads final_sigmas_type; else as its "sigma_min"
+    bool has_rescale_zero_snr = true;  // reads rescale_betas_zero_snr
   };
   SolverSchedule(const ConfigReader& config, const ScheduleRequest& request, const Options& options);
 

@@ -46,7 +46,7 @@ Tensor read_betas(const ConfigReader& config, const TrainingDefaults& defaults) 
   if (config.has("trained_betas")) {
     const auto betas = config.numbers("trained_betas");
     for (const double beta : betas)
-      if (!(beta >= 0 && beta < 1))
+      if (!(beta >= 0 && beta <= 1))  // 1 at the end: zero terminal SNR
         throw CheckpointError("{}: \"trained_betas\" has {}; expected 0 to 1", config.source(), beta);
     if (static_cast<int64_t>(betas.size()) != count)
       throw CheckpointError("{}: \"trained_betas\" has {} entries; expected \"num_train_timesteps\", {}",
@@ -57,10 +57,12 @@ Tensor read_betas(const ConfigReader& config, const TrainingDefaults& defaults) 
   const double end = config.number("beta_end", 0, 1, defaults.beta_end);
   std::vector<std::string> known = {"linear", "scaled_linear", "squaredcos_cap_v2"};
   if (defaults.has_exp) known.emplace_back("exp");
+  if (defaults.has_sigmoid) known.emplace_back("sigmoid");
   const std::string schedule = config.choice("beta_schedule", known, "linear");
   if (schedule == "linear") return at::linspace(start, end, count, at::kFloat);
   if (schedule == "scaled_linear")
     return at::linspace(std::sqrt(start), std::sqrt(end), count, at::kFloat).pow(2);
+  if (schedule == "sigmoid") return at::linspace(-6, 6, count, at::kFloat).sigmoid() * (end - start) + start;
   return betas_for(schedule == "exp" ? exponential : cosine, count);
 }
 
@@ -75,6 +77,34 @@ TrainingSchedule read_training_schedule(const ConfigReader& config, const Traini
   TrainingSchedule schedule{.alphas_cumprod = {values, values + alphas.numel()}};
   if (rescale && defaults.keep_last_above_zero) schedule.alphas_cumprod.back() = std::exp2(-24);
   return schedule;
+}
+
+namespace {
+
+[[noreturn]] void refuse_zero_snr(const ConfigReader& config, const std::string& where,
+                                  const Divider& divider) {
+  const bool rescaled = config.boolean("rescale_betas_zero_snr", false) && !config.has("trained_betas");
+  throw CheckpointError(
+      "{}: \"{}\" leaves nothing of the picture {} (zero terminal SNR), and {} divides by what is left. {}; "
+      "or "
+      "begin before the last timestep: --scheduler-config '{{\"timestep_spacing\": \"leading\"}}'",
+      config.source(), rescaled ? "rescale_betas_zero_snr" : "trained_betas", where, divider.name,
+      divider.advice);
+}
+
+}  // namespace
+
+void require_signal(const TrainingSchedule& training, const std::vector<double>& timesteps,
+                    const ConfigReader& config, const Divider& divider) {
+  for (const double t : timesteps)
+    if (t >= 0 && t < static_cast<double>(training.timesteps()) &&
+        training.alphas_cumprod[static_cast<size_t>(t)] <= 0)
+      refuse_zero_snr(config, fmt::format("at timestep {}", t), divider);
+}
+
+void require_finite_sigmas(const std::vector<double>& sigmas, const ConfigReader& config) {
+  for (const double sigma : sigmas)
+    if (!std::isfinite(sigma)) refuse_zero_snr(config, "at the largest noise level", kOfEverything);
 }
 
 std::vector<double> TrainingSchedule::sigmas() const {

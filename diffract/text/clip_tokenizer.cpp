@@ -30,7 +30,8 @@ ClipTokenizer::ClipTokenizer(const ClipVocabulary& v)
       bos_id_(v.bos_id),
       eos_id_(v.eos_id),
       pad_id_(v.pad_id),
-      model_max_length_(v.model_max_length) {
+      model_max_length_(v.model_max_length),
+      sides_(v.sides) {
   const auto name = [&](int64_t id, const std::string& token) {
     if (static_cast<size_t>(id) >= tokens_.size()) tokens_.resize(static_cast<size_t>(id) + 1);
     tokens_[static_cast<size_t>(id)] = token;
@@ -53,11 +54,12 @@ Encoding ClipTokenizer::encode(std::string_view text, const EncodeOptions& optio
   if (options.max_length != 0 && options.max_length < static_cast<int64_t>(kAround))
     throw UsageError("max_length {}: expected at least {}, for the start and end tokens", options.max_length,
                      kAround);
-  std::vector<int64_t> ids = {bos_id_};
+  std::vector<int64_t> ids;
   added_tokens_.split(
       decode_utf8(text), normalise, [&](std::u32string_view part) { encode_words(part, ids); },
       [&](int64_t id) { ids.push_back(id); });
-  return finish_encoding(std::move(ids), {.end = eos_id_, .pad = pad_id_}, options);
+  return finish_encoding(std::move(ids), {.begin = bos_id_, .end = eos_id_, .pad = pad_id_, .sides = sides_},
+                         options);
 }
 
 }  // namespace diffract::text

@@ -26,6 +26,7 @@ class ClipTokenizer final : public Tokenizer {
   AddedTokens added_tokens_;
   std::vector<std::string> tokens_;  // by id; empty where the vocabulary has a gap
   int64_t bos_id_, eos_id_, pad_id_, model_max_length_;
+  TextSides sides_;
 };
 
 }  // namespace diffract::text

@@ -75,10 +75,10 @@ BytePair::Merges parse_merge_list(const Json& list, const std::string& source) {
 
 ClipVocabulary parse_clip_vocabulary(const TokenizerFiles& files) {
   ClipVocabulary v;
-  Json added_tokens;
+  Json root, added_tokens;
   if (!files.tokenizer_json.empty()) {
     v.source = files.folder + "/tokenizer.json";
-    const Json root = parse_object(files.tokenizer_json, v.source);
+    root = parse_object(files.tokenizer_json, v.source);
     const Json model = root.value("model", Json::object());
     if (!model.is_object() || model.value("type", Json("BPE")) != Json("BPE"))
       throw CheckpointError("{}: \"model\" is not a byte-pair encoding", v.source);
@@ -99,6 +99,7 @@ ClipVocabulary parse_clip_vocabulary(const TokenizerFiles& files) {
   special.add_list("extra_special_tokens", {});  // as transformers 5 names them
   v.added_tokens = special.tokens();
   v.model_max_length = special.model_max_length(kClipLength);
+  v.sides = read_text_sides(files, root);
   return v;
 }
 

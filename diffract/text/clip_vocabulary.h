@@ -4,6 +4,7 @@
 
 #include "diffract/text/added_tokens.h"
 #include "diffract/text/byte_pair.h"
+#include "diffract/text/text_sides.h"
 #include "diffract/text/tokenizer_files.h"
 
 namespace diffract::text {
@@ -15,6 +16,7 @@ struct ClipVocabulary {
   std::vector<AddedToken> added_tokens;
   int64_t bos_id, eos_id, pad_id, unk_id;
   int64_t model_max_length;
+  TextSides sides;
   std::string source;  // names the vocabulary's file in messages
 };
 

@@ -24,7 +24,8 @@ T5Tokenizer::T5Tokenizer(T5Vocabulary v)
       unigram_(std::move(v.pieces), v.unk_id, v.source),
       eos_id_(v.eos_id),
       pad_id_(v.pad_id),
-      model_max_length_(v.model_max_length) {
+      model_max_length_(v.model_max_length),
+      sides_(v.sides) {
   const auto pieces = static_cast<int64_t>(unigram_.pieces().size());
   vocab_size_ = pieces;
   for (const AddedToken& token : v.added_tokens) {
@@ -69,7 +70,8 @@ Encoding T5Tokenizer::encode(std::string_view text, const EncodeOptions& options
   added_tokens_.split(
       decode_utf8(text), [&](std::u32string_view piece) { return charsmap_.normalise(piece); },
       [&](std::u32string_view part) { encode_words(part, ids); }, [&](int64_t id) { ids.push_back(id); });
-  return finish_encoding(std::move(ids), {.end = eos_id_, .pad = pad_id_}, options);
+  return finish_encoding(std::move(ids), {.begin = {}, .end = eos_id_, .pad = pad_id_, .sides = sides_},
+                         options);
 }
 
 }  // namespace diffract::text

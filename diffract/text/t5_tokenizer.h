@@ -29,7 +29,9 @@ class T5Tokenizer final : public Tokenizer {
   AddedTokens added_tokens_;
   Unigram unigram_;
   std::map<int64_t, std::string> tokens_behind_;  // by id: added tokens that are no pieces
-  int64_t eos_id_, pad_id_, model_max_length_, vocab_size_;
+  int64_t eos_id_, pad_id_, model_max_length_;
+  TextSides sides_;
+  int64_t vocab_size_;
 };
 
 }  // namespace diffract::text

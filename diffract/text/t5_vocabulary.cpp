@@ -50,6 +50,7 @@ std::string parse_charsmap(const Json& normalizer, const std::string& source) {
 // Gives the file's list of added tokens, null without one.
 Json parse_tokenizer_json(const TokenizerFiles& files, T5Vocabulary& v) {
   const Json root = parse_object(files.tokenizer_json, v.source);
+  v.sides = read_text_sides(files, root);
   const Json model = root.value("model", Json::object());
   if (!model.is_object() || model.value("type", Json("Unigram")) != Json("Unigram"))
     throw CheckpointError("{}: \"model\" is not a unigram model, which T5's is", v.source);
@@ -60,6 +61,7 @@ Json parse_tokenizer_json(const TokenizerFiles& files, T5Vocabulary& v) {
 
 void parse_spiece_model(const TokenizerFiles& files, T5Vocabulary& v) {
   auto model = parse_sentencepiece_model(files.spiece_model, v.source);
+  v.sides = read_text_sides(files, nullptr);
   v.pieces = std::move(model.pieces);
   v.precompiled_charsmap = std::move(model.precompiled_charsmap);
   for (int i = kSentinels - 1; i >= 0; --i) v.pieces.push_back({sentinel(i), 0.0});

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "diffract/text/added_tokens.h"
+#include "diffract/text/text_sides.h"
 #include "diffract/text/tokenizer_files.h"
 #include "diffract/text/unigram.h"
 
@@ -15,6 +16,7 @@ struct T5Vocabulary {
   std::vector<AddedToken> added_tokens;
   int64_t eos_id, pad_id, unk_id;
   int64_t model_max_length;
+  TextSides sides;
   std::string source;  // names the vocabulary's file in messages
 };
 

@@ -2,16 +2,28 @@
 
 namespace diffract::text {
 
-Encoding finish_encoding(std::vector<int64_t> ids, const EndTokens& tokens, const EncodeOptions& options) {
-  Encoding result{.input_ids = std::move(ids), .cut_tokens = 0};
+Encoding finish_encoding(std::vector<int64_t> ids, const TextFrame& frame, const EncodeOptions& options) {
+  Encoding result{.input_ids = {}, .cut_tokens = 0};
   const auto length = static_cast<size_t>(options.max_length);
-  const size_t whole = result.input_ids.size() + 1;
-  if (length > 0 && whole > length) {
-    result.cut_tokens = static_cast<int64_t>(whole - length);
-    result.input_ids.resize(length - 1);
+  const size_t around = frame.begin ? 2 : 1;
+  if (length > 0 && ids.size() + around > length) {
+    const size_t cut = ids.size() + around - length;
+    result.cut_tokens = static_cast<int64_t>(cut);
+    if (frame.sides.truncation == Side::left)
+      ids.erase(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(cut));
+    else
+      ids.resize(ids.size() - cut);
   }
-  result.input_ids.push_back(tokens.end);
-  if (options.pad && result.input_ids.size() < length) result.input_ids.resize(length, tokens.pad);
+  const size_t whole = ids.size() + around;
+  const size_t padding = options.pad && whole < length ? length - whole : 0;
+  const bool pads_left = frame.sides.padding == Side::left;
+  auto& all = result.input_ids;
+  all.reserve(whole + padding);
+  if (pads_left) all.resize(padding, frame.pad);
+  if (frame.begin) all.push_back(*frame.begin);
+  all.insert(all.end(), ids.begin(), ids.end());
+  all.push_back(frame.end);
+  if (!pads_left) all.resize(whole + padding, frame.pad);
   return result;
 }
 

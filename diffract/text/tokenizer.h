@@ -1,8 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "diffract/text/text_sides.h"
 
 namespace diffract::text {
 
@@ -17,12 +20,15 @@ struct Encoding {
   int64_t cut_tokens = 0;          // how many tokens of the text did not fit
 };
 
-struct EndTokens {
+/// What every tokenizer puts around the ids of a text.
+struct TextFrame {
+  std::optional<int64_t> begin;
   int64_t end, pad;
+  TextSides sides = {};
 };
-/// What every tokenizer does with the ids of a text: cuts them so that the end token fits behind, adds it,
-/// and pads. `options.max_length` is 0 or leaves room for the end token.
-Encoding finish_encoding(std::vector<int64_t> ids, const EndTokens& tokens, const EncodeOptions& options);
+/// What every tokenizer does with the ids of a text: cuts them so that the tokens around it fit, adds those,
+/// and pads. `options.max_length` is 0 or leaves room for the tokens around.
+Encoding finish_encoding(std::vector<int64_t> ids, const TextFrame& frame, const EncodeOptions& options);
 
 /// Text to token ids, as the tokenizer class of transformers gives them.
 class Tokenizer {

@@ -18,9 +18,15 @@ at::ScalarType scalar_type(io::Dtype dtype, const std::string& where) {
       return at::kHalf;
     case io::Dtype::BF16:
       return at::kBFloat16;
+    case io::Dtype::F8_E4M3:
+      return at::kFloat8_e4m3fn;
+    case io::Dtype::F8_E5M2:
+      return at::kFloat8_e5m2;
     default:
-      throw CheckpointError("{}: has dtype {}; expected a weight in F64, F32, F16 or BF16", where,
-                            io::dtype_name(dtype));
+      throw CheckpointError(
+          "{}: has dtype {}; expected a weight in F64, F32, F16, BF16, F8_E4M3 or F8_E5M2. Quantized weights "
+          "are not read yet",
+          where, io::dtype_name(dtype));
   }
 }
 
@@ -32,17 +38,12 @@ std::vector<int64_t> torch_shape(const io::TensorInfo& info) {
 
 std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files, UseObserver observe) {
   auto checkpoint = std::make_shared<Checkpoint>();
-  for (const auto& path : files.files) {
-    const auto file = files.open(path);
-    for (const io::TensorInfo& info : file->tensors()) {
-      const auto [existing, added] = checkpoint->tensors_.emplace(info.name, Entry{file, &info});
-      if (!added)
-        throw CheckpointError("{}: tensor \"{}\" stands in {} too", path.string(), info.name,
-                              existing->second.file->path().string());
-      checkpoint->total_elements_ +=
-          static_cast<int64_t>((info.end - info.begin) * 8 / io::dtype_bits(info.dtype));
-      checkpoint->total_bytes_ += info.end - info.begin;
-    }
+  checkpoint->tensors_ = io::open_weight_files(files);
+  for (const auto& [name, weight] : checkpoint->tensors_) {
+    checkpoint->total_elements_ += static_cast<int64_t>((weight.info->end - weight.info->begin) * 8 /
+                                                        io::dtype_bits(weight.info->dtype));
+    checkpoint->total_bytes_ += weight.info->end - weight.info->begin;
+    checkpoint->dtypes_.insert(weight.info->dtype);
   }
   checkpoint->description_ = files.description;
   checkpoint->observe_ = std::move(observe);
@@ -76,6 +77,7 @@ StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) 
   const auto& [file, info] = found->second;
   const std::string where = fmt::format("{}: tensor \"{}\"", file->path().string(), name);
   const at::ScalarType dtype = scalar_type(info->dtype, where);
+  if (c10::elementSize(dtype) == 1) require_no_scale(name, where);
   const auto actual = torch_shape(*info);
   if (at::IntArrayRef(actual) != shape)
     throw CheckpointError("{}: has shape {}; expected {}", where, c10::str(at::IntArrayRef(actual)),
@@ -98,6 +100,17 @@ StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) 
   at::Tensor copy = at::empty(shape, dtype);
   std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
   return {copy, file, file->offset(*info)};
+}
+
+// Float8 weights with a scale beside them are a quantized format: without it they are other numbers.
+void Checkpoint::require_no_scale(const std::string& name, const std::string& where) const {
+  const std::string module = name.substr(0, name.rfind('.') + 1);
+  for (const std::string& scale : {name + "_scale", name + "_scale_inv", module + "scale_weight"})
+    if (tensors_.count(scale) > 0)
+      throw CheckpointError(
+          "{}: has a scale beside it, \"{}\"; diffract reads float8 weights without scales only. Quantized "
+          "weights are not read yet",
+          where, scale);
 }
 
 std::vector<std::string> Checkpoint::unused() const {

@@ -28,8 +28,7 @@ using UseObserver = std::function<void(uint64_t used_bytes, uint64_t total_bytes
 /// files: no byte is read before it is used, and none is copied.
 class Checkpoint {
  public:
-  /// Opens and checks every file. Throws CheckpointError for damaged files and for a name that stands in two
-  /// of them.
+  /// Opens and checks every file. Throws CheckpointError as io::open_weight_files.
   static std::shared_ptr<const Checkpoint> open(const io::WeightFiles& files, UseObserver observe = {});
 
   using Asked = std::function<void(const std::string& name, at::IntArrayRef shape)>;
@@ -50,21 +49,22 @@ class Checkpoint {
   StoredTensor stored(const std::string& name, at::IntArrayRef shape) const;
   int64_t total_elements() const { return total_elements_; }
   uint64_t total_bytes() const { return total_bytes_; }
+  /// Of all tensors, as they are stored.
+  const std::set<io::Dtype>& dtypes() const { return dtypes_; }
   /// The names that no module has asked for, sorted.
   std::vector<std::string> unused() const;
 
  private:
-  struct Entry {
-    std::shared_ptr<const io::SafetensorsFile> file;
-    const io::TensorInfo* info;
-  };
+  void require_no_scale(const std::string& name, const std::string& where) const;
+
   Asked asked_;              // of one without files
   std::string description_;  // names the component in messages
-  std::unordered_map<std::string, Entry> tensors_;
+  std::unordered_map<std::string, io::StoredWeight> tensors_;
   Maker make_;  // set where there are no files
   std::function<bool(const std::string&)> has_;
   int64_t total_elements_ = 0;
   uint64_t total_bytes_ = 0;
+  std::set<io::Dtype> dtypes_;
   mutable std::mutex mutex_;
   mutable std::set<std::string> used_;
   mutable uint64_t used_bytes_ = 0;

@@ -16,6 +16,10 @@ io::Dtype file_dtype(at::ScalarType dtype) {
       return io::Dtype::BF16;
     case at::kDouble:
       return io::Dtype::F64;
+    case at::kFloat8_e4m3fn:
+      return io::Dtype::F8_E4M3;
+    case at::kFloat8_e5m2:
+      return io::Dtype::F8_E5M2;
     case at::kLong:
       return io::Dtype::I64;
     default:

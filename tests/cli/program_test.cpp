@@ -83,8 +83,7 @@ TEST_F(Program, WritesPicturesThatSayHowTheyWereMade) {
   EXPECT_EQ(text_of("image_1.png", "parameters"),
             fmt::format(
                 "a dog, running\nNegative prompt: blurry\nSteps: 2, Sampler: PNDMScheduler, CFG scale: 6.5, "
-                "Seed: 6, Size: 64x64, Model: {}, Version: diffract 0.1.0",
-                model_));
+                "Seed: 6, Size: 64x64, Model: sd15, Version: diffract 0.1.0"));
   EXPECT_EQ(Json::parse(text_of("image_1.png", "diffract"))["negative_prompt"], "blurry");
   EXPECT_EQ(files(), 3u);  // and their manifest
 }
@@ -193,6 +192,89 @@ TEST_F(Program, GoesOnWhereItWasStopped) {
   // Other parameters are another picture.
   ASSERT_EQ(generate({"--prompt", "a", "--prompt", "b", "--resume", "--seed", "9"}).exit_code, 0);
   EXPECT_NE(fs::last_write_time(folder_ / "image_0.png"), before);
+}
+
+// One name of a model in the log, the summary and the picture, which tells nothing of where it lies.
+TEST_F(Program, NamesAModelsFolderByItsNameAlone) {
+  fs::copy(model_, folder_ / "some/model", fs::copy_options::recursive);
+  const auto draw = [&](const std::string& model, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> all = {"generate", "--model",  model, "--prompt", "a",  "--steps",
+                                    "1",        "--height", "64",  "--width",  "64", "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  };
+  const std::string absolute = (folder_ / "some/model").string();
+  const auto first = draw(absolute);
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_NE(first.err.find("diffract: model: weights as stored"), std::string::npos) << first.err;
+  EXPECT_EQ(Json::parse(first.out)["model"], "model");
+  const Json parameters = Json::parse(text_of("image_0.png", "diffract"));
+  EXPECT_EQ(parameters["model"], "model");
+  EXPECT_EQ(parameters["model_hash"].get<std::string>().size(), 16u);
+  for (const char* key : {"diffract", "parameters"})
+    EXPECT_EQ(text_of("image_0.png", key).find("some"), std::string::npos) << text_of("image_0.png", key);
+  // The same model, typed in another way, goes on; another one of the same name does not.
+  const auto before = fs::last_write_time(folder_ / "image_0.png");
+  for (const std::string& typed :
+       {absolute + "/", std::string("some/model"), std::string("./some//model/")}) {
+    const auto again = draw(typed, {"--resume"});
+    EXPECT_EQ(again.exit_code, 0) << again.err;
+    EXPECT_NE(again.err.find("diffract: model: weights"), std::string::npos) << again.err;
+    EXPECT_EQ(fs::last_write_time(folder_ / "image_0.png"), before) << typed;
+  }
+  fs::create_directories(folder_ / "other");
+  fs::rename(folder_ / "some/model", folder_ / "other/model");
+  Json config = load_json(folder_ / "other/model/scheduler/scheduler_config.json");
+  config["beta_end"] = 0.011;
+  folder_.file("other/model/scheduler/scheduler_config.json", config.dump());
+  ASSERT_EQ(draw("other/model", {"--resume"}).exit_code, 0);
+  EXPECT_NE(fs::last_write_time(folder_ / "image_0.png"), before);
+}
+
+TEST_F(Program, NamesAModelOfTheCacheWithItsCommit) {
+  const std::string commit = "0123456789abcdef0123456789abcdef01234567";
+  folder_.file("hub/models--me--tiny/refs/main", commit);
+  fs::create_directories(folder_ / "hub/models--me--tiny/snapshots");
+  fs::copy(model_, folder_ / ("hub/models--me--tiny/snapshots/" + commit), fs::copy_options::recursive);
+  test::RunningProcess process({DIFFRACT_PROGRAM, "generate", "--model", "me/tiny@main", "--prompt", "a",
+                                "--steps", "1", "--height", "64", "--width", "64", "--json"},
+                               {{"HF_HUB_CACHE", (folder_ / "hub").string()}}, folder_.path().string());
+  const auto result = process.wait();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("diffract: me/tiny: weights as stored"), std::string::npos) << result.err;
+  const Json summary = Json::parse(result.out), parameters = Json::parse(text_of("image_0.png", "diffract"));
+  for (const Json* json : {&summary, &parameters}) {
+    EXPECT_EQ((*json)["model"], "me/tiny");
+    EXPECT_EQ((*json)["revision"], commit);
+  }
+}
+
+TEST_F(Program, SaysWhichSizeAFluxPictureHas) {
+  const auto result =
+      run({"generate", "--model", test::data("reference/checkpoints/flux-dev").string(), "--prompt", "a",
+           "--steps", "1", "--height", "40", "--width", "63", "--max-sequence-length", "16", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("multiples of 16"), std::string::npos) << result.err;
+  const Json image = Json::parse(result.out)["images"][0],
+             parameters = Json::parse(text_of("image_0.png", "diffract"));
+  for (const Json* json : {&image, &parameters}) {
+    EXPECT_EQ((*json)["width"], 48);
+    EXPECT_EQ((*json)["height"], 32);
+  }
+  EXPECT_EQ(io::load_png(folder_ / "image_0.png").image.width, 48u);
+}
+
+TEST_F(Program, SaysWhatACheckpointsSchedulerNeedsBeforeItReadsWeights) {
+  fs::copy(model_, folder_ / "model", fs::copy_options::recursive);
+  Json index = load_json(folder_ / "model/model_index.json");
+  index["scheduler"] = {"diffusers", "LCMScheduler"};
+  folder_.file("model/model_index.json", index.dump());
+  folder_.file("model/unet/diffusion_pytorch_model.safetensors", "");
+  const auto result = run({"generate", "--model", "model", "--prompt", "a"});
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  for (const char* part : {"LCMScheduler", "scheduler_config.json", "--scheduler "})
+    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("did you mean"), std::string::npos) << result.err;
 }
 
 TEST_F(Program, ReplacesNoDeviceAndNoPipe) {

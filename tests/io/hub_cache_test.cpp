@@ -102,6 +102,45 @@ TEST(MissingFiles, AsksForPlainWeightsWhereAComponentHasNotTheVariant) {
   EXPECT_EQ(missing_files(model, ""), std::vector<std::string>{"unet/diffusion_pytorch_model.safetensors"});
 }
 
+// People download the fp16 files only and forget the variant.
+TEST(MissingFiles, NamesTheVariantThatHelps) {
+  const test::TempFolder folder;
+  folder.file("model_index.json",
+              R"({"_class_name": "X", "unet": ["diffusers", "U"], "vae": ["diffusers", "V"]})");
+  for (const char* file :
+       {"unet/config.json", "vae/config.json", "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/diffusion_pytorch_model.fp16.safetensors", "vae/diffusion_pytorch_model.non_ema.safetensors"})
+    folder.file(file, "{}");
+  const auto model = ModelFolder::open(folder.path());
+  EXPECT_EQ(helpful_variants(model), (std::vector<std::string>{"fp16", "non_ema"}));
+  folder.file("vae/diffusion_pytorch_model.safetensors", "{}");
+  EXPECT_EQ(helpful_variants(model), std::vector<std::string>{"fp16"});
+  const auto message =
+      error_of<CheckpointError>([&] { require_all_files(model, "", folder.path().string()); });
+  EXPECT_NE(message.find("--variant fp16"), std::string::npos) << message;
+  EXPECT_NE(message.find("unet/diffusion_pytorch_model.safetensors"), std::string::npos) << message;
+  EXPECT_NE(
+      error_of<CheckpointError>([&] { model.component_weights("unet", "bf16"); }).find("--variant fp16"),
+      std::string::npos);
+}
+
+TEST_F(HubCache, TellsAPlanToFetchTheJsonFilesOnly) {
+  for (const auto& message :
+       {error_of<CheckpointError>([&] { find_snapshot("org/other", Wanted::configs, cache_.path()); }),
+        error_of<CheckpointError>([&] { find_snapshot("org/name@v2", Wanted::configs, cache_.path()); }),
+        error_of<CheckpointError>([&] {
+          require_configs(find_snapshot("org/name", Wanted::configs, cache_.path()), "org/name",
+                          Wanted::configs);
+        })})
+    EXPECT_NE(message.find("--include \"*.json\""), std::string::npos) << message;
+  EXPECT_EQ(error_of<CheckpointError>([&] {
+              find_snapshot("org/other", Wanted::all, cache_.path());
+            }).find("--include"),
+            std::string::npos);
+  EXPECT_TRUE(is_in_cache("org/name@v2", cache_.path()));
+  EXPECT_FALSE(is_in_cache("org/other", cache_.path()));
+}
+
 TEST_F(HubCache, SaysWhereItLooked) {
   const auto message = error_of<CheckpointError>([&] { resolve_model("org/other", cache_.path()); });
   EXPECT_NE(message.find(cache_.path().string()), std::string::npos) << message;

@@ -64,6 +64,95 @@ TEST(WeightFiles, FollowsAnIndexOfShards) {
   EXPECT_EQ(find_weight_files(folder.path(), "").files.size(), 2u);
 }
 
+// What a later save leaves beside an earlier one.
+class SingleAndSharded : public ::testing::Test {
+ protected:
+  void write(const std::string& stem) const {
+    folder_.file(stem + ".safetensors", "");
+    folder_.file(
+        stem + ".safetensors.index.json",
+        fmt::format(R"({{"weight_map": {{"a": "{0}-1.safetensors", "b": "{0}-2.safetensors"}}}})", stem));
+    folder_.file(stem + "-1.safetensors", "");
+    folder_.file(stem + "-2.safetensors", "");
+  }
+  // The files that are read, and what is said.
+  std::pair<size_t, std::string> find() const {
+    ::testing::internal::CaptureStderr();
+    const auto files = find_weight_files(folder_.path(), "");
+    return {files.files.size(), ::testing::internal::GetCapturedStderr()};
+  }
+  test::TempFolder folder_;
+};
+
+TEST_F(SingleAndSharded, IsReadByTheIndexAsDiffusersDoes) {
+  write("diffusion_pytorch_model");
+  const auto [files, said] = find();
+  EXPECT_EQ(files, 2u);
+  EXPECT_NE(said.find("diffusion_pytorch_model.safetensors.index.json"), std::string::npos) << said;
+  EXPECT_NE(said.find("diffusion_pytorch_model.safetensors is there too"), std::string::npos) << said;
+  EXPECT_EQ(missing_weight_files(folder_.path(), ""), std::vector<std::string>());
+}
+
+TEST_F(SingleAndSharded, IsReadFromTheSingleFileAsTransformersDoes) {
+  write("model");
+  EXPECT_EQ(find().first, 1u);
+  folder_.file("model.safetensors.index.json", "not even JSON");
+  EXPECT_EQ(find().first, 1u);
+}
+
+TEST_F(SingleAndSharded, PassesOverAnIndexWhoseShardsAreGone) {
+  write("diffusion_pytorch_model");
+  std::filesystem::remove(folder_ / "diffusion_pytorch_model-2.safetensors");
+  const auto [files, said] = find();
+  EXPECT_EQ(files, 1u);
+  EXPECT_NE(said.find("diffusion_pytorch_model-2.safetensors"), std::string::npos) << said;
+  EXPECT_EQ(missing_weight_files(folder_.path(), ""), std::vector<std::string>());
+}
+
+// A tensor of one byte.
+void write_tensor(const test::TempFolder& folder, const std::string& file, const std::string& name,
+                  char value) {
+  const std::string header =
+      fmt::format(R"({{"{}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}})", name);
+  uint64_t length = header.size();
+  folder.file(file, std::string(reinterpret_cast<const char*>(&length), sizeof length) + header + value);
+}
+
+TEST(WeightFiles, TakesATensorOfTwoShardsFromTheOneThatTheIndexNames) {
+  const test::TempFolder folder;
+  write_tensor(folder, "model-1.safetensors", "a", 1);
+  write_tensor(folder, "model-2.safetensors", "a", 2);
+  write_tensor(folder, "model-3.safetensors", "b", 3);
+  for (const char named : {'1', '2'}) {
+    folder.file("model.safetensors.index.json",
+                fmt::format(R"({{"weight_map": {{"a": "model-{}.safetensors", "b": "model-3.safetensors", )"
+                            R"("c": "model-1.safetensors", "d": "model-2.safetensors"}}}})",
+                            named));
+    const auto tensors = open_weight_files(find_weight_files(folder.path(), ""));
+    const auto& weight = tensors.at("a");
+    EXPECT_EQ(static_cast<char>(weight.file->bytes(*weight.info)[0]), named - '0');
+    EXPECT_EQ(tensors.size(), 2u);
+  }
+  folder.file(
+      "model.safetensors.index.json",  // of both, neither is meant
+      R"({"weight_map": {"a": "model-3.safetensors", "c": "model-1.safetensors", "d": "model-2.safetensors"}})");
+  EXPECT_NE(error_of<CheckpointError>([&] {
+              open_weight_files(find_weight_files(folder.path(), ""));
+            }).find("\"a\""),
+            std::string::npos);
+}
+
+TEST(WeightFiles, NamesTheVariantsThatAreThere) {
+  const test::TempFolder folder;
+  folder.file("model.fp16.safetensors", "");
+  folder.file("model.safetensors.index.bf16.json", "{}");
+  folder.file("model.fp16-00001-of-00002.safetensors", "");  // of an index that is not there
+  folder.file("other.fp8.safetensors", "");
+  EXPECT_EQ(weight_variants(folder.path()), (std::vector<std::string>{"bf16", "fp16"}));
+  const auto message = error_of<CheckpointError>([&] { find_weight_files(folder.path(), ""); });
+  EXPECT_NE(message.find("--variant bf16"), std::string::npos) << message;
+}
+
 TEST(WeightFiles, KeepsShardsInTheirFolder) {
   for (const char* bad :
        {R"({"weight_map": {"a": "../other.safetensors"}})", R"({"weight_map": {"a": "/etc/x.safetensors"}})",

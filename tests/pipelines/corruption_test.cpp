@@ -95,14 +95,14 @@ TEST_F(Corruption, ByTensorsOfAnotherShapeOrType) {
 
 TEST_F(Corruption, OfConfigValues) {
   const std::tuple<const char*, const char*, Json> cases[] = {
-      {"model_index.json", "_class_name", "StableDiffusionInpaintPipeline"},
+      {"model_index.json", "_class_name", "StableDiffusionXLPipeline"},
       {"model_index.json", "_class_name", 5},
       {"model_index.json", "unet", {"diffusers", "UNet3DConditionModel"}},
       {"model_index.json", "unet", {nullptr, nullptr}},
       {"model_index.json", "vae", {"diffusers", "AutoencoderTiny"}},
       {"model_index.json", "text_encoder", {"transformers", "T5EncoderModel"}},
       {"model_index.json", "tokenizer", {"transformers", "T5Tokenizer"}},
-      {"model_index.json", "scheduler", {"diffusers", "DDPMScheduler"}},
+      {"model_index.json", "scheduler", {"diffusers", "LCMScheduler"}},
       {"unet/config.json", "in_channels", 9},
       {"unet/config.json", "cross_attention_dim", 768},
       {"unet/config.json", "block_out_channels", {16, 32, 64}},

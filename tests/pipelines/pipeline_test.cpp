@@ -9,6 +9,7 @@
 #include "diffract/core/json.h"
 #include "diffract/pipelines/builtin_models.h"
 #include "diffract/pipelines/image_processor.h"
+#include "diffract/pipelines/request_checks.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::pipelines {
@@ -166,15 +167,73 @@ TEST_F(WithScheduler, CorrectsWhatOldConfigsSayWrongly) {
 }
 
 TEST_F(WithScheduler, OfAnUnknownClassTakesAnother) {
-  for (const Json& config : {Json({{"_class_name", "DEISMultistepScheduler"}, {"algorithm_type", "deis"}}),
-                             Json({{"_class_name", "DDPMScheduler"}, {"variance_type", "fixed_small"}})}) {
-    auto pipeline = load(config);
-    EXPECT_THROW(pipeline.require_scheduler(), UsageError);
-    EXPECT_THROW(pipeline(request()), UsageError);
+  for (const char* name : {"LCMScheduler", "FlowMatchEulerDiscreteScheduler", "DDPM"}) {
+    auto pipeline = load({{"_class_name", name}, {"beta_schedule", "scaled_linear"}});
+    for (const auto& message : {error_of<CheckpointError>([&] { pipeline.require_scheduler(); }),
+                                error_of<CheckpointError>([&] { pipeline(request()); })}) {
+      EXPECT_NE(message.find("scheduler/scheduler_config.json"), std::string::npos) << message;
+      EXPECT_NE(message.find("--scheduler DPMSolverMultistepScheduler"), std::string::npos) << message;
+      EXPECT_EQ(message.find("did you mean"), std::string::npos) << message;
+    }
     pipeline.set_scheduler("DPMSolverMultistepScheduler");
     EXPECT_NO_THROW(pipeline.require_scheduler());
     EXPECT_EQ(pipeline(request()).images.size(), 1u);
   }
+}
+
+// The weights here cannot be read, so that an error about them would come first.
+TEST_F(WithScheduler, IsLookedAtBeforeWeightsAreRead) {
+  load({{"_class_name", "LCMScheduler"}});
+  folder_.file("model/unet/diffusion_pytorch_model.safetensors", "");
+  const auto error = [&](const LoadOptions& options) {
+    try {
+      DiffusionPipeline::from_pretrained((folder_ / "model").string(), options);
+    } catch (const Error& e) {
+      return std::pair(e.kind(), std::string(e.what()));
+    }
+    return std::pair(ErrorKind::internal, std::string("<no error>"));
+  };
+  const auto unknown = error({.requires_scheduler = true});
+  EXPECT_EQ(unknown.first, ErrorKind::checkpoint);
+  EXPECT_NE(unknown.second.find("LCMScheduler"), std::string::npos) << unknown.second;
+  const auto chosen = error({.scheduler = "EulerScheduler", .requires_scheduler = true});
+  EXPECT_EQ(chosen.first, ErrorKind::usage);
+  EXPECT_NE(chosen.second.find("EulerScheduler"), std::string::npos) << chosen.second;
+  const auto overridden = error(
+      {.scheduler = "DDIMScheduler", .scheduler_config = {{"beta_start", "x"}}, .requires_scheduler = true});
+  EXPECT_EQ(overridden.first, ErrorKind::usage);
+  EXPECT_NE(overridden.second.find("beta_start"), std::string::npos) << overridden.second;
+  EXPECT_NE(error({.scheduler = "DDIMScheduler"}).second.find("unet"), std::string::npos);
+}
+
+// A checkpoint's config that does not work is no hindrance where it is changed at once.
+TEST_F(WithScheduler, IsCheckedAsItWillBeUsed) {
+  const Json config = {{"_class_name", "DDIMScheduler"},
+                       {"rescale_betas_zero_snr", true},
+                       {"timestep_spacing", "trailing"},
+                       {"clip_sample", false}};
+  const auto message = error_of<CheckpointError>([&] { load(config); });
+  EXPECT_NE(message.find("scheduler/scheduler_config.json"), std::string::npos) << message;
+  EXPECT_NE(message.find("rescale_betas_zero_snr"), std::string::npos) << message;
+  const auto pipeline = DiffusionPipeline::from_pretrained(
+      (folder_ / "model").string(), {.scheduler_config = {{"prediction_type", "v_prediction"}}});
+  EXPECT_EQ(pipeline(request()).images.size(), 1u);
+  EXPECT_EQ(pipeline.scheduler().class_name, "DDIMScheduler");
+}
+
+// With few steps a walk of leading spacing begins before the table's end, with very many at it.
+TEST_F(WithScheduler, IsCheckedForTheStepsThatAreAskedForBeforeAnythingIsComputed) {
+  auto pipeline = load({{"_class_name", "DDIMScheduler"},
+                        {"rescale_betas_zero_snr", true},
+                        {"timestep_spacing", "leading"},
+                        {"clip_sample", false}});
+  EXPECT_EQ(pipeline(request()).images.size(), 1u);
+  size_t steps = 0;
+  const auto message = error_of<CheckpointError>([&] {
+    pipeline(request([](Request& r) { r.num_inference_steps = 500; }), [&](const StepReport&) { ++steps; });
+  });
+  EXPECT_NE(message.find("zero terminal SNR"), std::string::npos) << message;
+  EXPECT_EQ(steps, 0u);
 }
 
 TEST(StableDiffusionPipeline, DrawsItsNoiseInTheDtypeThatIsAskedFor) {
@@ -208,6 +267,22 @@ TEST(VaeImageProcessor, RefusesValuesThatAreNotFinite) {
   pixels[0][1][2][3] = std::nanf("");
   const auto message = error_of<CheckpointError>([&] { VaeImageProcessor(8).postprocess(pixels); });
   EXPECT_NE(message.find("vae"), std::string::npos) << message;
+  EXPECT_EQ(message.find("--compute-dtype"), std::string::npos) << message;  // it is float32 already
+  const VaeImageProcessor narrow(8, {.storage = at::kHalf, .arithmetic = at::kHalf});
+  EXPECT_NE(error_of<CheckpointError>([&] { narrow.postprocess(pixels); }).find("--compute-dtype float32"),
+            std::string::npos);
+}
+
+TEST(FiniteCheck, AdvisesAnotherArithmeticWhereThereIsOne) {
+  const auto said = [](const tensor::DtypePolicy& policy) {
+    FiniteCheck check(policy);
+    return error_of<CheckpointError>([&] { check.step(at::full({1}, INFINITY), 0); });
+  };
+  EXPECT_EQ(said({}).find("dtype"), std::string::npos);
+  EXPECT_NE(said({.storage = at::kHalf, .arithmetic = at::kHalf}).find("--compute-dtype float32"),
+            std::string::npos);
+  EXPECT_NE(said({.storage = at::kHalf, .arithmetic = at::kFloat}).find("leave --dtype out"),
+            std::string::npos);
 }
 
 TEST(DiffusionPipeline, SaysWhereItLookedForAModel) {

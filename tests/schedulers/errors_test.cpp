@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "diffract/core/error.h"
@@ -20,7 +21,8 @@ constexpr const char* kFlow = "FlowMatchEulerDiscreteScheduler";
 TEST(MakeSchedule, ListsTheKnownClassesForAnUnknownOne) {
   const auto message = error_of<UsageError>([] { make("EulerScheduler", Json::object(), 5); });
   EXPECT_NE(message.find("EulerDiscreteScheduler"), std::string::npos) << message;
-  EXPECT_EQ(scheduler_names().size(), 9u);
+  EXPECT_EQ(scheduler_names().size(), 11u);
+  EXPECT_TRUE(std::is_sorted(scheduler_names().begin(), scheduler_names().end()));
 }
 
 TEST(MakeSchedule, RefusesStepsAndEtaOutOfRange) {
@@ -101,6 +103,62 @@ TEST(MakeSchedule, RefusesMoreStepsThanTheModelWasTrainedAt) {
               make("PNDMScheduler", {{"skip_prk_steps", false}}, 3);
             }),
             "<no error>");
+}
+
+// Betas of a model of 100 timesteps whose last one leaves nothing of the picture: zero terminal SNR, as
+// trainers wrote it before the config had a key for it.
+Json zero_snr(const Json& more) {
+  std::vector<double> betas(100, 0.01);
+  betas.back() = 1;
+  Json config = {{"trained_betas", betas}, {"num_train_timesteps", 100}};
+  config.update(more);
+  return config;
+}
+
+TEST(ZeroTerminalSnr, IsRefusedWhereSomethingDividesByWhatIsLeft) {
+  const Json trailing = {{"timestep_spacing", "trailing"}}, leading = {{"timestep_spacing", "leading"}};
+  for (const auto& name : scheduler_names()) {
+    if (name == kFlow) continue;
+    const auto message = error_of<CheckpointError>([&] { make(name, zero_snr(trailing), 4); });
+    EXPECT_NE(message.find("trained_betas"), std::string::npos) << name << ": " << message;
+    EXPECT_NE(message.find("zero terminal SNR"), std::string::npos) << message;
+    EXPECT_NE(message.find("config.json"), std::string::npos) << message;
+    // Only a walk that begins at the end of the table comes there.
+    if (name != "PNDMScheduler") EXPECT_NO_THROW(make(name, zero_snr(leading), 4)) << name;
+  }
+  Json prk = leading;
+  prk["skip_prk_steps"] = true;
+  EXPECT_NO_THROW(make("PNDMScheduler", zero_snr(prk), 4));
+}
+
+TEST(ZeroTerminalSnr, IsWhatAModelThatPredictsVBeginsWith) {
+  for (const char* name : {"DDIMScheduler", "DDPMScheduler"}) {
+    Json config = {{"rescale_betas_zero_snr", true}, {"timestep_spacing", "trailing"}};
+    const auto message = error_of<CheckpointError>([&] { make(name, config, 4); });
+    EXPECT_NE(message.find("\"rescale_betas_zero_snr\""), std::string::npos) << message;
+    EXPECT_NE(message.find("v_prediction"), std::string::npos) << message;
+    config["prediction_type"] = "v_prediction";
+    EXPECT_NO_THROW(make(name, config, 4));
+    EXPECT_NO_THROW(make(name, zero_snr(config), 4));
+  }
+}
+
+TEST(TrainedBetas, AreShares) {
+  Json config = zero_snr({});
+  for (const double bad : {1.0001, -0.1}) {
+    config["trained_betas"][5] = bad;
+    EXPECT_NE(error_of<CheckpointError>([&] { make("DDIMScheduler", config, 4); }).find("trained_betas"),
+              std::string::npos);
+  }
+}
+
+TEST(DDPM, RefusesVariancesThatNoModelHereHas) {
+  for (const char* variance : {"learned", "learned_range", "fixed_large_log"}) {
+    const auto message = error_of<CheckpointError>([&] {
+      make("DDPMScheduler", {{"variance_type", variance}}, 5);
+    });
+    EXPECT_NE(message.find("\"variance_type\""), std::string::npos) << message;
+  }
 }
 
 TEST(MakeSchedule, IgnoresKeysOfOtherClassesAsFromConfigDoes) {

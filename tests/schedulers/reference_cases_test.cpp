@@ -81,6 +81,8 @@ void follow_all(const std::string& class_name, size_t at_least) {
 }
 
 TEST(DDIM, FollowsDiffusersStepByStep) { follow_all("DDIMScheduler", 20); }
+TEST(DDPM, FollowsDiffusersStepByStep) { follow_all("DDPMScheduler", 25); }
+TEST(DEISMultistep, FollowsDiffusersStepByStep) { follow_all("DEISMultistepScheduler", 75); }
 TEST(PNDM, FollowsDiffusersStepByStep) { follow_all("PNDMScheduler", 20); }
 TEST(EulerDiscrete, FollowsDiffusersStepByStep) { follow_all("EulerDiscreteScheduler", 30); }
 TEST(EulerAncestralDiscrete, FollowsDiffusersStepByStep) {

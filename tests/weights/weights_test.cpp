@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "diffract/core/error.h"
+#include "diffract/weights/offload_folder.h"
+#include "diffract/weights/part_reader.h"
 #include "diffract/weights/save_tensors.h"
 #include "diffract/weights/weight_scope.h"
 #include "tests/support/temp_folder.h"
@@ -63,6 +65,74 @@ TEST_F(WeightScopeTest, RoundsToTheStorageThatWasAskedFor) {
   const at::Tensor rounded = (scope(policy) / "to_q").weight("weight", {2, 3}).get();
   const at::Tensor stored = (scope() / "to_q").weight("weight", {2, 3}).get();
   EXPECT_TRUE(at::equal(rounded, stored.to(at::kBFloat16).to(at::kFloat)));
+}
+
+// Every value of a float8 type is a float32: what a file holds is used as it is.
+TEST(Float8Weights, AreWidenedExactly) {
+  const test::TempFolder folder;
+  for (const at::ScalarType dtype : {at::kFloat8_e4m3fn, at::kFloat8_e5m2}) {
+    std::vector<uint8_t> codes;
+    for (int code = 0; code < 256; ++code) {
+      const at::Tensor one = at::full({1}, code, at::kByte).view(dtype).to(at::kFloat);
+      if (at::isfinite(one).item<bool>()) codes.push_back(static_cast<uint8_t>(code));
+    }
+    const auto count = static_cast<int64_t>(codes.size());
+    EXPECT_GE(count, 246);
+    const at::Tensor narrow = at::from_blob(codes.data(), {count, 1}, at::kByte).clone().view(dtype);
+    save_tensors(folder / "w.safetensors", {{"linear.weight", narrow}});
+    const auto open = [&] {
+      return Checkpoint::open({.files = {folder / "w.safetensors"}, .description = "unet"});
+    };
+    for (const auto storage :
+         {std::optional<at::ScalarType>(), std::optional(at::kFloat), std::optional(at::kHalf)}) {
+      const WeightScope scope(open(), tensor::DtypePolicy{.storage = storage, .arithmetic = at::kFloat});
+      const Weight weight = (scope / "linear").weight("weight", {count, 1});
+      EXPECT_TRUE(at::equal(weight.get(), narrow.to(at::kFloat))) << dtype;
+    }
+    EXPECT_EQ(open()->total_bytes(), codes.size());
+    EXPECT_TRUE(at::equal(Weight(narrow, at::kFloat).get(), narrow.to(at::kFloat)));
+    release_scratch();
+  }
+}
+
+// Read block by block, in pieces, and written into an offload folder.
+TEST(Float8Weights, ComeAndGoAsOthersDo) {
+  const test::TempFolder folder;
+  const at::Tensor narrow = at::randn({300, 1000}).to(at::kFloat8_e4m3fn);
+  save_tensors(folder / "w.safetensors", {{"a", narrow}, {"b", at::randn({3}).to(at::kHalf)}});
+  const auto checkpoint = Checkpoint::open({.files = {folder / "w.safetensors"}, .description = "model"});
+  for (const at::ScalarType dtype : {at::kFloat, at::kFloat8_e4m3fn}) {
+    Part part{.name = "part"};
+    part.add({.module_name = "a",
+              .name = "a",
+              .stored = checkpoint->stored("a", {300, 1000}),
+              .storage = {},
+              .dtype = dtype});
+    part.add({.module_name = "b",
+              .name = "b",
+              .stored = checkpoint->stored("b", {3}),
+              .storage = {},
+              .dtype = at::kFloat});
+    const PartMemory memory{at::empty({static_cast<int64_t>(part.bytes)}, at::kByte)};
+    PartReader reader(at::kCPU, nullptr);
+    reader.read_to_host(part, memory);
+    EXPECT_TRUE(at::equal(memory[part.tensors[0]].to(at::kFloat), narrow.to(at::kFloat)));
+    OffloadFolder offload(folder / "offload");
+    offload.take(part, reader);  // b is converted, and so all of the part is written
+    EXPECT_EQ(part.tensors[0].stored.view.scalar_type(), dtype);
+    EXPECT_TRUE(at::equal(part.tensors[0].stored.view.to(at::kFloat), narrow.to(at::kFloat)));
+  }
+}
+
+TEST(Float8Weights, AreRefusedWithAScaleBesideThem) {
+  const test::TempFolder folder;
+  for (const char* scale : {"to_q.weight_scale", "to_q.weight_scale_inv", "to_q.scale_weight"}) {
+    save_tensors(folder / "w.safetensors",
+                 {{"to_q.weight", at::ones({2, 3}).to(at::kFloat8_e4m3fn)}, {scale, at::ones({1})}});
+    const auto checkpoint = Checkpoint::open({.files = {folder / "w.safetensors"}, .description = "unet"});
+    const auto message = error_of<CheckpointError>([&] { checkpoint->tensor("to_q.weight", {2, 3}); });
+    EXPECT_NE(message.find(scale), std::string::npos) << message;
+  }
 }
 
 TEST(Weight, IsTheStoredTensorWhereNoWideningIsNeeded) {

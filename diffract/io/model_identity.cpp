@@ -1,0 +1,82 @@
+#include "diffract/io/model_identity.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "diffract/io/mapped_file.h"
+#include "diffract/io/missing_files.h"
+#include "diffract/io/sha256.h"
+
+namespace diffract::io {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::string_view kSnapshots = "snapshots", kPrefix = "models--", kBetween = "--";
+
+// "models--ORG--NAME", or "models--NAME" of the hub's oldest models.
+std::string repository_of(std::string name) {
+  name.erase(0, kPrefix.size());
+  if (const size_t between = name.find(kBetween); between != std::string::npos)
+    name.replace(between, kBetween.size(), "/");
+  return name;
+}
+
+// Adds a file's name, size and content; of a large one some blocks, evenly spread from its first to its last.
+void add_file(std::string& text, const std::string& name, const fs::path& file) {
+  constexpr size_t kBlock = 4096, kBlocks = 32;
+  const MappedFile mapped(file);
+  const auto bytes = mapped.bytes();
+  text += fmt::format("{}:{}:", name, bytes.size());
+  const auto add = [&](std::span<const std::byte> part) {
+    text.append(reinterpret_cast<const char*>(part.data()), part.size());
+  };
+  if (bytes.size() <= kBlock * kBlocks) return add(bytes);
+  for (size_t i = 0; i < kBlocks; ++i)
+    add(bytes.subspan((bytes.size() - kBlock) / (kBlocks - 1) * i, kBlock));
+  add(bytes.last(kBlock));
+}
+
+std::vector<fs::path> json_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    if (entry.is_regular_file(ignored) && entry.path().extension() == ".json") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+ModelIdentity identify_model(const fs::path& folder) {
+  std::error_code ignored;
+  fs::path path = fs::absolute(folder, ignored).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "model/"
+  const fs::path above = path.parent_path(), repository = above.parent_path().filename();
+  if (above.filename() == kSnapshots && repository.string().starts_with(kPrefix))
+    return {.name = repository_of(repository.string()), .revision = path.filename().string(), .hash = {}};
+  const std::string name = path.filename().string();
+  return {.name = name.empty() ? path.string() : name, .revision = {}, .hash = {}};
+}
+
+ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& variant) {
+  ModelIdentity identity = identify_model(folder.path());
+  if (!identity.revision.empty()) return identity;
+  std::string text;
+  for (const std::string& component : folder.component_names()) {
+    if (!is_run(component)) continue;
+    const fs::path below = folder.path() / component;
+    text += fmt::format("{} {}\n", component, folder.component_class(component));
+    for (const fs::path& file : json_files(below)) add_file(text, file.filename().string(), file);
+    if (!has_weights(component)) continue;
+    for (const fs::path& file : folder.component_weights(component, variant).files)
+      add_file(text, file.filename().string(), file);
+  }
+  constexpr size_t kDigits = 16;
+  identity.hash = sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits);
+  return identity;
+}
+
+}  // namespace diffract::io

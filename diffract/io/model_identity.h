@@ -1,0 +1,25 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "diffract/io/model_folder.h"
+
+namespace diffract::io {
+
+/// Which model something was made with, as logs, JSON and pictures say it. It tells nothing of where on this
+/// machine the model lies.
+struct ModelIdentity {
+  std::string name;      // ORG/NAME of a snapshot in the Hugging Face cache, else the folder's own name
+  std::string revision;  // the snapshot's commit; empty for other folders
+  std::string hash;      // where there is no commit: of what the folder holds
+};
+
+/// Name and revision, from the folder's path alone, however it was typed: "model", "model/", "./model".
+ModelIdentity identify_model(const std::filesystem::path& folder);
+
+/// With the hash, where no commit tells two models of one name apart: 16 hexadecimal digits of the SHA-256
+/// over the JSON files and pieces of each weight file that a picture needs. Pieces, as a look at all of tens
+/// of gigabytes would take longer than a picture; another model, or one that was trained on, differs in them.
+ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& variant);
+
+}  // namespace diffract::io
