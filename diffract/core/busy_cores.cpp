@@ -37,8 +37,9 @@ void BusyCores::look(int threads) {
   done_ = true;
   if (are_cores_taken(waited_for_cores() - begin_->waited, wall, threads))
     log::info(
-        "other programs use the cores, and {} threads wait for each other; --threads 1, or diffract launch "
-        "--nproc-per-node {} with one thread each, is faster now",
+        "other programs use the cores, and {} threads wait for each other; diffract launch --nproc-per-node "
+        "{} "
+        "(for several pictures) or --threads 1 may be faster now",
         threads, threads);
 }
 

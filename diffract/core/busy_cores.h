@@ -14,7 +14,7 @@ std::chrono::nanoseconds waited_for_cores(const std::filesystem::path& process =
 bool are_cores_taken(std::chrono::nanoseconds waited, std::chrono::nanoseconds wall, int threads);
 
 /// Says so, once, where a process computes with several threads while other programs have the cores: the
-/// threads then wait for each other, and one thread, or a process for each core, is faster.
+/// threads then wait for each other, and a process for each core, or one thread, may be faster.
 class BusyCores {
  public:
   /// After each denoising step, with the number of threads that compute; the first call begins the account.

@@ -96,7 +96,7 @@ bool bind_thread(int thread, const std::vector<int>& cpus) {
 
 int within_quota(size_t count, std::optional<double> quota) {
   const auto all = static_cast<double>(count);
-  return std::max(1, static_cast<int>(quota ? std::min(all, std::ceil(*quota)) : all));
+  return std::max(1, static_cast<int>(quota ? std::min(all, std::floor(*quota)) : all));
 }
 
 int usable_cpus() { return within_quota(allowed_cpus().size(), cpu_quota()); }

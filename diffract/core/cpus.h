@@ -13,8 +13,8 @@ std::vector<std::vector<int>> allowed_cores();
 /// Binds a thread (0: the calling one) to CPUs. False, with errno, when the kernel refuses.
 bool bind_thread(int thread, const std::vector<int>& cpus);
 
-/// How many of `count` CPUs a quota of a control group lets a process keep busy: rounded up, since what is
-/// left of the last one is worth having, and at least one.
+/// How many of `count` CPUs a quota of a control group lets a process keep busy: rounded down, since a thread
+/// that the kernel holds back keeps those waiting that share its work, and at least one.
 int within_quota(size_t count, std::optional<double> quota);
 /// CPUs that this process may keep busy, and of those the cores (a core's second thread is not counted): what
 /// it may run on, and what its control groups' quota allows.

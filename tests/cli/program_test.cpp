@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "diffract/core/json.h"
 #include "diffract/io/png.h"
@@ -433,6 +434,23 @@ TEST_F(Program, ExaminesTheMachine) {
   EXPECT_GT(report["matmul_gflops"]["float32"].get<double>(), 0);
   EXPECT_GE(report["threads"].get<int>(), 1);
   EXPECT_EQ(report["libtorch"], "2.11.0");
+}
+
+TEST_F(Program, TakesOneThreadForAModelThatIsTooSmallForTwo) {
+  const auto threads = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command = {DIFFRACT_PROGRAM, "generate", "--model", model_, "--steps",  "1",
+                                        "--height",       "64",       "--width", "64",   "--prompt", "a dog",
+                                        "--prompt",       "a cat"};
+    command.insert(command.end(), more.begin(), more.end());
+    const auto end = test::RunningProcess(command, {{"OMP_NUM_THREADS", ""}}, folder_.path().string()).wait();
+    EXPECT_EQ(end.exit_code, 0) << end.err;
+    std::ifstream manifest(folder_ / "manifest.jsonl");
+    std::string line;
+    std::getline(manifest, line);
+    return Json::parse(line)["threads"];
+  };
+  EXPECT_EQ(threads({}), 1);
+  EXPECT_EQ(threads({"--threads", "2"}), 2);
 }
 
 // What libgomp itself says it read (bounded_spin.cpp sets it before libgomp is initialised), and that the

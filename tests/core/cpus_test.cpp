@@ -28,7 +28,7 @@ TEST(Cores, ReadsTheKernelsLists) {
 TEST(Cores, AreNoMoreThanTheQuota) {
   EXPECT_EQ(within_quota(64, std::nullopt), 64);
   EXPECT_EQ(within_quota(64, 4.0), 4);
-  EXPECT_EQ(within_quota(64, 1.5), 2);  // what is left of the last one is worth having
+  EXPECT_EQ(within_quota(64, 1.5), 1);  // two that share work would both be held back
   EXPECT_EQ(within_quota(2, 0.5), 1);
   EXPECT_EQ(within_quota(2, 1000), 2);
   EXPECT_EQ(within_quota(0, 0.01), 1);

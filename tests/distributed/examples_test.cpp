@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "diffract/io/png.h"
+#include "diffract/tensor/dtype.h"
 #include "tests/distributed/ranks.h"
 #include "tests/support/images.h"
 #include "tests/support/temp_folder.h"
@@ -84,8 +85,10 @@ TEST_F(Examples, SplitPromptsByHand) {
 TEST_F(Examples, DrawBothInABatchAlone) {
   run({}, DIFFRACT_RUN_DISTRIBUTED);
   EXPECT_EQ(files(), 2u);
-  EXPECT_LE(test::largest_pixel_difference(picture("result_0.png"), drawn_one_by_one().first), 1);
-  EXPECT_LE(test::largest_pixel_difference(picture("result_0_1.png"), drawn_one_by_one().second), 1);
+  // The programs ask for float16, which a processor that is fast in it computes in; its roundings are larger.
+  const int most = tensor::computes_fast(at::kHalf, at::kCPU) ? 3 : 1;
+  EXPECT_LE(test::largest_pixel_difference(picture("result_0.png"), drawn_one_by_one().first), most);
+  EXPECT_LE(test::largest_pixel_difference(picture("result_0_1.png"), drawn_one_by_one().second), most);
 }
 
 TEST_F(Examples, SplitTwoPromptsBetweenThree) {

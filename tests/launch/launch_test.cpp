@@ -93,6 +93,15 @@ TEST(Launch, KeepsWhatTheUserSetAndHidesGpus) {
   EXPECT_EQ(test::count_of(gpus.out, "0:2\n") + test::count_of(gpus.out, "0:5\n"), 2u) << gpus.out;
 }
 
+TEST(Launch, BoundsTheSpinOfItsWorkersThreads) {
+  const auto told = [](const std::map<std::string, std::string>& environment) {
+    return launch(shell({"--nproc-per-node=1"}, "echo [$GOMP_SPINCOUNT]"), {.environment = environment}).out;
+  };
+  EXPECT_EQ(told({}), "[1000]\n");
+  EXPECT_EQ(told({{"GOMP_SPINCOUNT", "7"}}), "[7]\n");
+  EXPECT_EQ(told({{"OMP_WAIT_POLICY", "passive"}}), "[]\n");
+}
+
 TEST(Launch, HasNoVirtualLocalRanksWithoutGpus) {
   const auto result =
       launch(shell({"--nproc-per-node=2", "--cpu", "--virtual-local-rank"}, "echo $LOCAL_RANK"));

@@ -85,8 +85,10 @@ const std::string kDiffusersFile = "diffusion_pytorch_model.safetensors",
                   kTransformersFile = "model.safetensors";
 constexpr ForwardShape kShape{.batch = 2, .height = 128, .width = 128, .text_tokens = 77};
 
-// Above: what the estimate takes for granted and a kernel can do without. Below: what kernels take for
-// themselves, which an estimate leaves out.
+// Above: what the estimate takes for granted and a kernel can do without: up to 1.1 where oneDNN computes
+// with AVX-512, whose convolutions copy what they read and write into a layout of their own; 1.20 (the VAE's)
+// with AVX2, which leaves one of the copies out. Below: what kernels take for themselves, which an estimate
+// leaves out.
 void expect_near(const std::string& folder, const std::function<void()>& run, int64_t host_tables = 0) {
   const c10::InferenceMode no_autograd;
   auto& allocator = CountingAllocator::installed();
@@ -95,7 +97,7 @@ void expect_near(const std::string& folder, const std::function<void()>& run, in
   const auto estimated =
       static_cast<double>(forward_cost(config_of(folder), kShape, {.arithmetic = at::kFloat}).peak_bytes);
   EXPECT_GT(estimated, 0.97 * measured) << measured;
-  EXPECT_LT(estimated, 1.15 * measured) << measured;
+  EXPECT_LT(estimated, 1.25 * measured) << measured;
 }
 
 TEST(ForwardCost, PeakOfAUNetIsMeasured) {

@@ -25,6 +25,11 @@ class ReferenceCase {
   pipelines::DiffusionPipeline load(const std::optional<pipelines::LoadOptions>& options = {}) const;
   pipelines::Request request() const;
 
+  /// How far latents may be from diffusers', of the largest value: 1e-4, or the case's "tolerance" where
+  /// diffusers itself differs more between processors (DDIM with trailing spacing: its first step divides by
+  /// 0.07).
+  double tolerance() const { return json_.value("tolerance", 1e-4); }
+
   bool has(const std::string& tensor) const { return expected_->find(tensor) != nullptr; }
   at::Tensor tensor(const std::string& name) const;
   /// How many latents_000, latents_001, ... there are.

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "diffract/core/error.h"
 #include "diffract/tensor/dtype.h"
 #include "diffract/tensor/memory_errors.h"
@@ -32,6 +34,27 @@ TEST(DtypePolicy, ComputesInFloat32UnlessAFasterTypeWasAskedFor) {
     EXPECT_EQ(policy.arithmetic, computes_fast(dtype, at::kCPU) ? dtype : at::kFloat);
   }
   EXPECT_EQ(DtypePolicy::choose(at::kHalf, at::kHalf, at::kCPU).arithmetic, at::kHalf);
+}
+
+// As a machine of that kind would choose, be the processor here what it may.
+TEST(DtypePolicy, HeedsWhatOneDnnIsHeldTo) {
+  const char* const before = std::getenv("ONEDNN_MAX_CPU_ISA");
+  const std::string kept = before ? before : "";
+  const auto fast = [](const char* limit, at::ScalarType dtype) {
+    ::setenv("ONEDNN_MAX_CPU_ISA", limit, 1);
+    return computes_fast(dtype, at::kCPU);
+  };
+  EXPECT_FALSE(fast("AVX2", at::kBFloat16));
+  EXPECT_FALSE(fast("avx2", at::kHalf));
+  EXPECT_FALSE(fast("AVX512_CORE", at::kBFloat16));
+  EXPECT_FALSE(fast("AVX512_CORE_BF16", at::kHalf));
+  EXPECT_TRUE(fast("SSE41", at::kFloat));
+  for (const auto dtype : {at::kHalf, at::kBFloat16})
+    EXPECT_EQ(fast("DEFAULT", dtype), fast("AVX512_CORE_AMX", dtype));
+  if (before)
+    ::setenv("ONEDNN_MAX_CPU_ISA", kept.c_str(), 1);
+  else
+    ::unsetenv("ONEDNN_MAX_CPU_ISA");
 }
 
 TEST(DtypePolicy, HasNoFloat8OnACpu) {
