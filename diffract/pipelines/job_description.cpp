@@ -87,17 +87,30 @@ std::string name_of(const std::string& key) {
   return name;
 }
 
-std::string difference(const std::string& key, const Json& theirs, const Json& ours) {
-  if (theirs.is_array() && ours.is_array()) {
-    if (theirs.size() != ours.size())
-      return fmt::format("{} has {} values there and {} here", name_of(key), theirs.size(), ours.size());
-    for (size_t i = 0; i < ours.size(); ++i)
-      if (theirs[i] != ours[i])
-        return fmt::format("{}, number {}, is {} there and {} here", name_of(key), i + 1, shown(theirs[i]),
-                           shown(ours[i]));
+// What `key` has in two jobs, in words.
+class Difference {
+ public:
+  Difference(const JobOf& theirs, const JobOf& ours) : theirs_(theirs.process), ours_(ours.process) {}
+
+  std::string of(const std::string& key, const Json& theirs, const Json& ours) const {
+    if (theirs.is_array() && ours.is_array()) {
+      if (theirs.size() != ours.size())
+        return pair(name_of(key) + " has", fmt::format("{} values", theirs.size()),
+                    std::to_string(ours.size()));
+      for (size_t i = 0; i < ours.size(); ++i)
+        if (theirs[i] != ours[i])
+          return pair(fmt::format("{}, number {}, is", name_of(key), i + 1), shown(theirs[i]),
+                      shown(ours[i]));
+    }
+    return pair(name_of(key) + " is", shown(theirs), shown(ours));
   }
-  return fmt::format("{} is {} there and {} here", name_of(key), shown(theirs), shown(ours));
-}
+  std::string pair(const std::string& what, const std::string& theirs, const std::string& ours) const {
+    return fmt::format("{} {} for {} and {} for {}", what, theirs, theirs_, ours, ours_);
+  }
+
+ private:
+  const std::string &theirs_, &ours_;
+};
 
 }  // namespace
 
@@ -126,21 +139,23 @@ std::string describe_job(const std::vector<JobBatch>& batches, JobSchedule sched
   return json_text(job);
 }
 
-std::string job_difference(const std::string& theirs, const std::string& ours) {
-  const size_t their_blank = theirs.find(' '), our_blank = ours.find(' ');
-  const std::string their_size = theirs.substr(0, their_blank), our_size = ours.substr(0, our_blank);
+std::string job_difference(const JobOf& theirs, const JobOf& ours) {
+  const Difference difference(theirs, ours);
+  const size_t their_blank = theirs.text.find(' '), our_blank = ours.text.find(' ');
+  const std::string their_size = theirs.text.substr(0, their_blank),
+                    our_size = ours.text.substr(0, our_blank);
   if (their_size != our_size)
-    return fmt::format("it has {} processes there and {} here", shortened(their_size), our_size);
-  const auto their_job = object_of(theirs.substr(their_blank + 1)),
-             our_job = object_of(ours.substr(our_blank + 1));
+    return difference.pair("the number of processes is", shortened(their_size), our_size);
+  const auto their_job = object_of(theirs.text.substr(their_blank + 1));
+  const auto our_job = object_of(ours.text.substr(our_blank + 1));
   if (their_job && our_job) {
     for (const auto& [key, value] : our_job->items()) {
       const auto found = their_job->find(key);
       if (found == their_job->end() || *found != value)
-        return difference(key, found == their_job->end() ? Json(nullptr) : *found, value);
+        return difference.of(key, found == their_job->end() ? Json(nullptr) : *found, value);
     }
   }
-  return fmt::format("{} there and {} here", shortened(theirs), shortened(ours));
+  return difference.pair("it is", shortened(theirs.text), shortened(ours.text));
 }
 
 }  // namespace diffract::pipelines

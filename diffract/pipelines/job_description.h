@@ -12,9 +12,13 @@ namespace diffract::pipelines {
 /// it: it may differ between hosts.
 std::string describe_job(const std::vector<JobBatch>& batches, JobSchedule schedule, const Json& settings);
 
-/// The first thing in which two jobs differ, with both values: "--num-inference-steps is 4 there and 5 here".
-/// Each text is what a process has: its number of processes, a blank, and describe_job's text. Takes any
-/// text: what comes over the network may be anything.
-std::string job_difference(const std::string& theirs, const std::string& ours);
+/// The job that a process has.
+struct JobOf {
+  std::string process;  // "rank 0", for messages
+  std::string text;     // its number of processes, a blank, and describe_job's text
+};
+/// The first thing in which two jobs differ, with both values: "--num-inference-steps is 4 for rank 0 and 5
+/// for rank 1". Takes any text: what comes over the network may be anything.
+std::string job_difference(const JobOf& theirs, const JobOf& ours);
 
 }  // namespace diffract::pipelines

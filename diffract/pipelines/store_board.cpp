@@ -77,14 +77,18 @@ void StoreBoard::join(const std::string& job) {
   else
     wait_for_main("job");
   if (const std::string theirs = store_.get("job"); theirs != ours) {
-    const Failure failure{ErrorKind::usage, "has another job. Give all ranks the same options and prompts"};
+    const std::string difference =
+        job_difference({.process = is_main() ? "the job that is there" : "rank 0", .text = theirs},
+                       {.process = is_main() ? "this one" : fmt::format("rank {}", rank()), .text = ours});
+    const Failure failure{
+        ErrorKind::usage,
+        fmt::format("has another job: {}. Give all ranks the same options and prompts", difference)};
     if (!is_main())
       store_.set(key_of("away", rank()), json_text(to_json(failure)));  // heard while it is missing
     throw UsageError(
         "{}: rank 0 at {} (host {}, port {}) has another job: {}. Give all ranks the same options and "
         "prompts, and each job a port of its own",
-        store_.who(), store_.endpoint().text(), store_.endpoint().host, store_.endpoint().port,
-        job_difference(theirs, ours));
+        store_.who(), store_.endpoint().text(), store_.endpoint().host, store_.endpoint().port, difference);
   }
   take_rank();
   part_ = Part::joined;

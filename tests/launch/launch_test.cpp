@@ -232,7 +232,10 @@ TEST(Launch, GivesItsAgentANameOfItsOwn) {
   const pid_t agent = launcher.agent();
   ASSERT_GT(agent, 0);
   EXPECT_NE(agent, launcher.pid());
-  EXPECT_EQ(load_text("/proc/" + std::to_string(agent) + "/comm", 100), "diffract-agent\n");
+  std::string name;
+  std::ifstream comm("/proc/" + std::to_string(agent) + "/comm");
+  std::getline(comm, name);
+  EXPECT_EQ(name, "diffract-agent");
   const auto worker = launcher.processes_of("sleep 100");
   ASSERT_EQ(worker.size(), 1u);
   EXPECT_TRUE(contains(launcher.err(), fmt::format("debug: launch: rank 0 (local rank 0) on host ")))

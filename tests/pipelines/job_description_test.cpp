@@ -23,21 +23,22 @@ struct Job {
 };
 
 std::string difference(const Job& theirs, const Job& ours) {
-  return job_difference(theirs.text(), ours.text());
+  return job_difference({.process = "rank 0", .text = theirs.text()},
+                        {.process = "rank 1", .text = ours.text()});
 }
 
 TEST(JobDifference, NamesTheOptionAndBothValues) {
   const Job job;
   EXPECT_EQ(job.text(), Job().text());
-  EXPECT_EQ(difference(job, {.steps = 5}), "--num-inference-steps is 4 there and 5 here");
+  EXPECT_EQ(difference(job, {.steps = 5}), "--num-inference-steps is 4 for rank 0 and 5 for rank 1");
   EXPECT_EQ(difference(job, {.settings = {{"scheduler", "ddim"}, {"output", "{index}.png"}}}),
-            "--scheduler is \"euler\" there and \"ddim\" here");
-  EXPECT_EQ(difference(job, {.seed = 7}), "--seed, number 1, is 0 there and 7 here");
+            "--scheduler is \"euler\" for rank 0 and \"ddim\" for rank 1");
+  EXPECT_EQ(difference(job, {.seed = 7}), "--seed, number 1, is 0 for rank 0 and 7 for rank 1");
   EXPECT_EQ(difference(job, {.prompts = {"a cat", "a bird"}}),
-            "--prompt, number 2, is \"a dog\" there and \"a bird\" here");
-  EXPECT_EQ(difference(job, {.prompts = {"a cat"}}), "--prompt has 2 values there and 1 here");
-  EXPECT_EQ(difference(job, {.batch_size = 2}), "--batch-size is 1 there and 2 here");
-  EXPECT_EQ(difference(job, {.processes = 3}), "it has 2 processes there and 3 here");
+            "--prompt, number 2, is \"a dog\" for rank 0 and \"a bird\" for rank 1");
+  EXPECT_EQ(difference(job, {.prompts = {"a cat"}}), "--prompt has 2 values for rank 0 and 1 for rank 1");
+  EXPECT_EQ(difference(job, {.batch_size = 2}), "--batch-size is 1 for rank 0 and 2 for rank 1");
+  EXPECT_EQ(difference(job, {.processes = 3}), "the number of processes is 2 for rank 0 and 3 for rank 1");
   EXPECT_NE(difference(job, {.schedule = JobSchedule::fixed}), "");
 }
 
@@ -57,7 +58,7 @@ TEST(JobDifference, FindsADifferenceBehindALongBeginning) {
 TEST(JobDifference, TakesWhateverAStoreMayHold) {
   const std::string ours = Job().text();
   for (const std::string theirs : {"", "x", "2 ", "2 [", "2 []", "2 {}", "2 {\"prompt\": 3}", "\xff\xfe {"})
-    EXPECT_NE(job_difference(theirs, ours), "") << theirs;
+    EXPECT_NE(job_difference({.process = "a", .text = theirs}, {.process = "b", .text = ours}), "") << theirs;
 }
 
 }  // namespace

@@ -275,7 +275,7 @@ TEST_F(Job, RefusesRanksWithDifferentJobs) {
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::usage) << i;
         EXPECT_NE(std::string(error.what()).find("has another job: "), std::string::npos) << error.what();
-        EXPECT_NE(std::string(error.what()).find(" there and "), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find(" for rank 0 and "), std::string::npos) << error.what();
       }
     };
     std::thread other([&] { refuses(1, others[i]); });
