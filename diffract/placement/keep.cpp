@@ -29,7 +29,8 @@ PlaceBytes ComponentUse::total() const {
 
 ComponentUse use_of(const PlannedComponent& component, const DeviceMap& map) {
   ComponentUse bytes;
-  for (const PlaceUse& use : uses_of({component}, map, Residency::all).front()) {
+  const auto uses = uses_of({component}, map, Residency::all);
+  for (const PlaceUse& use : uses.front()) {
     if (use.place.is_disk()) continue;
     bytes.weights[use.place] = use.weights;
     bytes.computing[use.place] = use.working + use.staging;
