@@ -18,7 +18,8 @@ constexpr int kMostWords = 1 << 20;  // all: what they mean is said where they a
 void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   auto& s = o.settings;
   add_texts(app, "PROMPT", o.words, "What to draw: one prompt, in quotes. For several: --prompt")
-      ->expected(0, kMostWords);
+      ->expected(1, kMostWords)
+      ->allow_extra_args();
   add_path(app, "-m,--model", o.model,
            "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
   add_texts(app, "-p,--prompt", o.prompts, "What to draw; may be given several times");
