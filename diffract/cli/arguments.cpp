@@ -71,7 +71,7 @@ void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>&
       if (std::find(known.begin(), known.end(), name) == known.end()) fail_unknown(app, name, known);
     } else if (is_short_option(argument) && !is_value) {
       const std::string name = argument.substr(0, 2);
-      if (!app.get_option_no_throw(name)) fail_unknown(app, argument.size() > 2 ? argument : name, known);
+      if (!app.get_option_no_throw(name)) fail_unknown(app, name, known);
     }
     is_value = !is_value && takes_the_next(app, argument);
   }

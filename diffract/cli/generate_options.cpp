@@ -9,17 +9,10 @@
 #include "diffract/pipelines/model_placements.h"
 
 namespace diffract::cli {
-namespace {
-
-constexpr int kMostWords = 1 << 20;  // all: what they mean is said where they are looked at
-
-}  // namespace
-
 void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   auto& s = o.settings;
   add_texts(app, "PROMPT", o.words, "What to draw: one prompt, in quotes. For several: --prompt")
-      ->expected(1, kMostWords)
-      ->allow_extra_args();
+      ->allow_extra_args();  // which are refused where they are looked at
   add_path(app, "-m,--model", o.model,
            "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
   add_texts(app, "-p,--prompt", o.prompts, "What to draw; may be given several times");

@@ -55,11 +55,12 @@ void check_file_names(const GenerateOptions& options) {
   if (options.output == "-" || options.save_steps == "-")
     throw UsageError("\"-\": nothing but the summary goes to standard output; expected a file's name");
   if (!options.save_steps.empty()) require_safetensors("--save-steps", options.save_steps);
-  const std::string file = OutputPattern(default_output(options)).file({}, 0);
+  const std::string pattern = default_output(options);
+  const OutputPattern checked(pattern);  // its braces, first
   if (options.latent())
-    require_safetensors("--output", file);
+    require_safetensors("--output", pattern);
   else
-    io::require_png_name(file);
+    io::require_png_name(pattern);
 }
 
 template <typename T>

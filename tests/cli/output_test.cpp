@@ -17,9 +17,10 @@ namespace fs = std::filesystem;
 
 class OutputTest : public ::testing::Test {
  protected:
-  std::vector<std::string> command(const std::vector<std::string>& more, const char* steps = "1") const {
+  std::vector<std::string> command(const std::vector<std::string>& more, const char* steps = "1",
+                                   const char* size = "64") const {
     std::vector<std::string> all = {"generate", "--model", model_,    "--steps", steps,
-                                    "--height", "64",      "--width", "64"};
+                                    "--height", size,      "--width", size};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
@@ -183,7 +184,7 @@ TEST_F(OutputTest, ReadsPromptsFromAPipe) {
 TEST_F(OutputTest, SaysAtOnceThatItWasAskedToStop) {
   for (const bool many : {false, true}) {
     std::vector<std::string> all = {DIFFRACT_PROGRAM};
-    for (const auto& argument : command({"--prompt", "a"}, "1000")) all.push_back(argument);
+    for (const auto& argument : command({"--prompt", "a"}, "900", "256")) all.push_back(argument);
     if (many) all.insert(all.end(), {"--prompt", "b"});
     test::RunningProcess process(all, {{"DIFFRACT_LOG", "debug"}}, folder_.path().string());
     const auto end_of_patience = std::chrono::steady_clock::now() + std::chrono::seconds(120);
