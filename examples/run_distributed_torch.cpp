@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "diffract/diffract.h"
+#include "examples/usage.h"
 
 using namespace diffract;
 
@@ -47,6 +48,7 @@ void run(const Settings& settings) {
 }
 
 int main(int argc, char** argv) {
+  if (asks_for_help(argc, argv, "run_distributed_torch [MODEL [STEPS]]")) return 0;
   try {
     run({.model = argc > 1 ? argv[1] : "emoji-sd",
          .steps = argc > 2 ? std::optional(std::atoll(argv[2])) : std::nullopt});

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "diffract/diffract.h"
+#include "examples/usage.h"
 
 using namespace diffract;
 
@@ -26,6 +27,7 @@ void run(const std::string& model, std::optional<int64_t> steps) {
 }
 
 int main(int argc, char** argv) {
+  if (asks_for_help(argc, argv, "split_over_ranks [MODEL [STEPS]]")) return 0;
   try {
     run(argc > 1 ? argv[1] : "emoji-flux", argc > 2 ? std::optional(std::atoll(argv[2])) : std::nullopt);
   } catch (const Error& error) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "diffract/diffract.h"
+#include "examples/usage.h"
 
 using namespace diffract;
 
@@ -58,6 +59,7 @@ void run(const std::string& ckpt_id, int64_t height, int64_t width, int64_t step
 }
 
 int main(int argc, char** argv) {
+  if (asks_for_help(argc, argv, "split_transformer [MODEL [HEIGHT WIDTH STEPS [MAX_MEMORY]]]")) return 0;
   const auto number = [&](int place, int64_t otherwise) {
     return argc > place ? std::atoll(argv[place]) : otherwise;
   };

@@ -2,8 +2,10 @@
 #include <cstdio>
 
 #include "diffract/diffract.h"
+#include "examples/usage.h"
 
 int main(int argc, char** argv) {
+  if (asks_for_help(argc, argv, "text_to_image [PROMPT]")) return 0;
   const std::string prompt = argc > 1 ? argv[1] : "a dog";
   try {
     const auto pipeline = diffract::DiffusionPipeline::from_pretrained("emoji-sd");

@@ -1,16 +1,38 @@
 #include "diffract/cli/arguments.h"
 
-#include <fmt/format.h>
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <random>
 
+#include "diffract/cli/foreign_names.h"
 #include "diffract/core/error.h"
-#include "diffract/core/nearest.h"
+#include "diffract/core/user_path.h"
+#include "diffract/tensor/dtype.h"
 
 namespace diffract::cli {
 namespace {
 
 bool is_option(const std::string& argument) { return argument.size() > 2 && argument.starts_with("--"); }
+
+bool is_short_option(const std::string& argument) {
+  return argument.size() > 1 && argument[0] == '-' && std::isalpha(static_cast<unsigned char>(argument[1]));
+}
+
+// Whether the argument behind this one is its value, whatever it looks like.
+bool takes_the_next(const CLI::App& app, const std::string& argument) {
+  if (is_option(argument) ? argument.find('=') != std::string::npos
+                          : !is_short_option(argument) || argument.size() > 2)
+    return false;
+  const CLI::Option* option = app.get_option_no_throw(argument);
+  return option && option->get_expected_min() > 0;
+}
+
+[[noreturn]] void fail_unknown(const CLI::App& app, const std::string& name,
+                               const std::vector<std::string>& known) {
+  throw UsageError("unknown option {}{}. See diffract {} --help", name,
+                   hint_for(name, foreign_options(), known), app.get_name());
+}
 
 }  // namespace
 
@@ -21,6 +43,11 @@ std::vector<std::string> normalise_arguments(int argc, const char* const* argv) 
     std::string argument = argv[i];
     if (argument == "--") options = false;
     const bool option = options && is_option(argument);
+    if (options && is_short_option(argument) && argument.substr(2).starts_with('=')) {
+      arguments.push_back(argument.substr(0, 2));
+      arguments.push_back(argument.substr(3));
+      continue;
+    }
     if (option) std::replace(argument.begin(), std::find(argument.begin(), argument.end(), '='), '_', '-');
     // CLI11 takes the next argument for the value of "--prompt="; as an argument of its own it takes an empty
     // one.
@@ -36,25 +63,45 @@ void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>&
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options())
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  bool is_value = false;
   for (const std::string& argument : arguments) {
     if (argument == "--") return;
-    if (!is_option(argument)) continue;
-    const std::string name = argument.substr(0, argument.find('='));
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    const auto suggestion = nearest(name, known);
-    throw UsageError("unknown option {}{}. See diffract {} --help", name,
-                     suggestion ? fmt::format("; did you mean {}?", *suggestion) : "", app.get_name());
+    if (is_option(argument)) {
+      const std::string name = argument.substr(0, argument.find('='));
+      if (std::find(known.begin(), known.end(), name) == known.end()) fail_unknown(app, name, known);
+    } else if (is_short_option(argument) && !is_value) {
+      const std::string name = argument.substr(0, 2);
+      if (!app.get_option_no_throw(name)) fail_unknown(app, name, known);
+    }
+    is_value = !is_value && takes_the_next(app, argument);
   }
 }
 
-CLI::Option* add_seed(CLI::App& app, const std::string& name, uint64_t& value, const std::string& help) {
+CLI::Option* add_path(CLI::App& app, const std::string& name, std::string& value, const std::string& help) {
+  auto* option = app.add_option_function<std::string>(
+      name, [&value](const std::string& given) { value = expand_home(given); }, help);
+  return value.empty() ? option : option->default_str(value);
+}
+
+CLI::Option* add_dtype(CLI::App& app, const std::string& name, std::string& value, const std::string& help) {
+  return app.add_option_function<std::string>(
+      name, [&value](const std::string& given) { value = tensor::dtype_name(tensor::parse_dtype(given)); },
+      help);
+}
+
+CLI::Option* add_seed(CLI::App& app, const std::string& name, Seed& seed, const std::string& help) {
   // CLI11 reads "-1" and what is too large for 64 bits into the largest number.
-  const auto parse = [&value](const std::string& text) {
+  const auto parse = [&seed](const std::string& text) {
+    seed.is_random = text == "random" || text == "-1";
+    if (seed.is_random) {
+      seed.value = std::random_device()();
+      return;
+    }
     const char* end = text.data() + text.size();
-    const auto [stop, failure] = std::from_chars(text.data(), end, value);
+    const auto [stop, failure] = std::from_chars(text.data(), end, seed.value);
     if (failure != std::errc() || stop != end)
-      throw CLI::ValidationError("--seed",
-                                 "\"" + text + "\": expected a whole number from 0 to 18446744073709551615");
+      throw CLI::ValidationError(
+          "--seed", "\"" + text + "\": expected a whole number from 0 to 18446744073709551615, or random");
   };
   return app.add_option_function<std::string>(name, parse, help);
 }

@@ -7,9 +7,11 @@
 namespace diffract::cli {
 
 /// "-" and "_" are the same in an option's name: `--num_inference_steps=5` becomes `--num-inference-steps=5`.
+/// `-p=x` becomes `-p x`.
 std::vector<std::string> normalise_arguments(int argc, const char* const* argv);
 
-/// Throws UsageError for an option that neither `app` nor CLI11 knows, naming the nearest one it does know.
+/// Throws UsageError for an option that neither `app` nor CLI11 knows, saying what it is called here, or
+/// naming the nearest one that is known.
 void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>& arguments);
 
 /// Options whose values are texts taken as they are: no trimming, no splitting, "[a]" and "{}" mean
@@ -17,8 +19,19 @@ void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>&
 CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& values,
                        const std::string& help);
 
-/// A whole number of 64 bits without a sign.
-CLI::Option* add_seed(CLI::App& app, const std::string& name, uint64_t& value, const std::string& help);
+/// A file or folder; a leading "~" is the home folder: a shell expands it in "--output ~/x", not in
+/// "--output=~/x".
+CLI::Option* add_path(CLI::App& app, const std::string& name, std::string& value, const std::string& help);
+
+/// A dtype, kept in torch's spelling of it.
+CLI::Option* add_dtype(CLI::App& app, const std::string& name, std::string& value, const std::string& help);
+
+struct Seed {
+  uint64_t value = 0;
+  bool is_random = false;
+};
+/// A whole number of 64 bits without a sign; "random" and -1 draw one of 32 bits.
+CLI::Option* add_seed(CLI::App& app, const std::string& name, Seed& seed, const std::string& help);
 
 /// A number option that stays unset unless given.
 template <typename T>

@@ -5,6 +5,7 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/json_output.h"
 #include "diffract/cli/version.h"
 #include "diffract/core/bounded_spin.h"
 #include "diffract/core/control_group.h"
@@ -111,7 +112,7 @@ Command doctor_command() {
             return [json] {
               const Json report = examine();
               if (*json)
-                fmt::print("{}\n", json_text(report, 2));
+                print_json(report, 2);
               else
                 print(report);
             };

@@ -2,41 +2,31 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
+#include <cstdlib>
 
-#include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/cli/generate_options.h"
 #include "diffract/cli/generate_output.h"
+#include "diffract/cli/interrupt.h"
 #include "diffract/cli/job_progress.h"
 #include "diffract/cli/join_job.h"
 #include "diffract/cli/load_progress.h"
+#include "diffract/cli/prompts_file.h"
 #include "diffract/core/busy_cores.h"
 #include "diffract/core/error.h"
+#include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
+#include "diffract/core/stop.h"
 #include "diffract/distributed/cores.h"
 #include "diffract/distributed/devices.h"
 #include "diffract/distributed/process_group.h"
 #include "diffract/pipelines/small_models.h"
+#include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/threads.h"
 #include "diffract/weights/host_budget.h"
 
 namespace diffract::cli {
 namespace {
-
-volatile std::sig_atomic_t interrupted = 0;
-
-// From the first call on, the first Ctrl-C ends the job after the step that runs; the second ends the process
-// at once.
-void install_interrupt_handler() {
-  static bool installed = false;
-  if (std::exchange(installed, true)) return;
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags = SA_RESETHAND;
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-}
 
 class Stopwatch {
  public:
@@ -50,10 +40,13 @@ class Stopwatch {
 
 pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, int local_rank,
                                            const pipelines::MemoryCheck& memory, bool shows_progress) {
+  if (!options.scheduler.empty()) schedulers::require_known(options.scheduler);  // before minutes of loading
   auto load = load_options(options, local_rank);
   load.memory_check = memory;
-  if (shows_progress)
-    load.on_load = [progress = std::make_shared<LoadProgress>()](const auto& report) { (*progress)(report); };
+  load.on_load = [progress = std::make_shared<LoadProgress>(), shows_progress](const auto& report) {
+    stop_if_asked();
+    if (shows_progress) (*progress)(report);
+  };
   Json overrides = Json::object();
   if (!options.scheduler_config.empty()) {
     try {
@@ -97,13 +90,24 @@ class Generation {
         place_(place),
         board_(*place.board),
         is_together_(is_over_ranks(options)),
-        batches_(pipelines::plan_job(job_entries(options), options.seed, options.batch_size)),
+        batches_(pipelines::plan_job(job_entries(options), options.seed.value, options.batch_size)),
         output_(options, batches_, board_),  // checks the names and folders before anything is computed
         progress_(board_, count_images(batches_)),
         // Before the processes of the job have met: none computes yet.
         free_at_start_(weights::available_host_bytes()) {}
 
   void run() {
+    if (board_.is_main()) warn_of_prompt_syntax(batches_);
+    try {
+      draw();
+    } catch (const Cancelled& error) {
+      if (!asked_to_stop() || !output_.can_resume()) throw;
+      throw Cancelled("{}; --resume goes on with the job", error.what());
+    }
+  }
+
+ private:
+  void draw() {
     const Stopwatch watch;
     if (is_together_) pipeline();  // all processes at once
     const auto outcome =
@@ -120,19 +124,24 @@ class Generation {
                             .finish_share = [&] { output_.finish_share(); },
                             .progress =
                                 [&](size_t found) {
-                                  stop_if_interrupted();
+                                  stop_if_asked();
                                   progress_.finished(found);
                                 },
                             .in_flight = in_flight()});
     if (!board_.is_main()) return;
-    output_.print_summary(outcome,
-                          {.load_seconds = load_seconds_,
-                           .run_seconds = watch.seconds() - load_seconds_,
-                           .stays = pipeline_ ? pipeline_->stays() : std::vector<pipelines::ComponentStay>()});
-    pipelines::throw_if_failed(outcome);
+    const RunFigures figures{
+        .load_seconds = load_seconds_,
+        .run_seconds = watch.seconds() - load_seconds_,
+        .stays = pipeline_ ? pipeline_->stays() : std::vector<pipelines::ComponentStay>()};
+    try {
+      pipelines::throw_if_failed(outcome);
+    } catch (const Error& error) {  // the summary holds it, and what was made all the same
+      output_.print_summary(outcome, figures, pipelines::Failure{error.kind(), error.what()});
+      throw;
+    }
+    output_.print_summary(outcome, figures, {});
   }
 
- private:
   // Which latents are in which process' file must not depend on who is faster.
   pipelines::JobSchedule schedule() const {
     if (is_together_) return pipelines::JobSchedule::together;
@@ -171,7 +180,8 @@ class Generation {
 
   void prepare() {
     // Only now: a process that waits for the others of its job to come is ended by a signal at once.
-    install_interrupt_handler();
+    // Of a job, the launcher says it, or else the main process.
+    install_interrupt_handler(board_.is_main() && !std::getenv(kHeartbeatVariable));
     take_cores();
     pipeline();
     spare_threads();
@@ -183,7 +193,7 @@ class Generation {
       if (writes()) output_.record_step(step);
       progress_.step(step, batch);
       if (step.latents.is_cpu()) busy_cores_.look(at::get_num_threads());
-      stop_if_interrupted();
+      stop_if_asked();
     };
     const auto result = pipeline()(batch.request, observe);
     progress_.finish(batch);
@@ -220,10 +230,6 @@ class Generation {
       at::set_num_threads(1);
   }
 
-  static void stop_if_interrupted() {
-    if (interrupted) throw Cancelled("stopped by a signal; --resume goes on with the job");
-  }
-
   const GenerateOptions& options_;
   const JobPlace& place_;
   pipelines::JobBoard& board_;
@@ -245,6 +251,16 @@ void check_rank_options(const GenerateOptions& options) {
                      options.peer_timeout);
 }
 
+// A drawn seed is this process' own.
+void check_seed(const GenerateOptions& options, int world_size) {
+  if (!options.seed.is_random) return;
+  if (options.resume) throw UsageError("--resume needs the job's own seed: name it with --seed");
+  if (world_size > 1)
+    throw UsageError("--seed random: each of the {} processes of this job would draw another; name a seed",
+                     world_size);
+  log::info("seed {0}, drawn; --seed {0} makes the same pictures again", options.seed.value);
+}
+
 // Before processes compute together they connect to each other.
 void meet(const GenerateOptions& options, const JobPlace& place) {
   if (place.board->world_size() == 1) return;  // which the loading refuses
@@ -257,8 +273,11 @@ void generate(const GenerateOptions& options) {
     throw UsageError("--threads {}: expected 1 to 4096", options.threads);
   check_rank_options(options);
   const bool together = is_over_ranks(options);
-  const JobPlace place =
-      join_job([&](int world_size) { check_output_options(options, together ? 1 : world_size); });
+  const JobPlace place = join_job([&](int world_size) {
+    check_output_options(options, together ? 1 : world_size);
+    require_shared_prompts(options.prompts_file, world_size);
+    check_seed(options, world_size);
+  });
   pipelines::take_part(*place.board, [&] {
     if (together) meet(options, place);
     // A quota and the meeting say how many threads there are; what was asked for goes before.

@@ -1,20 +1,27 @@
 #include "diffract/cli/generate_options.h"
 
 #include <fmt/format.h>
-#include "diffract/cli/arguments.h"
+
 #include "diffract/cli/prompts_file.h"
 #include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/core/utf8.h"
 #include "diffract/pipelines/model_placements.h"
 
 namespace diffract::cli {
 void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   auto& s = o.settings;
-  app.add_option("--model", o.model, "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model")
-      ->capture_default_str();
-  add_texts(app, "--prompt", o.prompts, "What to draw; may be given several times");
-  app.add_option("--prompts-file", o.prompts_file,
-                 "One prompt a line, or JSON lines with \"prompt\" and options");
-  add_texts(app, "--negative-prompt", o.negative_prompts,
+  add_texts(app, "PROMPT", o.words, "What to draw: one prompt, in quotes. For several: --prompt")
+      ->allow_extra_args();  // which are refused where they are looked at
+  add_path(app, "-m,--model", o.model,
+           "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
+  add_texts(app, "-p,--prompt", o.prompts, "What to draw; may be given several times");
+  add_path(app, "--prompts-file", o.prompts_file,
+           "Prompts, one a line, or in JSON with options of their own (docs/jobs.md); -: standard input");
+  app.add_option("--prompts-format", o.prompts_format,
+                 "text, jsonl (JSON lines) or json (a list); default: by the file's name and content")
+      ->check(CLI::IsMember({"text", "jsonl", "json"}));
+  add_texts(app, "-n,--negative-prompt", o.negative_prompts,
             "What not to draw: once for all prompts, or once each");
   add_texts(app, "--prompt-2", o.prompts_2, "For a model's second text encoder: once for all, or once each");
   add_optional(app, "--num-inference-steps,--steps", s.num_inference_steps, "Denoising steps");
@@ -24,24 +31,24 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
                "Guidance with a negative prompt in guidance-distilled models");
   add_optional(app, "--guidance-rescale", s.guidance_rescale,
                "0 to 1: against burnt pictures at high guidance");
-  add_optional(app, "--height", s.height, "Pixels, a multiple of 8; FLUX rounds down to one of 16");
-  add_optional(app, "--width", s.width, "Pixels, a multiple of 8; FLUX rounds down to one of 16");
+  add_optional(app, "-H,--height", s.height, "Pixels, a multiple of 8; FLUX rounds down to one of 16");
+  add_optional(app, "-W,--width", s.width, "Pixels, a multiple of 8; FLUX rounds down to one of 16");
   add_optional(app, "--clip-skip", s.clip_skip, "Layers of the CLIP text encoder to leave out at its end");
   add_optional(app, "--max-sequence-length", s.max_sequence_length, "Tokens of the T5 prompt");
   app.add_option("--eta", s.eta, "DDIM's share of fresh noise, 0 to 1")->capture_default_str();
-  add_seed(app, "--seed", o.seed, "Picture i uses seed + i; default: 0");
+  add_seed(app, "-s,--seed", o.seed, "Picture i uses seed + i; random draws one and says it; default: 0");
   app.add_option("--num-images-per-prompt", s.num_images_per_prompt, "Pictures of each prompt")
       ->capture_default_str();
   app.add_option("--batch-size", o.batch_size, "Pictures computed together")->capture_default_str();
   app.add_option("--scheduler", o.scheduler, "Class, e.g. EulerDiscreteScheduler; default: the checkpoint's");
   app.add_option("--scheduler-config", o.scheduler_config,
                  "JSON object of keys to change, e.g. '{\"use_karras_sigmas\": true}'");
-  app.add_option("--dtype", o.dtype,
-                 "What weights are kept in: float32, float16, bfloat16; default: as stored");
-  app.add_option("--compute-dtype", o.compute_dtype,
-                 "What arithmetic is done in; default: --dtype where the device does it fast, else float32");
-  app.add_option(
-      "--noise-dtype", o.noise_dtype,
+  add_dtype(app, "--dtype", o.dtype,
+            "What weights are kept in: float32, float16, bfloat16; default: as stored");
+  add_dtype(app, "--compute-dtype", o.compute_dtype,
+            "What arithmetic is done in; default: --dtype where the device does it fast, else float32");
+  add_dtype(
+      app, "--noise-dtype", o.noise_dtype,
       "What the noise is drawn in; default: float32, the same picture for every --dtype. diffusers draws in "
       "its torch_dtype, which gives other pictures");
   app.add_flag("--float8", o.float8,
@@ -51,30 +58,32 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option("--variant", o.variant, "Weight files' variant, e.g. fp16");
   app.add_option("--device", o.device, "cpu, cuda (in a job: each process its own) or cuda:N")
       ->capture_default_str();
-  app.add_option(
-      "--device-map", o.device_map,
+  add_path(
+      app, "--device-map", o.device_map,
       "Spread the models over devices, CPU memory and disk: auto, balanced, balanced_low_0, sequential, "
       "a device, or FILE.json with a map; over the processes of a job: ranks, or a map that names rank:0, "
       "rank:1, ...");
-  app.add_option("--max-memory", o.max_memory,
-                 "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB: of an accelerator a hard limit; of the CPU for weights and "
-                 "what computing takes, beside the program's own 0.2 GB. Or of processes: "
-                 "rank:0=16GB,rank:1=8GB");
+  app.add_option(
+      "--max-memory", o.max_memory,
+      "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB: of an accelerator a hard limit; of the CPU for weights and "
+      "what computing takes, beside the program's own 0.2 GB. Or of processes: "
+      "rank:0=16GB,rank:1=8GB");
   app.add_flag("--no-memory-check", o.no_memory_check,
                "Try pictures that take more memory than is free, too: they may end this process or others");
   app.add_option("--in-flight", o.in_flight,
                  "Batches on their way at once where processes share the models; default: two a process");
   app.add_option("--peer-timeout", o.peer_timeout,
                  "Seconds to wait for another process that shares the models; default: 300");
-  app.add_option("--offload-folder", o.offload_folder,
-                 "For weights that stay on disk and are used in another dtype than their files have");
+  add_path(app, "--offload-folder", o.offload_folder,
+           "For weights that stay on disk and are used in another dtype than their files have");
   app.add_option("--threads", o.threads, "Threads of a CPU; default: all cores");
   app.add_option("--output-type", o.output_type, "png, or latent: one safetensors file")
       ->check(CLI::IsMember({"png", "latent"}))
       ->capture_default_str();
-  app.add_option("--output", o.output,
-                 "Pattern with {index}, {prompt}, {seed}, {rank}; default: image_{index}.png");
-  app.add_option("--save-steps", o.save_steps, "Safetensors file of the latents after each step");
+  add_path(app, "-o,--output", o.output,
+           "Pattern with {index}, {prompt}, {seed}, {rank} that ends in .png, of latents in .safetensors; "
+           "default: image_{index}.png");
+  add_path(app, "--save-steps", o.save_steps, "FILE.safetensors of the latents after each step");
   app.add_option("--schedule", o.schedule,
                  "How a job's batches go to its processes: dynamic (to who is free) or static (equal shares)")
       ->check(CLI::IsMember({"static", "dynamic"}))
@@ -83,17 +92,32 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
                "Leave out pictures that are there already, made with the same parameters");
   app.add_flag("--json", o.json, "One JSON object on stdout");
   app.footer(
-      "Example:\n  diffract generate --prompt \"a dog\" --prompt \"a cat\" --steps 25 --seed 7 --output "
+      "Example:\n  diffract generate \"a dog\"\n  diffract generate --prompt \"a dog\" --prompt \"a cat\" "
+      "--steps 25 --seed 7 --output "
       "\"{prompt}.png\"\nTwo processes with half of the models each:\n  diffract launch --num_processes=2 "
       "generate "
       "--device_map=ranks --prompt \"a dog\" --prompt \"a cat\"");
 }
 
+namespace {
+
+// Several words are a prompt whose quotes were forgotten, and "--resume yes" leaves a word as well.
+std::vector<std::string> given_prompts(const GenerateOptions& o) {
+  if (o.words.empty()) return o.prompts;
+  if (o.words.size() == 1 && o.prompts.empty() && o.prompts_file.empty()) return o.words;
+  throw UsageError(
+      "\"{}\" stands alone: a prompt of several words needs quotes, and of several prompts each needs "
+      "--prompt",
+      o.words.front());
+}
+
+}  // namespace
+
 std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
   std::vector<pipelines::JobEntry> entries;
-  if (!o.prompts.empty()) {
+  if (const auto prompts = given_prompts(o); !prompts.empty()) {
     pipelines::JobEntry entry{.request = o.settings};
-    entry.request.prompt = o.prompts;
+    entry.request.prompt = prompts;
     entry.request.prompt_2 = o.prompts_2;
     entry.request.negative_prompt = o.negative_prompts;
     entries.push_back(std::move(entry));
@@ -106,14 +130,28 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
     pipelines::Request shared = o.settings;
     if (o.prompts_2.size() == 1) shared.prompt_2 = o.prompts_2;
     if (o.negative_prompts.size() == 1) shared.negative_prompt = o.negative_prompts;
-    for (auto& entry : load_prompts(o.prompts_file, shared)) entries.push_back(std::move(entry));
+    for (auto& entry : load_prompts(o.prompts_file, o.prompts_format, shared))
+      entries.push_back(std::move(entry));
   }
-  if (entries.empty()) throw UsageError("no prompts: give --prompt \"a dog\" or --prompts-file FILE");
+  if (entries.empty())
+    throw UsageError("no prompts: give a prompt in quotes, --prompt \"a dog\", or --prompts-file FILE");
   for (auto& entry : entries) {
     entry.request.output_type = o.latent() ? pipelines::OutputType::latent : pipelines::OutputType::image;
     if (!o.noise_dtype.empty()) entry.request.noise_dtype = tensor::parse_dtype(o.noise_dtype);
   }
   return entries;
+}
+
+void warn_of_prompt_syntax(const std::vector<pipelines::JobBatch>& batches) {
+  for (const auto& batch : batches)
+    for (const auto& image : batch.images)
+      for (const char* tag : {"<lora:", "<lyco:", "<hypernet:"})
+        if (const size_t at = image.prompt.find(tag); at != std::string::npos)
+          log::write_once(
+              log::Level::warning,
+              fmt::format("{} in a prompt is drawn as text; LoRA is not there yet: see "
+                          "docs/differences.md",
+                          shortened(image.prompt.substr(at, image.prompt.find('>', at) - at), 60) + ">"));
 }
 
 bool is_over_ranks(const GenerateOptions& o) {

@@ -3,12 +3,9 @@
 #include <string>
 #include <vector>
 
+#include "diffract/cli/arguments.h"
 #include "diffract/pipelines/job.h"
 #include "diffract/pipelines/pipeline.h"
-
-namespace CLI {
-class App;
-}
 
 namespace diffract::cli {
 
@@ -19,9 +16,10 @@ struct GenerateOptions {
   std::string device_map, max_memory, offload_folder;
   std::string scheduler, scheduler_config;
   std::vector<std::string> prompts, prompts_2, negative_prompts;
-  std::string prompts_file;
+  std::vector<std::string> words;  // prompts without an option before them
+  std::string prompts_file, prompts_format;
   pipelines::Request settings;  // the options that hold for every picture
-  uint64_t seed = 0;
+  Seed seed;
   int64_t batch_size = 1;
   std::string output_type = "png";
   std::string output;  // pattern; empty: the default of the output type
@@ -41,6 +39,9 @@ void declare_generate_options(CLI::App& app, GenerateOptions& options);
 /// The job's prompts: those of --prompt, then those of --prompts-file. Throws UsageError naming the option,
 /// or the line of the file and its key.
 std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& options);
+
+/// Says which parts of the prompts other programs take for instructions, and diffract draws.
+void warn_of_prompt_syntax(const std::vector<pipelines::JobBatch>& batches);
 
 /// Whether the processes of the job divide the model among them.
 bool is_over_ranks(const GenerateOptions& options);

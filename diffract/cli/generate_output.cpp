@@ -4,13 +4,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
-#include <set>
 
+#include "diffract/cli/json_output.h"
+#include "diffract/cli/status_line.h"
 #include "diffract/cli/version.h"
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
 #include "diffract/core/log.h"
+#include "diffract/core/utf8.h"
 #include "diffract/io/png.h"
 #include "diffract/pipelines/device_budgets.h"
 #include "diffract/placement/rank_map.h"
@@ -22,6 +25,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kWebuiKey = "parameters";  // as stable-diffusion-webui has it
+
+std::string excerpt_of(const std::string& prompt) { return shortened(prompt, 40); }
 
 // Makes the folder of a file that will be written, and checks now that it can be: an hour of computing must
 // not end in "permission denied".
@@ -40,6 +45,24 @@ std::string default_output(const GenerateOptions& options) {
   return options.latent() ? "latents.safetensors" : "image_{index}.png";
 }
 
+// A name that says JPEG must not hold PNG, nor a picture's name latents; nor is "-" standard output.
+void check_file_names(const GenerateOptions& options) {
+  const auto require_safetensors = [](const char* option, const std::string& file) {
+    if (!io::has_suffix(file, ".safetensors"))
+      throw UsageError("{} \"{}\": latents are saved as safetensors; name it {}", option, file,
+                       fs::path(file).replace_extension(".safetensors").string());
+  };
+  if (options.output == "-" || options.save_steps == "-")
+    throw UsageError("\"-\": nothing but the summary goes to standard output; expected a file's name");
+  if (!options.save_steps.empty()) require_safetensors("--save-steps", options.save_steps);
+  const std::string pattern = default_output(options);
+  const OutputPattern checked(pattern);  // its braces, first
+  if (options.latent())
+    require_safetensors("--output", pattern);
+  else
+    io::require_png_name(pattern);
+}
+
 template <typename T>
 void put(Json& json, const char* key, const std::optional<T>& value) {
   if (value) json[key] = *value;
@@ -51,6 +74,7 @@ void check_output_options(const GenerateOptions& options, int world_size) {
   const bool latents = options.latent() || !options.save_steps.empty();
   if (options.resume && latents)
     throw UsageError("--resume works with pictures; leave --output-type latent and --save-steps out");
+  check_file_names(options);
   if (world_size == 1) return;
   if (!options.save_steps.empty())
     throw UsageError("--save-steps works in one process; this job has {}", world_size);
@@ -69,20 +93,23 @@ GenerateOutput::GenerateOutput(const GenerateOptions& options,
       board_(board),
       pattern_(default_output(options)),
       folder_(naming()) {
-  std::set<std::string> names;
+  std::map<std::string, const pipelines::JobImage*> names;
   for (const auto& batch : batches)
     for (const auto& image : batch.images) {
-      const std::string name = file(image);
-      if (!names.insert(name).second && !options.latent())
-        throw UsageError("--output \"{}\": two pictures would be {}; put {{index}} into the name",
-                         default_output(options), name);
+      const auto [at, is_new] = names.emplace(file(image), &image);
+      if (is_new || options.latent()) continue;
+      throw UsageError(
+          "--output \"{}\": pictures {} (\"{}\") and {} (\"{}\") would both be {}; put {{index}} into the "
+          "name",
+          default_output(options), at->second->index, excerpt_of(at->second->prompt), image.index,
+          excerpt_of(image.prompt), at->first);
     }
   if (options.latent() && names.size() > 1)
     throw UsageError(
         "--output \"{}\": latents go into one file; leave {{index}}, {{prompt}} and {{seed}} out",
         default_output(options));
   check_shapes();
-  for (const std::string& name : names) prepare_folder(name);
+  for (const auto& [name, image] : names) prepare_folder(name);
   if (!options.save_steps.empty()) prepare_folder(options.save_steps);
 }
 
@@ -107,13 +134,12 @@ void GenerateOutput::check_shapes() const {
 
 pipelines::JobFolder::Naming GenerateOutput::naming() {
   // A lone picture needs no manifest: it says itself how it was made.
-  const bool many = batches_.size() > 1 || batches_.front().images.size() > 1;
   return {.file = [this](const auto& image, int64_t rank) { return pattern_.file(image, rank); },
           .parameters = [this](const auto& batch, const auto& image) { return parameters(batch, image); },
           .folder = pattern_.folder(),
           .rank = board_.rank(),
           .world_size = board_.world_size(),
-          .with_manifest = many || board_.world_size() > 1 || looks_for_finished()};
+          .with_manifest = has_many() || board_.world_size() > 1 || looks_for_finished()};
 }
 
 bool GenerateOutput::looks_for_finished() const {
@@ -240,31 +266,43 @@ void GenerateOutput::finish_share() {
   weights::save_tensors(options_.save_steps, tensors);
 }
 
-void GenerateOutput::print_summary(const pipelines::JobOutcome& outcome, const RunFigures& figures) const {
+bool GenerateOutput::can_resume() const {
+  return has_many() && !options_.latent() && options_.save_steps.empty() && !options_.seed.is_random;
+}
+
+Json GenerateOutput::summary(const pipelines::JobOutcome& outcome, const RunFigures& figures) const {
+  Json summary = model_;
+  summary["num_processes"] = board_.world_size();
+  summary["images"] = outcome.images;
+  summary["failed"] = Json::array();
+  for (const auto& [image, failure] : outcome.failed)
+    summary["failed"].push_back({{"index", image.index},
+                                 {"prompt", image.prompt},
+                                 {"seed", image.seed},
+                                 {"error", describe_error(failure)}});
+  summary["load_seconds"] = figures.load_seconds;
+  summary["run_seconds"] = figures.run_seconds;
+  if (!device_map_.empty()) summary["device_map"] = device_map_.to_json();
+  summary["memory"] = Json::object();
+  for (const auto& memory : pipelines::memory_peaks()) {
+    summary["memory"][memory.device]["peak_bytes"] = memory.peak_bytes;
+    if (memory.budget_bytes) summary["memory"][memory.device]["budget_bytes"] = *memory.budget_bytes;
+  }
+  summary["components"] = Json::object();
+  for (const auto& component : figures.stays) {
+    Json& entry = summary["components"][component.name];
+    entry = {{"stays", component.stays}, {"loads", component.loads}};
+    if (!component.gone_for.empty()) entry["gone_for"] = component.gone_for;
+  }
+  return summary;
+}
+
+void GenerateOutput::print_summary(const pipelines::JobOutcome& outcome, const RunFigures& figures,
+                                   const std::optional<pipelines::Failure>& failure) const {
   if (options_.json) {
-    Json summary = model_;
-    summary["num_processes"] = board_.world_size();
-    summary["images"] = outcome.images;
-    if (!outcome.failed.empty()) summary["failed"] = Json::array();
-    for (const auto& [image, failure] : outcome.failed)
-      summary["failed"].push_back(
-          {{"index", image.index},
-           {"prompt", image.prompt},
-           {"seed", image.seed},
-           {"error", {{"kind", error_info(failure.kind).name}, {"message", failure.message}}}});
-    summary["load_seconds"] = figures.load_seconds;
-    summary["run_seconds"] = figures.run_seconds;
-    if (!device_map_.empty()) summary["device_map"] = device_map_.to_json();
-    for (const auto& memory : pipelines::memory_peaks()) {
-      summary["memory"][memory.device]["peak_bytes"] = memory.peak_bytes;
-      if (memory.budget_bytes) summary["memory"][memory.device]["budget_bytes"] = *memory.budget_bytes;
-    }
-    for (const auto& component : figures.stays) {
-      Json& entry = summary["components"][component.name];
-      entry = {{"stays", component.stays}, {"loads", component.loads}};
-      if (!component.gone_for.empty()) entry["gone_for"] = component.gone_for;
-    }
-    fmt::print("{}\n", json_text(summary, 2));
+    Json printed = summary(outcome, figures);
+    if (failure) printed["error"] = describe_error(*failure);
+    print_json(printed, 2);
     return;
   }
   for (const auto& memory : pipelines::memory_peaks())
@@ -272,12 +310,14 @@ void GenerateOutput::print_summary(const pipelines::JobOutcome& outcome, const R
               memory.budget_bytes
                   ? fmt::format(" of {:.2f} GB allowed", static_cast<double>(*memory.budget_bytes) / 1e9)
                   : "");
+  end_status();
   std::string last;  // latents: one file for all of a process
   for (const Json& image : outcome.images)
     if (const auto name = image["file"].get<std::string>(); name != last) fmt::print("{}\n", last = name);
+  std::fflush(stdout);  // before the lines on stderr that follow
   if (const size_t made = outcome.images.size() - outcome.images_found; made > 0)
-    log::info("{} pictures in {:.1f} s, after {:.1f} s of loading", made, figures.run_seconds,
-              figures.load_seconds);
+    log::info("{} {} in {:.1f} s, after {:.1f} s of loading", made, made == 1 ? "picture" : "pictures",
+              figures.run_seconds, figures.load_seconds);
 }
 
 }  // namespace diffract::cli

@@ -1,5 +1,6 @@
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,11 +42,16 @@ class GenerateOutput {
   void record_failure(const pipelines::JobBatch& batch, const pipelines::Failure& failure);
   /// Saves what is in one file for all pictures of this process; no file when it had none.
   void finish_share();
-  /// Prints what came of the job.
-  void print_summary(const pipelines::JobOutcome& outcome, const RunFigures& figures) const;
+  /// Whether --resume would leave out what was made when the job is stopped.
+  bool can_resume() const;
+  /// Prints what came of the job, and with which error it ends.
+  void print_summary(const pipelines::JobOutcome& outcome, const RunFigures& figures,
+                     const std::optional<pipelines::Failure>& failure) const;
 
  private:
   pipelines::JobFolder::Naming naming();
+  Json summary(const pipelines::JobOutcome& outcome, const RunFigures& figures) const;
+  bool has_many() const { return batches_.size() > 1 || batches_.front().images.size() > 1; }
   void check_shapes() const;
   /// Of the pictures of a request.
   pipelines::ImageSize size_of(const pipelines::Request& request) const;

@@ -5,6 +5,7 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/json_output.h"
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
 #include "diffract/core/size_text.h"
@@ -52,7 +53,7 @@ Json describe_png(const fs::path& path) {
 void print_png(const Json& info) {
   fmt::print("{}x{}\n", info["width"].get<int64_t>(), info["height"].get<int64_t>());
   for (const auto& [key, value] : info["text"].items())
-    fmt::print("{}:\n{}\n", key, value.get<std::string>());
+    fmt::print("{}:\n{}\n", key, valid_text(value.get<std::string>()));
 }
 
 // Parameters, bytes and types of a model's weights.
@@ -134,7 +135,7 @@ void info(const InfoOptions& options) {
   void (*print)(const Json&) = nullptr;
   std::error_code no_file;  // find_model says what is wrong
   const bool is_file = fs::is_regular_file(target, no_file);
-  if (is_file && target.extension() == ".png") {
+  if (is_file && io::has_suffix(target, ".png")) {
     result = describe_png(target);
     print = print_png;
   } else if (is_file) {
@@ -147,7 +148,7 @@ void info(const InfoOptions& options) {
     print = single ? print_model : print_folder;
   }
   if (options.json)
-    fmt::print("{}\n", json_text(result, 2));
+    print_json(result, 2);
   else
     print(result);
 }
@@ -161,7 +162,7 @@ Command info_command() {
           "describes a model's or a pipeline's folder, a safetensors file, or a picture that diffract made",
       .declare = [](CLI::App& app) -> std::function<void()> {
         auto options = std::make_shared<InfoOptions>();
-        app.add_option("target", options->target, "Folder, model name, FILE.safetensors or FILE.png")
+        add_path(app, "target", options->target, "Folder, model name, FILE.safetensors or FILE.png")
             ->required();
         app.add_option("--variant", options->variant, "Weight files' variant, e.g. fp16");
         app.add_flag("--json", options->json, "One JSON object on stdout");

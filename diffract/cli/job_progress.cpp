@@ -1,5 +1,7 @@
 #include "diffract/cli/job_progress.h"
 
+#include "diffract/cli/status_line.h"
+
 namespace diffract::cli {
 namespace {
 

@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
+#include <algorithm>
 
 #include "diffract/cli/progress.h"
+#include "diffract/cli/status_line.h"
 #include "diffract/core/log.h"
 
 namespace diffract::cli {
@@ -33,17 +34,19 @@ void LoadProgress::operator()(const pipelines::LoadReport& report) {
   shown_ = now;
   is_shown_ = true;
   const uint64_t megabytes = report.bytes / kMegabyte;
-  const std::string line =
-      fmt::format("loading {}: {}", component_,
-                  progress_line({.done = static_cast<double>(megabytes),
-                                 .total = report.total_bytes / kMegabyte,
-                                 .begun = 0,
-                                 .unit = "MB",
-                                 .seconds = std::chrono::duration<double>(now - begin_).count()}));
-  if (terminal)
-    fmt::print(stderr, "\r{}{}", line, is_last ? "\n" : "");
-  else
-    log::info("{}", line);
+  const std::string name = fmt::format("loading {}: ", component_);
+  const ProgressState state{.done = static_cast<double>(megabytes),
+                            .total = report.total_bytes / kMegabyte,
+                            .begun = 0,
+                            .unit = "MB",
+                            .seconds = std::chrono::duration<double>(now - begin_).count()};
+  if (!terminal) {
+    log::info("{}{}", name, progress_text(state));
+    return;
+  }
+  const size_t columns = terminal_columns() - 1;
+  draw_status(name + progress_line(state, columns - std::min(columns, name.size())));
+  if (is_last) end_status();
 }
 
 }  // namespace diffract::cli

@@ -9,11 +9,13 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/foreign_names.h"
+#include "diffract/cli/json_output.h"
 #include "diffract/cli/version.h"
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
-#include "diffract/core/nearest.h"
+#include "diffract/distributed/environment.h"
 #include "diffract/pipelines/job_board.h"
 #include "diffract/tensor/device_backend.h"
 
@@ -27,9 +29,10 @@ const std::vector<Command>& commands() {
   return all;
 }
 
+std::string version_text() { return fmt::format("diffract {}", kVersion); }
+
 std::string overview() {
-  std::string text =
-      fmt::format("diffract {}: diffusion pictures from diffusers checkpoints, without Python\n\n", kVersion);
+  std::string text = version_text() + ": diffusion pictures from diffusers checkpoints, without Python\n\n";
   for (const Command& command : commands())
     text += fmt::format("  diffract {:<10} {}\n", command.name, command.summary);
   return text +
@@ -44,27 +47,24 @@ const Command& find_command(const std::string& name) {
     if (command.name == name) return command;
     names.push_back(command.name);
   }
-  const auto suggestion = nearest(name, names);
+  if (name.find(' ') != std::string::npos)
+    throw UsageError("\"{0}\" is no command. To draw it: diffract generate \"{0}\"", name);
   throw UsageError("unknown command \"{}\"{}. See diffract --help", name,
-                   suggestion ? fmt::format("; did you mean {}?", *suggestion) : "");
+                   hint_for(name, foreign_commands(), names));
 }
 
-int run(int argc, const char* const* argv) {
-  auto arguments = normalise_arguments(argc, argv);
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
-    fmt::print("{}", overview());
-    return arguments.empty() ? error_info(ErrorKind::usage).exit_code : 0;
-  }
-  if (arguments[0] == "--version") {
-    fmt::print("diffract {}\n", kVersion);
-    return 0;
-  }
-  const Command& command = find_command(arguments[0]);
-  if (command.run_unparsed) return command.run_unparsed({argv + 2, argv + argc});
-  arguments.erase(arguments.begin());
+// What is asked of the program as a whole; nothing for a command.
+std::optional<std::string> answer(const std::vector<std::string>& arguments) {
+  const std::string& first = arguments[0];
+  if (first == "--version" || first == "-V" || first == "version") return version_text() + "\n";
+  if (first == "--help" || first == "-h" || (first == "help" && arguments.size() == 1)) return overview();
+  return {};
+}
 
+int run_command(const Command& command, std::vector<std::string> arguments) {
   CLI::App app(command.summary, command.name);
   app.get_formatter()->column_width(36);
+  app.set_version_flag("-V,--version", version_text(), "Print the version and exit");
   const auto work = command.declare(app);
   refuse_unknown_options(app, arguments);
   try {
@@ -73,11 +73,45 @@ int run(int argc, const char* const* argv) {
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app.help());
     return 0;
+  } catch (const CLI::CallForVersion&) {
+    fmt::print("{}\n", version_text());
+    return 0;
   } catch (const CLI::ParseError& error) {
     throw UsageError("{}. See diffract {} --help", error.what(), command.name);
   }
   work();
   return 0;
+}
+
+int run(int argc, const char* const* argv) {
+  auto arguments = normalise_arguments(argc, argv);
+  if (arguments.empty()) {
+    fmt::print("{}", overview());
+    return error_info(ErrorKind::usage).exit_code;
+  }
+  if (const auto text = answer(arguments)) {
+    fmt::print("{}", *text);
+    return 0;
+  }
+  std::vector<std::string> given(argv + 1, argv + argc);
+  if (arguments[0] == "help") arguments = given = {arguments[1], "--help"};
+  const Command& command = find_command(arguments[0]);
+  if (command.run_unparsed) return command.run_unparsed({given.begin() + 1, given.end()});
+  arguments.erase(arguments.begin());
+  return run_command(command, std::move(arguments));
+}
+
+// Whether a script waits for one JSON object, also when there is nothing to put into it. Of a job's processes
+// it is the first that prints one.
+bool owes_json(int argc, const char* const* argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto end = std::find(arguments.begin(), arguments.end(), "--");
+  if (std::find(arguments.begin(), end, "--json") == end || arguments[0] == "launch") return false;
+  try {
+    return distributed::detect_environment(distributed::current_variables()).rank == 0;
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 int report(ErrorKind kind, const std::string& message) {
@@ -93,9 +127,13 @@ int guarded_run(int argc, const char* const* argv) {
   try {
     return run(argc, argv);
   } catch (...) {
-    const pipelines::Failure failure = pipelines::current_failure();
-    const bool printing = failure.kind == ErrorKind::internal && std::ferror(stdout);
-    return report(printing ? ErrorKind::io : failure.kind, failure.message);
+    pipelines::Failure failure = pipelines::current_failure();
+    if (std::ferror(stdout)) {
+      if (failure.kind == ErrorKind::internal) failure.kind = ErrorKind::io;
+    } else if (owes_json(argc, argv)) {
+      print_json_error(failure);
+    }
+    return report(failure.kind, failure.message);
   }
 }
 

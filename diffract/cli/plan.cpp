@@ -5,6 +5,7 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/json_output.h"
 #include "diffract/cli/plan_report.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
@@ -149,25 +150,25 @@ void plan(PlanArguments& arguments) {
   result.speeds = measure(arguments, folder, result.map, backend);
 
   for (const std::string& warning : result.warnings) log::warning("{}", warning);
-  fmt::print("{}", arguments.json ? json_text(plan_json(result), 1) + "\n" : plan_text(result));
+  if (arguments.json)
+    print_json(plan_json(result), 1);
+  else
+    fmt::print("{}", plan_text(result));
 }
 
 void declare(CLI::App& app, PlanArguments& a) {
-  app.add_option("--model", a.model,
-                 "A pipeline's folder, one model's folder with a config.json, ORG/NAME, or a "
-                 "built-in model")
-      ->capture_default_str();
+  add_path(app, "-m,--model", a.model,
+           "A pipeline's folder, one model's folder with a config.json, ORG/NAME, or a built-in model");
   app.add_option("--component", a.component, "One component of the pipeline, e.g. transformer");
-  app.add_option(
-      "--dtype", a.dtype,
+  add_dtype(
+      app, "--dtype", a.dtype,
       "What weights are kept in: float32, float16, bfloat16; default: as the weight files have them, or "
       "float32 without files");
-  app.add_option("--compute-dtype", a.compute_dtype,
-                 "What arithmetic is done in; default: --dtype where the device does it fast, else float32");
+  add_dtype(app, "--compute-dtype", a.compute_dtype,
+            "What arithmetic is done in; default: --dtype where the device does it fast, else float32");
   app.add_option("--variant", a.request.variant, "Weight files' variant, e.g. fp16");
-  app.add_option("--device-map", a.device_map,
-                 "auto, balanced, balanced_low_0, sequential, a device, or FILE.json")
-      ->capture_default_str();
+  add_path(app, "--device-map", a.device_map,
+           "auto, balanced, balanced_low_0, sequential, a device, or FILE.json");
   add_optional(app, "--max-memory", a.max_memory,
                "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
   add_optional(app, "--height", a.request.height, "Pixels; default: the model's")

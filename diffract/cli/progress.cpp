@@ -1,11 +1,10 @@
 #include "diffract/cli/progress.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 
+#include "diffract/cli/status_line.h"
 #include "diffract/core/log.h"
 
 namespace diffract::cli {
@@ -13,7 +12,8 @@ namespace {
 
 constexpr auto kBarInterval = std::chrono::milliseconds(50);
 constexpr auto kLineInterval = std::chrono::seconds(10);
-constexpr size_t kBarWidth = 24;
+constexpr auto kNotWorthALine = std::chrono::seconds(1);
+constexpr size_t kBarWidth = 24, kNarrowestBar = 4;
 
 std::string clock_text(double seconds) {
   const auto whole = static_cast<long>(seconds);
@@ -38,18 +38,19 @@ std::string left_text(const ProgressState& s) {
 
 }  // namespace
 
-bool stderr_is_terminal() {
-  // diffract launch reads its processes' stderr through a pipe, and says whether it has a terminal itself.
-  return ::isatty(STDERR_FILENO) == 1 || std::getenv("DIFFRACT_TERMINAL") != nullptr;
-}
-
-std::string progress_line(const ProgressState& s) {
+std::string progress_line(const ProgressState& s, size_t columns) {
   const double share = s.total == 0 ? 1.0 : s.done / static_cast<double>(s.total);
+  const std::string before = fmt::format("{:3.0f}%", share * 100);
+  const std::string behind = fmt::format(" {}/{} [{}<{}, {}]", static_cast<size_t>(s.done), s.total,
+                                         clock_text(s.seconds), left_text(s), speed_text(rate_of(s), s.unit));
+  constexpr size_t kEnds = 2;  // of the bar
+  if (columns < before.size() + behind.size() + kEnds + kNarrowestBar)
+    return (before + behind).substr(0, columns);
+  const size_t width = std::min(kBarWidth, columns - before.size() - behind.size() - kEnds);
+  const auto full = static_cast<size_t>(share * static_cast<double>(width));
   std::string bar;
-  const auto full = static_cast<size_t>(share * kBarWidth);
-  for (size_t i = 0; i < kBarWidth; ++i) bar += i < full ? "█" : " ";
-  return fmt::format("{:3.0f}%|{}| {}/{} [{}<{}, {}]", share * 100, bar, static_cast<size_t>(s.done), s.total,
-                     clock_text(s.seconds), left_text(s), speed_text(rate_of(s), s.unit));
+  for (size_t i = 0; i < width; ++i) bar += i < full ? "█" : " ";
+  return before + "|" + bar + "|" + behind;
 }
 
 std::string progress_text(const ProgressState& s) {
@@ -66,7 +67,7 @@ Progress::Progress(size_t total, std::string unit, bool terminal, size_t begun)
       drawn_(start_) {}
 
 Progress::~Progress() {
-  if (terminal_ && done_ > 0) std::fputc('\n', stderr);
+  if (terminal_) end_status();
 }
 
 void Progress::show(double done) {
@@ -74,19 +75,22 @@ void Progress::show(double done) {
   done_ = done;
   const auto now = Clock::now();
   const bool last = done_ >= static_cast<double>(total_);
-  if (last || now - drawn_ >= (terminal_ ? Clock::duration(kBarInterval) : Clock::duration(kLineInterval)))
-    draw(now);
+  const bool is_due =
+      now - drawn_ >= (terminal_ ? Clock::duration(kBarInterval) : Clock::duration(kLineInterval));
+  const bool is_worth_a_line = terminal_ || is_shown_ || now - start_ >= kNotWorthALine;
+  if (is_due || (last && is_worth_a_line)) draw(now);
 }
 
 void Progress::draw(Clock::time_point now) {
   drawn_ = now;
+  is_shown_ = true;
   const ProgressState state{.done = done_,
                             .total = total_,
                             .begun = begun_,
                             .unit = unit_,
                             .seconds = std::chrono::duration<double>(now - start_).count()};
   if (terminal_)
-    fmt::print(stderr, "\r{}", progress_line(state));
+    draw_status(progress_line(state, terminal_columns() - 1));
   else
     log::info("{}", progress_text(state));
 }

@@ -6,7 +6,7 @@
 namespace diffract::cli {
 
 /// Progress of a job on stderr: a bar as tqdm draws it on a terminal, plain lines elsewhere (at most one
-/// every few seconds, so that a log stays readable).
+/// every few seconds, so that a log stays readable, and none for work that is done at once).
 class Progress {
  public:
   /// `total` units of work, e.g. pictures, of which the first `begun` were done before; `unit` names one.
@@ -25,7 +25,7 @@ class Progress {
   size_t total_, begun_;
   double done_ = -1;
   std::string unit_;
-  bool terminal_;
+  bool terminal_, is_shown_ = false;
   Clock::time_point start_, drawn_;
 };
 
@@ -36,12 +36,10 @@ struct ProgressState {
   std::string unit;
   double seconds;
 };
-/// The bar: "  40%|████      | 20/50 [00:12<00:18,  1.67step/s]".
-std::string progress_line(const ProgressState& state);
+/// The bar: "  40%|████      | 20/50 [00:12<00:18,  1.67step/s]", in at most so many columns: the bar grows
+/// short first, then what stands behind it is cut.
+std::string progress_line(const ProgressState& state, size_t columns);
 /// The same without a bar: "20/50 steps, 1.67step/s, 00:12, 00:18 left".
 std::string progress_text(const ProgressState& state);
-
-/// True when stderr is a terminal.
-bool stderr_is_terminal();
 
 }  // namespace diffract::cli

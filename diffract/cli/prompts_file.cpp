@@ -1,138 +1,141 @@
 #include "diffract/cli/prompts_file.h"
 
 #include <fmt/format.h>
-#include <algorithm>
-#include <limits>
-#include <map>
+#include <unistd.h>
 
+#include <algorithm>
+
+#include "diffract/cli/prompt_entry.h"
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
-#include "diffract/core/json.h"
+#include "diffract/core/log.h"
+#include "diffract/core/utf8.h"
+#include "diffract/io/png.h"
+#include "diffract/text/unicode.h"
 
 namespace diffract::cli {
+namespace fs = std::filesystem;
 namespace {
 
-constexpr uint64_t kMaxBytes = 64 << 20;
-constexpr int64_t kMostInteger = std::numeric_limits<int64_t>::max();
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // some editors begin UTF-8 files with it
-
-using Setter = void (*)(pipelines::JobEntry&, const ConfigReader&, const char*);
-
-// Range checks belong to the pipeline, which makes them for every way in; here only the type is checked.
-template <auto kMember>
-void set_integer(pipelines::JobEntry& entry, const ConfigReader& line, const char* key) {
-  entry.request.*kMember = line.integer(key, -kMostInteger, kMostInteger);
-}
-
-template <auto kMember>
-void set_number(pipelines::JobEntry& entry, const ConfigReader& line, const char* key) {
-  entry.request.*kMember = line.number(key, -1e300, 1e300);
-}
-
-// The command line cannot hold a zero byte; what it would end early, a PNG's text among it, is refused here.
-void refuse_zero_byte(std::string_view text, const std::string& where) {
-  if (const size_t at = text.find('\0'); at != std::string_view::npos)
-    throw UsageError("{}: the text has a zero byte, at byte {} of it; a prompt cannot hold one", where, at);
-}
-
-template <auto kMember>
-void set_text(pipelines::JobEntry& entry, const ConfigReader& line, const char* key) {
-  std::string text = line.text(key);
-  refuse_zero_byte(text, fmt::format("{}: \"{}\"", line.source(), key));
-  entry.request.*kMember = {std::move(text)};
-}
-
-void set_seed(pipelines::JobEntry& entry, const ConfigReader& line, const char* key) {
-  const Json& seed = line.json()[key];
-  if (!seed.is_number_unsigned())
-    throw UsageError("{}: \"{}\" is {}; expected a whole number from 0 to {}", line.source(), key,
-                     excerpt(seed), std::numeric_limits<uint64_t>::max());
-  entry.own_seed = seed.get<uint64_t>();
-}
-
-struct Key {
-  const char* name;
-  Setter set;
-};
-
+using pipelines::JobEntry;
 using pipelines::Request;
-constexpr Key kKeys[] = {
-    {"prompt", set_text<&Request::prompt>},
-    {"prompt_2", set_text<&Request::prompt_2>},
-    {"negative_prompt", set_text<&Request::negative_prompt>},
-    {"num_inference_steps", set_integer<&Request::num_inference_steps>},
-    {"steps", set_integer<&Request::num_inference_steps>},
-    {"guidance_scale", set_number<&Request::guidance_scale>},
-    {"true_cfg_scale", set_number<&Request::true_cfg_scale>},
-    {"guidance_rescale", set_number<&Request::guidance_rescale>},
-    {"height", set_integer<&Request::height>},
-    {"width", set_integer<&Request::width>},
-    {"clip_skip", set_integer<&Request::clip_skip>},
-    {"max_sequence_length", set_integer<&Request::max_sequence_length>},
-    {"eta", set_number<&Request::eta>},
-    {"num_images_per_prompt", set_integer<&Request::num_images_per_prompt>},
-    {"seed", set_seed},
-};
 
-// "-" and "_" are the same, as on the command line.
-const Key* find_key(std::string name) {
-  std::replace(name.begin(), name.end(), '-', '_');
-  const auto* key =
-      std::find_if(std::begin(kKeys), std::end(kKeys), [&](const Key& k) { return name == k.name; });
-  return key == std::end(kKeys) ? nullptr : key;
+constexpr uint64_t kMaxBytes = 64 << 20;
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // some editors begin UTF-8 files with it
+constexpr std::string_view kBlanks = " \t\n\r\f\v";
+
+enum class Form { text, json_lines, json };
+
+std::string load(const fs::path& file) {
+  if (file == "-" && ::isatty(STDIN_FILENO) == 1)
+    log::info("reading prompts from the terminal, one a line; Ctrl-D behind the last");
+  try {
+    std::string text = load_text_or_stream(file, kMaxBytes);
+    if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
+      throw UsageError("--prompts-file {}: is UTF-16; save it as UTF-8", file.string());
+    if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+    return text;
+  } catch (const CheckpointError& error) {
+    throw UsageError("--prompts-file {}", error.what());
+  }
+}
+
+// Calls take(line, its number) for each line that is not white space.
+template <typename Take>
+void each_line(std::string_view text, const fs::path& file, Take&& take) {
+  size_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find_first_of("\r\n", begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    begin = end + (text.substr(end).starts_with("\r\n") ? 2 : 1);
+    const std::string where = fmt::format("{}:{}", file.string(), ++number);
+    if (const size_t valid = valid_utf8_bytes(line); valid < line.size())
+      throw UsageError("{}: byte {} of the line is not UTF-8; save the file as UTF-8", where, valid);
+    const std::u32string characters = text::decode_utf8(line);
+    if (!std::all_of(characters.begin(), characters.end(), text::is_space)) take(line, where);
+  }
+}
+
+// Whether a text begins as JSON does, and not as "[a|b] in the rain" or "{red|blue} car", which are prompts.
+bool begins_as_json(std::string_view text) {
+  const size_t first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos || (text[first] != '[' && text[first] != '{')) return false;
+  const size_t second = std::min(text.find_first_not_of(kBlanks, first + 1), text.size());
+  const std::string_view rest = text.substr(second);
+  return rest.starts_with('"') || rest.starts_with(text[first] == '[' ? ']' : '}') ||
+         (text[first] == '[' && rest.starts_with('{'));
+}
+
+// A list, or an object over several lines, is one JSON text.
+Form json_form(std::string_view text, bool named_lines) {
+  const size_t first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return Form::json_lines;
+  if (text[first] == '[') return Form::json;
+  const std::string_view line = text.substr(first, text.find_first_of("\r\n", first) - first);
+  const bool whole = line[line.find_last_not_of(kBlanks)] == '}';
+  return named_lines || whole ? Form::json_lines : Form::json;
+}
+
+Form form_of(const fs::path& file, const std::string& format, std::string_view text) {
+  if (format == "text") return Form::text;
+  if (format == "jsonl") return Form::json_lines;
+  if (format == "json") return Form::json;
+  for (const char* other : {".csv", ".tsv", ".yaml", ".yml", ".toml", ".parquet"})
+    if (io::has_suffix(file, other))
+      throw UsageError(
+          "--prompts-file {}: {} is not read; expected a prompt a line, JSON lines, or a JSON list. "
+          "--prompts-format text takes its lines as they stand",
+          file.string(), other);
+  const bool named_lines = io::has_suffix(file, ".jsonl") || io::has_suffix(file, ".ndjson");
+  if (named_lines || io::has_suffix(file, ".json") || begins_as_json(text))
+    return json_form(text, named_lines);
+  return Form::text;
+}
+
+Json parse(std::string_view text, const std::string& where) {
+  try {
+    return parse_json(text, where);
+  } catch (const CheckpointError& error) {  // the file is the user's, not a model's
+    throw UsageError("{}. If its lines are meant as they stand: --prompts-format text", error.what());
+  }
+}
+
+std::vector<JobEntry> list_of(const Json& whole, const std::string& file, const Request& shared) {
+  if (!whole.is_array()) return {prompt_entry(whole, file, shared)};
+  std::vector<JobEntry> entries;
+  for (const Json& item : whole)
+    entries.push_back(prompt_entry(item, fmt::format("{}: prompt {}", file, entries.size() + 1), shared));
+  return entries;
 }
 
 }  // namespace
 
-pipelines::JobEntry parse_prompt_line(std::string_view line, const std::string& where,
-                                      const Request& shared) {
-  pipelines::JobEntry entry{.request = shared};
-  try {
-    const ConfigReader reader(parse_json(line, where), where);
-    std::map<Setter, std::string> given;
-    for (const auto& item : reader.json().items()) {
-      const Key* key = find_key(item.key());
-      if (!key) throw UsageError("{}: \"{}\" is not an option of a picture", where, item.key());
-      if (item.value().is_null()) continue;
-      if (const auto [other, is_new] = given.emplace(key->set, item.key()); !is_new)
-        throw UsageError("{}: \"{}\" and \"{}\" are the same option", where, other->second, item.key());
-      key->set(entry, reader, item.key().c_str());
-    }
-  } catch (const CheckpointError& error) {
-    throw UsageError("{}", error.what());  // the file is the user's, not a model's
-  }
-  if (entry.request.prompt.empty()) throw UsageError("{}: has no \"prompt\"", where);
-  return entry;
-}
-
-std::vector<pipelines::JobEntry> load_prompts(const std::filesystem::path& file, const Request& shared) {
-  std::string text;
-  try {
-    text = load_text(file, kMaxBytes);
-  } catch (const CheckpointError& error) {
-    throw UsageError("--prompts-file {}", error.what());
-  }
-  const bool json_lines = file.extension() == ".jsonl";
-  std::vector<pipelines::JobEntry> entries;
-  size_t number = 0;
-  for (size_t begin = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    std::string_view line(text.data() + begin, end - begin);
-    begin = end + 1;
-    ++number;
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.empty()) continue;
-    const std::string where = fmt::format("{}:{}", file.string(), number);
-    if (json_lines) {
-      entries.push_back(parse_prompt_line(line, where, shared));
-    } else {
+std::vector<JobEntry> load_prompts(const fs::path& file, const std::string& format, const Request& shared) {
+  const std::string text = load(file);
+  const Form form = form_of(file, format, text);
+  std::vector<JobEntry> entries;
+  if (form == Form::json && text.find_first_not_of(kBlanks) != std::string::npos)
+    entries = list_of(parse(text, file.string()), file.string(), shared);
+  if (form != Form::json)
+    each_line(text, file, [&](std::string_view line, const std::string& where) {
+      if (form == Form::json_lines) {
+        entries.push_back(prompt_entry(parse(line, where), where, shared));
+        return;
+      }
       refuse_zero_byte(line, where);
       entries.push_back({.request = shared});
       entries.back().request.prompt = {std::string(line)};
-    }
-  }
+    });
   if (entries.empty()) throw UsageError("--prompts-file {}: has no prompts", file.string());
   return entries;
+}
+
+void require_shared_prompts(const fs::path& file, int world_size) {
+  if (world_size > 1 && !file.empty() && is_stream(file))
+    throw UsageError(
+        "--prompts-file {}: is a pipe, which the {} processes of this job cannot share, as each would read a "
+        "part of it. Write the prompts into a file and name that",
+        file.string(), world_size);
 }
 
 }  // namespace diffract::cli

@@ -1,21 +1,24 @@
 #pragma once
 #include <filesystem>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "diffract/pipelines/job.h"
 
 namespace diffract::cli {
 
-/// The prompts of a file: one a line, or, when its name ends in .jsonl, one JSON object a line with "prompt"
-/// and any of the per-picture options, named as on the command line (negative_prompt, prompt-2, seed, steps,
-/// guidance_scale, height, ...). A byte order mark is passed over. `shared` holds what a line does not say.
-/// Empty lines are left out. Throws UsageError naming the line.
-std::vector<pipelines::JobEntry> load_prompts(const std::filesystem::path& file,
+/// The prompts of a file, a pipe or the standard input ("-"), in one of three forms:
+///   text     one a line, as it stands
+///   jsonl    one a line in JSON
+///   json     a JSON list of prompts, or a single one
+/// A prompt in JSON is what prompt_entry reads. Without `format` the name tells (.json, .jsonl, .ndjson),
+/// else the content: what begins as a JSON list or object does. Lines end with LF, CR LF or CR; those of
+/// white space are left out, and so is a byte order mark. `shared` holds what a prompt does not say. Throws
+/// UsageError naming the line.
+std::vector<pipelines::JobEntry> load_prompts(const std::filesystem::path& file, const std::string& format,
                                               const pipelines::Request& shared);
 
-/// One line of a .jsonl file; `where` names it in messages.
-pipelines::JobEntry parse_prompt_line(std::string_view line, const std::string& where,
-                                      const pipelines::Request& shared);
+/// Throws UsageError where the file can be read once only and `world_size` processes would read it.
+void require_shared_prompts(const std::filesystem::path& file, int world_size);
 
 }  // namespace diffract::cli

@@ -1,10 +1,10 @@
 #include "diffract/distributed/split.h"
 
-#include <fmt/format.h>
-
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/json_output.h"
 #include "diffract/core/error.h"
+#include "diffract/core/file.h"
 #include "diffract/core/json.h"
 
 namespace diffract::cli {
@@ -18,9 +18,13 @@ struct SplitOptions {
   bool apply_padding = false;
 };
 
+constexpr uint64_t kMaxBytes = 256 << 20;
+
+// A file, "-" for standard input, or the JSON itself where a script has it at hand.
 Json load_inputs(const std::string& file) {
   try {
-    return load_json(file, 256 << 20);
+    if (file.starts_with('[') || file.starts_with('{')) return parse_json(file, "the list");
+    return parse_json(load_text_or_stream(file, kMaxBytes), file);
   } catch (const CheckpointError& error) {
     throw UsageError("{}", error.what());  // the file is the user's, not a model's
   }
@@ -36,7 +40,7 @@ void split(const SplitOptions& options) {
   for (int rank = 0; rank < options.num_processes; ++rank)
     shares.push_back(distributed::split(inputs, {.rank = rank, .world_size = options.num_processes},
                                         options.apply_padding));
-  fmt::print("{}\n", json_text(shares));
+  print_json(shares);
 }
 
 }  // namespace
@@ -49,8 +53,9 @@ Command split_command() {
             app.add_option("--num-processes", options->num_processes, "Between how many")->required();
             app.add_flag("--apply-padding", options->apply_padding,
                          "Repeat the last item until all shares are as long as the longest");
-            app.add_option("file", options->file,
-                           "A JSON list, or an object of lists; prints a list of shares")
+            add_path(app, "file", options->file,
+                     "A JSON list, or an object of lists: a file, - for standard input, or the JSON itself; "
+                     "prints a list of shares")
                 ->required();
             app.footer("Example:\n  diffract split --num-processes 2 prompts.json");
             return [options] { split(*options); };

@@ -5,6 +5,7 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/json_output.h"
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
 #include "diffract/io/model_folder.h"
@@ -53,8 +54,7 @@ void tokenize(const TokenizeOptions& options) {
   Json ids = encoding.input_ids, tokens = Json::array();
   for (const int64_t id : encoding.input_ids) tokens.push_back(tokenizer->id_to_token(id));
   if (options.json) {
-    fmt::print("{}\n",
-               json_text({{"input_ids", ids}, {"tokens", tokens}, {"cut_tokens", encoding.cut_tokens}}));
+    print_json({{"input_ids", ids}, {"tokens", tokens}, {"cut_tokens", encoding.cut_tokens}});
     return;
   }
   for (size_t i = 0; i < tokens.size(); ++i)
@@ -69,9 +69,8 @@ Command tokenize_command() {
           .summary = "shows the tokens that a model's tokenizer makes of a text",
           .declare = [](CLI::App& app) -> std::function<void()> {
             auto options = std::make_shared<TokenizeOptions>();
-            app.add_option("--model", options->model,
-                           "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model")
-                ->capture_default_str();
+            add_path(app, "-m,--model", options->model,
+                     "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
             app.add_option("--tokenizer", options->tokenizer, "Which one of a pipeline; default: tokenizer");
             app.add_option("--max-length", options->max_length, "Cut and pad to this many; default: neither");
             app.add_flag("--json", options->json, "One JSON object on stdout");

@@ -1,6 +1,7 @@
 #include "diffract/core/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "diffract/core/error.h"
+#include "diffract/core/file_descriptor.h"
 
 namespace diffract {
 namespace fs = std::filesystem;
@@ -31,38 +33,75 @@ std::string destination_of(std::string_view temporary) {
   return std::string(rest);
 }
 
+bool is_standard_input(const fs::path& file) {
+  return file == "-" || file == "/dev/stdin" || file == "/dev/fd/0" || file == "/proc/self/fd/0";
+}
+
+[[noreturn]] void fail_to_open(const fs::path& file) {
+  if (errno == ENOENT || errno == ENOTDIR) throw CheckpointError("{}: no such file", file.string());
+  throw IoError("{}: cannot be opened: {}", file.string(), std::strerror(errno));
+}
+
+// Reads up to `size` bytes; fewer at the end only.
+size_t read_some(int descriptor, char* to, size_t size, const fs::path& file) {
+  size_t filled = 0;
+  while (filled < size) {
+    const ssize_t got = ::read(descriptor, to + filled, size - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) {  // a stream that another program made so; wait for it
+      pollfd polled{.fd = descriptor, .events = POLLIN, .revents = 0};
+      ::poll(&polled, 1, -1);
+      continue;
+    }
+    if (got < 0) throw IoError("{}: cannot be read: {}", file.string(), std::strerror(errno));
+    if (got == 0) break;
+    filled += static_cast<size_t>(got);
+  }
+  return filled;
+}
+
 }  // namespace
 
 std::string load_text(const fs::path& file, uint64_t max_bytes) {
-  struct Descriptor {
-    int number;
-    ~Descriptor() {
-      if (number >= 0) ::close(number);
-    }
-  };
   // O_NONBLOCK: opening a named pipe must not hang.
-  const Descriptor descriptor{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (descriptor.number < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) throw CheckpointError("{}: no such file", file.string());
-    throw IoError("{}: cannot be opened: {}", file.string(), std::strerror(errno));
-  }
+  const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!descriptor) fail_to_open(file);
   struct stat info {};
-  if (::fstat(descriptor.number, &info) != 0 || !S_ISREG(info.st_mode))
+  if (::fstat(descriptor.get(), &info) != 0 || !S_ISREG(info.st_mode))
     throw CheckpointError("{}: not a regular file", file.string());
   const auto size = static_cast<uint64_t>(info.st_size);
   if (size > max_bytes)
     throw CheckpointError("{}: {} bytes; a file of this kind has at most {}", file.string(), size, max_bytes);
   std::string text(size, '\0');
-  size_t filled = 0;
-  while (filled < text.size()) {
-    const ssize_t got = ::read(descriptor.number, text.data() + filled, text.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw IoError("{}: cannot be read: {}", file.string(), std::strerror(errno));
-    if (got == 0) break;
-    filled += static_cast<size_t>(got);
-  }
-  text.resize(filled);
+  text.resize(read_some(descriptor.get(), text.data(), text.size(), file));
   return text;
+}
+
+bool is_stream(const fs::path& file) {
+  if (is_standard_input(file) || file.string().starts_with("/dev/fd/")) return true;
+  std::error_code none;
+  const auto there = fs::status(file, none);
+  return fs::exists(there) && !fs::is_regular_file(there) && !fs::is_directory(there);
+}
+
+std::string load_text_or_stream(const fs::path& file, uint64_t max_bytes) {
+  if (!is_stream(file)) return load_text(file, max_bytes);
+  // Not opened anew: that would begin a redirected file again, and a socket cannot be opened.
+  const FileDescriptor descriptor(is_standard_input(file) ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                                                          : ::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!descriptor) fail_to_open(file);
+  constexpr size_t kPiece = 1 << 16;
+  std::string text;
+  for (size_t filled = 0;;) {
+    text.resize(filled + kPiece);
+    const size_t got = read_some(descriptor.get(), text.data() + filled, kPiece, file);
+    filled += got;
+    if (filled > max_bytes)
+      throw CheckpointError("{}: more than {} bytes, the most that is read", file.string(), max_bytes);
+    if (got == kPiece) continue;
+    text.resize(filled);
+    return text;
+  }
 }
 
 bool is_there(const fs::path& file) {

@@ -14,6 +14,12 @@ namespace diffract {
 /// and IoError when it cannot be read.
 std::string load_text(const std::filesystem::path& file, uint64_t max_bytes);
 
+/// The same for what another program writes as well: "-", which is the standard input, a pipe, a terminal.
+/// It is read to its end.
+std::string load_text_or_stream(const std::filesystem::path& file, uint64_t max_bytes);
+/// True where what load_text_or_stream reads can be read once only, by one process.
+bool is_stream(const std::filesystem::path& file);
+
 /// Throws IoError where what is there is not to be replaced by a file: a folder, a device, a pipe, a
 /// descriptor's link.
 void require_replaceable(const std::filesystem::path& file);

@@ -23,7 +23,11 @@ std::atomic<Level>& threshold() {
   return level;
 }
 
+std::atomic<void (*)()> before_line = nullptr;
+
 }  // namespace
+
+void set_before_line(void (*before)()) { before_line = before; }
 
 void set_level(Level level) { threshold() = level; }
 bool enabled(Level level) { return level >= threshold().load(); }
@@ -31,6 +35,7 @@ bool enabled(Level level) { return level >= threshold().load(); }
 void write(Level level, const std::string& message) {
   if (!enabled(level)) return;
   static constexpr const char* kNames[] = {"debug: ", "", "warning: ", "error: "};
+  if (const auto before = before_line.load()) before();
   const std::string line = fmt::format("diffract: {}{}\n", kNames[static_cast<int>(level)], message);
   std::fwrite(line.data(), 1, line.size(), stderr);  // one call: stdio locks the stream around it
 }

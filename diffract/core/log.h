@@ -16,6 +16,10 @@ void write(Level level, const std::string& message);
 /// As `write`, but a message is written once a process: for advice that would repeat with every image.
 void write_once(Level level, const std::string& message);
 
+/// Called before each line: for whoever draws on the terminal's last line and has to end that first. It must
+/// not log.
+void set_before_line(void (*before)());
+
 template <typename... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
   if (enabled(Level::debug)) write(Level::debug, fmt::format(format, std::forward<Args>(args)...));

@@ -24,9 +24,10 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& known) {
+std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& known,
+                                   std::optional<size_t> most_edits) {
   std::optional<std::string> best;
-  size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
+  size_t best_distance = most_edits.value_or(std::max<size_t>(2, word.size() / 3)) + 1;
   for (const std::string& candidate : known) {
     const size_t distance = edit_distance(word, candidate);
     if (distance >= best_distance) continue;

@@ -9,6 +9,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
+#include "diffract/core/user_path.h"
 #include "diffract/io/missing_files.h"
 
 namespace diffract::io {
@@ -92,15 +93,17 @@ std::vector<std::string> files_to_fetch(const fs::path& snapshot, Wanted wanted)
 }  // namespace
 
 fs::path hub_cache_folder() {
+  // As huggingface_hub reads them: what no shell has read (an environment file, a container's) may hold "~"
+  // and "$NAME".
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
-    return fs::path(value ? value : "");
+    return fs::path(value ? expand_variables(expand_home(value)) : "");
   };
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
     if (const fs::path folder = variable(name); !folder.empty()) return folder;
   if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
   const fs::path cache = variable("XDG_CACHE_HOME");
-  return (cache.empty() ? variable("HOME") / ".cache" : cache) / "huggingface" / "hub";
+  return (cache.empty() ? home_folder() / ".cache" : cache) / "huggingface" / "hub";
 }
 
 bool is_hub_name(const std::string& model) { return parse_name(model).has_value(); }

@@ -7,7 +7,8 @@
 namespace diffract::io {
 
 /// The Hugging Face cache's folder of models: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME/hub,
-/// XDG_CACHE_HOME/huggingface/hub, or ~/.cache/huggingface/hub; the first that is set.
+/// XDG_CACHE_HOME/huggingface/hub, or ~/.cache/huggingface/hub; the first that is set. "~", "$NAME" and
+/// "${NAME}" in them are expanded; without HOME the home folder is the account's.
 std::filesystem::path hub_cache_folder();
 
 /// The folder of a model given as a path or as ORG/NAME[@REV], which is looked up in `cache` and never on the

@@ -11,7 +11,8 @@ struct Image {
   uint32_t channels = 3;  // 1 grey, 3 RGB, 4 RGBA
   std::vector<uint8_t> pixels;
 
-  /// Writes a PNG that appears whole or not at all. Throws IoError.
+  /// Writes a PNG that appears whole or not at all. Throws UsageError for a name that does not end in .png,
+  /// IoError.
   void save(const std::filesystem::path& file) const;
 };
 

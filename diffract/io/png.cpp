@@ -3,12 +3,14 @@
 #include <spng.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
+#include "diffract/core/utf8.h"
 
 namespace diffract::io {
 namespace {
@@ -35,6 +37,14 @@ spng_text to_spng(const PngText& text) {
   chunk.text = const_cast<char*>(text.value.c_str());
   chunk.language_tag = chunk.translated_keyword = const_cast<char*>("");
   return chunk;
+}
+
+// The PNG specification says Latin-1 for keys and for the texts of tEXt and zTXt, but some programs put UTF-8
+// into these; what is UTF-8 is hardly ever meant as Latin-1.
+PngText from_spng(const spng_text& chunk) {
+  PngText text{utf8_of_latin1(chunk.keyword), std::string(chunk.text, chunk.length)};
+  if (chunk.type != SPNG_ITXT && !is_utf8(text.value)) text.value = utf8_of_latin1(text.value);
+  return text;
 }
 
 uint8_t color_type(const Image& image) {
@@ -86,7 +96,22 @@ void save_png(const std::filesystem::path& file, const Image& image, const std::
   out.commit();
 }
 
-void Image::save(const std::filesystem::path& file) const { save_png(file, *this); }
+bool has_suffix(const std::filesystem::path& file, std::string_view suffix) {
+  std::string own = file.extension().string();
+  for (char& c : own) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return own == suffix;
+}
+
+void require_png_name(const std::filesystem::path& file) {
+  if (has_suffix(file, ".png")) return;
+  throw UsageError("\"{}\": pictures are PNG; name it {}", file.string(),
+                   std::filesystem::path(file).replace_extension(".png").string());
+}
+
+void Image::save(const std::filesystem::path& file) const {
+  require_png_name(file);
+  save_png(file, *this);
+}
 
 Png decode_png(std::span<const std::byte> bytes, const std::string& source) {
   const Context context(spng_ctx_new(0), spng_ctx_free);
@@ -115,8 +140,7 @@ Png decode_png(std::span<const std::byte> bytes, const std::string& source) {
   if (spng_get_text(context.get(), nullptr, &count) == 0 && count > 0) {
     std::vector<spng_text> chunks(count);
     check(spng_get_text(context.get(), chunks.data(), &count));
-    for (const spng_text& chunk : chunks)
-      png.texts.push_back({chunk.keyword, std::string(chunk.text, chunk.length)});
+    for (const spng_text& chunk : chunks) png.texts.push_back(from_spng(chunk));
   }
   return png;
 }

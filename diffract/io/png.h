@@ -3,13 +3,15 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "diffract/io/image.h"
 
 namespace diffract::io {
 
-/// A text that a PNG carries; both UTF-8. Keys have 1 to 79 bytes of printable Latin-1.
+/// A text that a PNG carries; both UTF-8, whatever the file has. Keys have 1 to 79 bytes of printable
+/// Latin-1.
 struct PngText {
   std::string key, value;
 };
@@ -18,6 +20,11 @@ struct Png {
   Image image;
   std::vector<PngText> texts;
 };
+
+/// Whether a file's name ends in `suffix`, such as ".png", in any case.
+bool has_suffix(const std::filesystem::path& file, std::string_view suffix);
+/// Throws UsageError for a picture's name that does not end in .png: a name that says JPEG must not hold PNG.
+void require_png_name(const std::filesystem::path& file);
 
 /// The bytes of a PNG. Texts of plain ASCII become tEXt chunks, which every tool reads, others iTXt.
 std::vector<std::byte> encode_png(const Image& image, const std::vector<PngText>& texts = {});

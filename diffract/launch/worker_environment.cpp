@@ -1,6 +1,7 @@
 #include "diffract/launch/worker_environment.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,12 @@ std::map<std::string, std::string> own_environment() {
     if (equals != std::string::npos) variables[text.substr(0, equals)] = text.substr(equals + 1);
   }
   return variables;
+}
+
+// A worker's stderr is a pipe to the launcher; 1: the terminal does not say how wide it is.
+int terminal_columns() {
+  winsize size{};
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 1;
 }
 
 // The device at `index` of a list "2,5": what virtual local ranks see.
@@ -74,7 +81,7 @@ std::vector<std::string> worker_environment(const LaunchOptions& options, const 
   if (options.processes > 1)
     v.try_emplace("OMP_NUM_THREADS", std::to_string(std::max(1, usable_cores() / options.processes)));
   if (v.count(kWaitPolicyVariable) == 0) v.try_emplace(kSpinVariable, kSpinTurns);
-  if (::isatty(STDERR_FILENO)) v["DIFFRACT_TERMINAL"] = "1";  // a worker's stderr is a pipe to the launcher
+  if (::isatty(STDERR_FILENO)) v["DIFFRACT_TERMINAL"] = std::to_string(terminal_columns());
   set_devices(v, options, local_rank);
   v.erase(kHeartbeatVariable);  // of an outer launcher
   std::vector<std::string> environment;

@@ -2,6 +2,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
+#include "diffract/core/stop.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/flux_latents.h"
@@ -242,6 +243,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings, c
     latents = schedule->step(velocity, i, latents, draw);
     finite.step(latents, i);
     heartbeat();
+    stop_if_asked();
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }

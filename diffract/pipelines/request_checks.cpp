@@ -4,6 +4,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/core/utf8.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -151,7 +152,7 @@ at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::
             tokenizer.id_to_token(id), id, vocab_size);
     if (encoding.cut_tokens > 0)
       log::warning("the prompt has {} tokens more than the model reads ({}); they are ignored: \"{}\"",
-                   encoding.cut_tokens, length, one.size() > 80 ? one.substr(0, 80) + "..." : one);
+                   encoding.cut_tokens, length, shortened(one, 80));
     row = std::copy(encoding.input_ids.begin(), encoding.input_ids.end(), row);
   }
   return ids;

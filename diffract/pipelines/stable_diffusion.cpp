@@ -2,6 +2,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
+#include "diffract/core/stop.h"
 #include "diffract/core/log.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/guidance.h"
@@ -186,6 +187,7 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
     latents = schedule.step(prediction, i, latents, draw);
     finite.step(latents, i);
     heartbeat();
+    stop_if_asked();
     if (observe)
       observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
   }

@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/core/size_text.h"
 
 namespace diffract::placement {
 namespace {
@@ -22,12 +24,17 @@ constexpr Unit kUnits[] = {{"GIB", 1ull << 30, false}, {"MIB", 1 << 20, false}, 
                    size);
 }
 
-// What Python's float() takes as a finite number: blanks around it, "_" between digits, exponents.
-std::optional<double> python_float(std::string_view text) {
+std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\n\r\f\v";
   const size_t first = text.find_first_not_of(kBlanks);
   if (first == std::string_view::npos) return {};
-  text = text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+// What Python's float() takes as a finite number: blanks around it, "_" between digits, exponents.
+std::optional<double> python_float(std::string_view text) {
+  text = trimmed(text);
+  if (text.empty()) return {};
   const auto digit_at = [&](size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
   std::string plain;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -56,7 +63,12 @@ int64_t convert_file_size_to_int(std::string_view size) {
     const double bytes = std::trunc(*number * unit.bytes);
     if (bytes < 0 || bytes >= 0x1p63) refuse(size);
     const auto whole = static_cast<int64_t>(bytes);
-    return unit.decimal && size.ends_with('b') ? whole / 8 : whole;
+    if (!unit.decimal || !size.ends_with('b')) return whole;
+    // As accelerate has it, but hardly ever what is meant.
+    log::write_once(log::Level::warning,
+                    fmt::format("memory size \"{}\" is {}: a small b means bits. {}B are bytes", size,
+                                size_text(whole / 8), size.substr(0, size.size() - 1)));
+    return whole / 8;
   }
   refuse(size);
 }
@@ -66,22 +78,39 @@ MaxMemory::MaxMemory(std::initializer_list<std::pair<Place, MemorySize>> sizes) 
 }
 
 MaxMemory MaxMemory::parse(std::string_view text) {
+  text = trimmed(text);
+  if (text.starts_with('{')) return parse_object(text);
   MaxMemory memory;
+  if (text.ends_with(',')) text.remove_suffix(1);
   for (size_t from = 0; from <= text.size();) {
     const size_t comma = std::min(text.find(',', from), text.size());
-    const std::string_view item = text.substr(from, comma - from);
+    const std::string_view item = trimmed(text.substr(from, comma - from));
     from = comma + 1;
     const size_t equals = item.find('=');
     if (equals == std::string_view::npos)
       throw UsageError("memory budget \"{}\" is not known; expected DEVICE=SIZE, such as 0=16GB or cpu=30GB",
                        item);
-    const std::string_view size = item.substr(equals + 1);
+    const std::string_view size = trimmed(item.substr(equals + 1));
     int64_t bytes = 0;
     const auto [end, code] = std::from_chars(size.data(), size.data() + size.size(), bytes);
     const bool is_plain = code == std::errc() && end == size.data() + size.size();
-    memory.add(Place::parse(item.substr(0, equals)), is_plain ? bytes : convert_file_size_to_int(size));
+    memory.add(Place::parse(trimmed(item.substr(0, equals))),
+               is_plain ? bytes : convert_file_size_to_int(size));
   }
   return memory;
+}
+
+MaxMemory MaxMemory::parse_object(std::string_view text) {
+  constexpr const char* kSource = "memory budgets";
+  Json object;
+  try {
+    object = parse_json(text, kSource);
+  } catch (const CheckpointError& error) {  // the text is the user's, not a model's
+    throw UsageError(
+        "{}; expected {{\"0\": \"16GB\", \"cpu\": \"30GB\"}}, each device in quotes, or 0=16GB,cpu=30GB",
+        error.what());
+  }
+  return from_json(object, kSource);
 }
 
 MaxMemory MaxMemory::from_json(const Json& object, const std::string& source) {

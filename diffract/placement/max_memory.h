@@ -13,8 +13,8 @@
 namespace diffract::placement {
 
 /// Bytes of a size as accelerate reads it: "16GB", "16GiB", "1.5MB", "100KB"; a lower-case b at the end of
-/// a decimal unit means bits ("16Gb" is 2 GB). Throws UsageError for another text. Source: accelerate
-/// convert_file_size_to_int.
+/// a decimal unit means bits ("16Gb" is 2 GB), which is said in a warning. Throws UsageError for another
+/// text. Source: accelerate convert_file_size_to_int.
 int64_t convert_file_size_to_int(std::string_view size);
 
 /// A number of bytes, given as one or as a text.
@@ -36,7 +36,8 @@ class MaxMemory {
   /// As in Python: `{{0, "16GB"}, {1, "16GB"}, {"cpu", "30GB"}}`. Throws UsageError for negative sizes and
   /// for a place that is named twice.
   MaxMemory(std::initializer_list<std::pair<Place, MemorySize>> sizes);
-  /// "0=16GB,1=16GB,cpu=30GB"; plain numbers are bytes.
+  /// "0=16GB,1=16GB,cpu=30GB", with blanks and a comma at the end where one likes, or a JSON object as
+  /// from_json reads it; plain numbers are bytes.
   static MaxMemory parse(std::string_view text);
   /// {"0": "16GB", "cpu": 30000000000}; `source` names it in errors.
   static MaxMemory from_json(const Json& object, const std::string& source);
@@ -55,6 +56,7 @@ class MaxMemory {
   friend bool operator==(const MaxMemory&, const MaxMemory&) = default;
 
  private:
+  static MaxMemory parse_object(std::string_view text);
   void add(Place place, int64_t bytes);  // refuses a second of the same place
   std::vector<Entry> entries_;           // sorted by place
 };

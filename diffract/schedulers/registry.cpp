@@ -6,6 +6,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/nearest.h"
+#include "diffract/schedulers/foreign_schedulers.h"
 
 namespace diffract::schedulers {
 namespace {
@@ -29,6 +30,22 @@ constexpr Entry kEntries[] = {
     {"UniPCMultistepScheduler", make_unipc_multistep},
 };
 
+std::string stem(const std::string& class_name) {
+  constexpr std::string_view kEnd = "Scheduler";
+  return class_name.ends_with(kEnd) ? class_name.substr(0, class_name.size() - kEnd.size()) : class_name;
+}
+
+// "Scheduler" is alike in all names, so only the rest tells whether two are.
+std::string hint_of(const std::string& class_name) {
+  if (std::string hint = hint_for(class_name, foreign_schedulers(), {}); !hint.empty()) return hint;
+  std::vector<std::string> stems;
+  for (const std::string& name : scheduler_names()) stems.push_back(stem(name));
+  constexpr size_t kTypingErrors = 2;
+  auto meant = nearest(class_name, scheduler_names(), kTypingErrors);
+  if (const auto close = nearest(stem(class_name), stems); !meant && close) meant = *close + "Scheduler";
+  return meant ? fmt::format("; did you mean {}?", *meant) : "";
+}
+
 }  // namespace
 
 const std::vector<std::string>& scheduler_names() {
@@ -45,6 +62,16 @@ bool is_known(const std::string& class_name) {
                      [&](const Entry& entry) { return class_name == entry.class_name; });
 }
 
+void require_known(const std::string& class_name) {
+  if (is_known(class_name)) return;
+  const std::string hint = hint_of(class_name);
+  throw UsageError("scheduler \"{}\" is not known{} There are {}", class_name,
+                   hint.empty()          ? "."
+                   : hint.ends_with('?') ? hint
+                                         : hint + ".",
+                   fmt::join(scheduler_names(), ", "));
+}
+
 std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,
                                         const std::string& source, const ScheduleRequest& request) {
   constexpr int64_t kMostSteps = 10'000;
@@ -53,10 +80,8 @@ std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Jso
   if (!(request.eta >= 0 && request.eta <= 1)) throw UsageError("eta {}: expected 0 to 1", request.eta);
   for (const Entry& entry : kEntries)
     if (class_name == entry.class_name) return entry.make(ConfigReader(config, source), request);
-  const auto suggestion = nearest(class_name, scheduler_names());
-  throw UsageError("scheduler \"{}\" is not known{} There are {}", class_name,
-                   suggestion ? fmt::format("; did you mean {}?", *suggestion) : ".",
-                   fmt::join(scheduler_names(), ", "));
+  require_known(class_name);
+  throw InternalError("scheduler {} is known and has no maker", class_name);
 }
 
 }  // namespace diffract::schedulers

@@ -14,10 +14,22 @@
 namespace diffract::tensor {
 
 at::ScalarType parse_dtype(std::string_view name) {
-  if (name == "float32" || name == "fp32") return at::kFloat;
-  if (name == "float16" || name == "fp16") return at::kHalf;
-  if (name == "bfloat16" || name == "bf16") return at::kBFloat16;
-  throw UsageError("dtype \"{}\" is not known; expected float32, float16 or bfloat16", name);
+  struct Spelling {
+    std::string_view name;
+    at::ScalarType dtype;
+  };
+  constexpr Spelling kSpellings[] = {
+      {"float32", at::kFloat},     {"fp32", at::kFloat},   {"f32", at::kFloat}, {"float", at::kFloat},
+      {"float16", at::kHalf},      {"fp16", at::kHalf},    {"f16", at::kHalf},  {"half", at::kHalf},
+      {"bfloat16", at::kBFloat16}, {"bf16", at::kBFloat16}};
+  std::string plain(name);
+  for (char& c : plain) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (constexpr std::string_view kModule = "torch."; plain.starts_with(kModule))
+    plain.erase(0, kModule.size());
+  for (const Spelling& spelling : kSpellings)
+    if (plain == spelling.name) return spelling.dtype;
+  throw UsageError(
+      "dtype \"{}\" is not known; expected float32 (or fp32), float16 (fp16, half) or bfloat16 (bf16)", name);
 }
 
 std::string dtype_name(at::ScalarType dtype) {

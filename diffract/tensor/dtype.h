@@ -7,7 +7,8 @@
 
 namespace diffract::tensor {
 
-/// "float32", "float16" or "bfloat16" (also "fp32", "fp16", "bf16"). Throws UsageError otherwise.
+/// "float32", "float16" or "bfloat16", also as "fp32", "fp16", "bf16", "f32", "f16", "float", "half", and as
+/// Python has them, "torch.float16", in any case. Throws UsageError otherwise.
 at::ScalarType parse_dtype(std::string_view name);
 /// torch's name without its prefix: "float16".
 std::string dtype_name(at::ScalarType dtype);

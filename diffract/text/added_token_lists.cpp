@@ -4,6 +4,7 @@
 #include <map>
 
 #include "diffract/core/error.h"
+#include "diffract/core/utf8.h"
 
 namespace diffract::text {
 namespace {
@@ -30,7 +31,7 @@ int64_t parse_id(const std::string& text, const std::string& where) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, id);
   if (error != std::errc() || stop != end || id < 0 || id > kMostId)
-    throw CheckpointError("{}: \"{}\" is no id from 0 to {}", where, text.substr(0, 60), kMostId);
+    throw CheckpointError("{}: \"{}\" is no id from 0 to {}", where, shortened(text, 60), kMostId);
   return id;
 }
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "diffract/core/error.h"
+#include "diffract/core/utf8.h"
 #include "diffract/text/special_tokens.h"
 
 namespace diffract::text {
@@ -36,7 +37,7 @@ std::pair<std::string, std::string> split_merge(std::string_view line, const std
   const size_t space = line.find(' ');
   if (space == std::string_view::npos || space == 0 || space + 1 == line.size() ||
       line.find(' ', space + 1) != std::string_view::npos)
-    throw CheckpointError("{}: \"{}\" is not two tokens with a space between", where, line.substr(0, 60));
+    throw CheckpointError("{}: \"{}\" is not two tokens with a space between", where, shortened(line, 60));
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 

@@ -1,6 +1,7 @@
 #include "diffract/weights/weight.h"
 
 #include "diffract/core/heartbeat.h"
+#include "diffract/core/stop.h"
 
 namespace diffract::weights {
 namespace {
@@ -15,7 +16,9 @@ at::Tensor& scratch() {
 }  // namespace
 
 at::Tensor Weight::get() const {
-  heartbeat();  // every layer passes here, so that a long step of a large model is seen to go on
+  // Every layer passes here: a long step of a large model is seen to go on, and can be stopped.
+  heartbeat();
+  stop_if_asked();
   if (stored_.scalar_type() == arithmetic_) return stored_;
   at::Tensor& buffer = scratch();
   const auto options = at::TensorOptions().dtype(arithmetic_).device(stored_.device());

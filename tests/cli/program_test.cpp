@@ -279,17 +279,19 @@ TEST_F(Program, SaysWhatACheckpointsSchedulerNeedsBeforeItReadsWeights) {
 }
 
 TEST_F(Program, ReplacesNoDeviceAndNoPipe) {
-  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
-  for (const auto& arguments : std::vector<std::vector<std::string>>{
-           {"--output", "pipe"}, {"--save-steps", "pipe"}, {"--output-type", "latent", "--output", "pipe"}}) {
+  for (const char* pipe : {"p.png", "p.safetensors"}) ASSERT_EQ(::mkfifo((folder_ / pipe).c_str(), 0600), 0);
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"--output", "p.png"},
+                                             {"--save-steps", "p.safetensors"},
+                                             {"--output-type", "latent", "--output", "p.safetensors"}}) {
     auto all = arguments;
     all.insert(all.end(), {"--prompt", "a"});
     const auto result = generate(all);
     EXPECT_EQ(result.exit_code, 6) << result.err;
     EXPECT_NE(result.err.find("no regular file"), std::string::npos) << result.err;
   }
-  EXPECT_TRUE(fs::is_fifo(folder_ / "pipe"));
-  EXPECT_EQ(files(), 1u);
+  EXPECT_TRUE(fs::is_fifo(folder_ / "p.png"));
+  EXPECT_EQ(files(), 2u);
 }
 
 TEST_F(Program, SaysThatStandardOutputIsFull) {
@@ -334,7 +336,7 @@ TEST_F(Program, SaysWhatCannotBeRead) {
 
 TEST_F(Program, RefusesOptionsOutOfRange) {
   for (const auto& arguments :
-       std::vector<std::vector<std::string>>{{"--prompt", "a", "--seed", "-1"},
+       std::vector<std::vector<std::string>>{{"--prompt", "a", "--seed", "-2"},
                                              {"--prompt", "a", "--seed", "1.5"},
                                              {"--prompt", "a", "--seed", "99999999999999999999999"},
                                              {"--prompt", "a", "--steps", "0"},
@@ -343,7 +345,7 @@ TEST_F(Program, RefusesOptionsOutOfRange) {
                                              {"--prompt", "a", "--batch-size", "0"},
                                              {"--prompt", "a", "--threads", "-2"},
                                              {"--prompt", "a", "--dtype", "int8"},
-                                             {"--prompt", "a", "--compute-dtype", "half"},
+                                             {"--prompt", "a", "--compute-dtype", "int4"},
                                              {"--prompt", "a", "--device", "cuda"},
                                              {"--prompt", "a", "--device", "gpu"},
                                              {"--prompt", "a", "--float8"},

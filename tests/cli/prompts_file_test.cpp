@@ -19,6 +19,14 @@ class PromptsFile : public ::testing::Test {
     all.insert(all.end(), more.begin(), more.end());
     return test::run_diffract(all, folder_.path().string());
   }
+  // Of a job, or its error.
+  static std::vector<std::string> prompts(const test::ProgramResult& result) {
+    if (result.exit_code != 0) return {result.err};
+    std::vector<std::string> all;
+    const Json summary = Json::parse(result.out);
+    for (const Json& image : summary["images"]) all.push_back(image["prompt"]);
+    return all;
+  }
   std::string parameters(const std::string& png) const {
     for (const auto& text : io::load_png(folder_ / png).texts)
       if (text.key == "parameters") return text.value;
@@ -65,6 +73,67 @@ TEST_F(PromptsFile, NamesWhatALineCannotHold) {
   const auto plain = generate("p.txt", std::string("fine\na\0b\n", 9));
   EXPECT_EQ(plain.exit_code, 2);
   EXPECT_NE(plain.err.find("p.txt:2: the text has a zero byte, at byte 1"), std::string::npos) << plain.err;
+}
+
+TEST_F(PromptsFile, TellsTheFormByContentWhereTheNameDoesNot) {
+  struct Case {
+    const char *name, *text;
+    std::vector<std::string> prompts;
+  };
+  const Case cases[] = {
+      {"p.json", "[\n \"a cat\",\n \"a dog\"\n]\n", {"a cat", "a dog"}},
+      {"list", "[\"a cat\", {\"prompt\": \"a dog\", \"seed\": 3}]", {"a cat", "a dog"}},
+      {"l.txt", "{\"prompt\": \"a cat\"}\n{\"prompt\": \"a dog\"}\n", {"a cat", "a dog"}},
+      {"one.json", "{\n  \"prompt\": \"a cat\"\n}\n", {"a cat"}},
+      {"p.ndjson", "\"a cat\"\n\n  {\"prompt\": \"a dog\"}  \n", {"a cat", "a dog"}},
+      {"p.txt", "[cat|dog] in {red} rain\n{red|blue} car\n", {"[cat|dog] in {red} rain", "{red|blue} car"}}};
+  for (const Case& one : cases)
+    EXPECT_EQ(prompts(generate(one.name, one.text, {"--steps", "1"})), one.prompts) << one.name;
+  EXPECT_EQ(prompts(generate("raw.json", "[\"a\",\n", {"--steps", "1", "--prompts-format", "text"})),
+            std::vector<std::string>{"[\"a\","});
+}
+
+TEST_F(PromptsFile, TakesEveryLineEndAndLeavesBlankLinesOut) {
+  for (const char* text : {"a cat\n   \n\n\t\na dog  \n", "a cat\r\n \r\na dog  \r\n", "a cat\r \ra dog  ",
+                           "\xef\xbb\xbf"
+                           "a cat\n\xe3\x80\x80\na dog  \n"})
+    EXPECT_EQ(prompts(generate("p.txt", text, {"--steps", "1"})),
+              (std::vector<std::string>{"a cat", "a dog  "}))
+        << text;
+  EXPECT_EQ(
+      prompts(generate("p.jsonl", "{\"prompt\": \"a\"}\n   \n{\"prompt\": \"b\"}\r\n", {"--steps", "1"})),
+      (std::vector<std::string>{"a", "b"}));
+  const auto blank = generate("blank.txt", " \n\t\n");
+  EXPECT_EQ(blank.exit_code, 2);
+  EXPECT_NE(blank.err.find("has no prompts"), std::string::npos) << blank.err;
+}
+
+TEST_F(PromptsFile, NamesWhatIsNotRead) {
+  struct Case {
+    const char* name;
+    std::string text;
+    std::vector<std::string> named;
+  };
+  const Case cases[] = {
+      {"p.txt", "fine\ncaf\xe9\n", {"p.txt:2", "byte 3", "UTF-8"}},
+      {"p.txt",
+       std::string("\xff\xfe"
+                   "a\0",
+                   4),
+       {"UTF-16"}},
+      {"p.csv", "prompt,seed\na,1\n", {".csv is not read", "--prompts-format text"}},
+      {"p.json", "[\"a cat\", 5]", {"prompt 2", "is 5"}},
+      {"p.txt", "[\"a cat\",\n", {"not valid JSON", "--prompts-format text"}},
+      {"p.jsonl",
+       "{\"prompt\": \"a\", \"sed\": 1}",
+       {"did you mean seed?", "guidance_scale", "num_images_per_prompt"}},
+      {"p.jsonl", "{\"prompt\": \"a\", \"cfg_scale\": 1}", {"here it is --guidance-scale"}}};
+  for (const Case& one : cases) {
+    const auto result = generate(one.name, one.text);
+    EXPECT_EQ(result.exit_code, 2) << one.text;
+    for (const auto& part : one.named)
+      EXPECT_NE(result.err.find(part), std::string::npos) << part << ": " << result.err;
+  }
 }
 
 // One each for two prompts leaves none for the file's, whose count would not match either.

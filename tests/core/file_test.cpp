@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 
 #include <csignal>
+#include <fstream>
 #include <set>
+#include <thread>
 
 #include "diffract/core/error.h"
 #include "tests/support/temp_folder.h"
@@ -31,6 +33,34 @@ TEST(LoadText, RefusesWhatIsNotARegularFileWithoutHanging) {
   EXPECT_THROW(load_text(folder.path(), 10), CheckpointError);
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   EXPECT_THROW(load_text(folder / "pipe", 10), CheckpointError);
+}
+
+TEST(LoadTextOrStream, ReadsAPipeToItsEndAndNotBeyondItsBound) {
+  const test::TempFolder folder;
+  const fs::path pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const std::string text(200'000, 'x');  // more than a pipe holds at once
+  for (const uint64_t bound : {text.size(), text.size() - 1}) {
+    std::thread writer([&] { std::ofstream(pipe, std::ios::binary) << text; });
+    if (bound == text.size())
+      EXPECT_EQ(load_text_or_stream(pipe, bound), text);
+    else
+      EXPECT_THROW(load_text_or_stream(pipe, bound), CheckpointError);
+    writer.join();
+  }
+  EXPECT_EQ(load_text_or_stream(folder.file("a.txt", "abc"), 3), "abc");
+  EXPECT_THROW(load_text_or_stream(folder / "none", 10), CheckpointError);
+  EXPECT_THROW(load_text_or_stream(folder.path(), 10), CheckpointError);
+}
+
+TEST(IsStream, TellsWhatCanBeReadOnceOnly) {
+  const test::TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  for (const fs::path& once :
+       {fs::path("-"), fs::path("/dev/stdin"), fs::path("/dev/fd/63"), folder / "pipe"})
+    EXPECT_TRUE(is_stream(once)) << once;
+  for (const fs::path& file : {folder.file("a.txt", "a"), folder.path(), folder / "none"})
+    EXPECT_FALSE(is_stream(file)) << file;
 }
 
 TEST(AtomicFile, AppearsWholeOrNotAtAll) {

@@ -64,6 +64,50 @@ TEST(Png, RefusesAPictureLargerThanAnyItWillMake) {
   EXPECT_THROW(decode(bytes), CheckpointError);
 }
 
+// A chunk of the format: length, kind, bytes, checksum.
+std::string chunk(const std::string& kind, const std::string& data) {
+  const auto number = [](uint32_t n) {
+    std::string bytes;
+    for (const int shift : {24, 16, 8, 0}) bytes += static_cast<char>(n >> shift);
+    return bytes;
+  };
+  uint32_t crc = ~0u;
+  for (const char c : kind + data) {
+    crc ^= static_cast<uint8_t>(c);
+    for (int bit = 0; bit < 8; ++bit) crc = crc & 1 ? (crc >> 1) ^ 0xedb88320u : crc >> 1;
+  }
+  return number(static_cast<uint32_t>(data.size())) + kind + data + number(~crc);
+}
+
+TEST(Png, ReadsLatin1AndUtf8InTexts) {
+  using namespace std::string_literals;
+  const std::pair<std::string, std::string> cases[] = {
+      {chunk("tEXt", "note\0caf\xe9"s), "caf\u00e9"},
+      {chunk("tEXt", "note\0na\xc3\xafve \xe7\x8c\xab"s), "na\u00efve \u732b"},
+      {chunk("iTXt", "note\0\0\0\0\0\xe7\x8c\xab"s), "\u732b"}};
+  const auto plain = encode_png(gradient(4, 4));
+  for (const auto& [text, value] : cases) {
+    constexpr size_t kBehindTheHeader = 33;
+    auto bytes = plain;
+    const auto own = std::as_bytes(std::span(text));
+    bytes.insert(bytes.begin() + kBehindTheHeader, own.begin(), own.end());
+    const Png png = decode(bytes);
+    ASSERT_EQ(png.texts.size(), 1u) << value;
+    EXPECT_EQ(png.texts[0].value, value);
+  }
+}
+
+TEST(Png, IsNotSavedUnderAnotherFormatsName) {
+  const test::TempFolder folder;
+  for (const char* name : {"a.jpg", "a.webp", "a", "a.png.bak"}) {
+    const auto message = test::error_of<UsageError>([&] { gradient(5, 5).save(folder / name); });
+    EXPECT_NE(message.find(".png"), std::string::npos) << message;
+    EXPECT_FALSE(std::filesystem::exists(folder / name));
+  }
+  gradient(5, 5).save(folder / "a.PNG");
+  EXPECT_TRUE(std::filesystem::exists(folder / "a.PNG"));
+}
+
 TEST(Png, IsSavedWhole) {
   const test::TempFolder folder;
   gradient(5, 5).save(folder / "a.png");

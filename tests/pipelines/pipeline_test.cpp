@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
+#include "diffract/core/stop.h"
 #include "diffract/pipelines/builtin_models.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
@@ -326,6 +329,24 @@ TEST(VaeImageProcessor, GoesThereAndBack) {
   EXPECT_THROW(processor.preprocess({image}), UsageError);
   EXPECT_THROW(processor.preprocess({}), UsageError);
   EXPECT_THROW(processor.postprocess(at::zeros({3, 8, 8})), UsageError);
+}
+
+// Asked to stop when the last step is over, which only the decoding can still notice. In a process of its
+// own, as what is asked for cannot be taken back.
+TEST(StopDeathTest, IsNoticedWhileDecoding) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto draw = [] {
+    try {
+      tiny()(request(), [](const StepReport& step) {
+        if (step.index + 1 == step.count) ask_to_stop();
+      });
+    } catch (const Cancelled& error) {
+      std::fputs(error.what(), stderr);
+      std::exit(error_info(error.kind()).exit_code);
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(draw(), ::testing::ExitedWithCode(130), "stopped by a signal");
 }
 
 }  // namespace

@@ -39,6 +39,20 @@ TEST(MaxMemory, ReadsTheOption) {
   EXPECT_EQ(memory.to_json().dump(), R"({"0":1000,"1":16000000000,"cpu":32212254720,"disk":5000000000})");
 }
 
+TEST(MaxMemory, ReadsTheOptionHoweverItIsSpelled) {
+  const MaxMemory memory{{0, "16GB"}, {"cpu", "30GB"}};
+  for (const char* text : {"0=16GB, cpu=30GB", " 0=16GB ,cpu = 30GB ,", R"({"0": "16GB", "cpu": "30GB"})",
+                           R"( {"cpu": 30000000000, "0": "16GB"})"})
+    EXPECT_EQ(MaxMemory::parse(text), memory) << text;
+}
+
+TEST(MaxMemory, SaysThatASmallBMeansBits) {
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(MaxMemory::parse("0=24gb"), (MaxMemory{{0, 3'000'000'000}}));
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("\"24gb\" is 3.00 GB: a small b means bits"), std::string::npos) << said;
+}
+
 TEST(MaxMemory, ReadsJson) {
   EXPECT_EQ(MaxMemory::from_json(Json::parse(R"({"cpu": "1KB", "0": 5})"), "x"),
             (MaxMemory{{0, 5}, {"cpu", 1000}}));
@@ -48,8 +62,9 @@ TEST(MaxMemory, ReadsJson) {
 }
 
 TEST(MaxMemory, RefusesWhatItCannotRead) {
-  for (const char* text : {"", "0", "0=", "=16GB", "0=16GB,", "cuda:x=1", "-1=16GB", "0=16GB,0=8GB",
-                           "gpu=1GB", "0=-5", "0=99999999999999999999", "70000=1"})
+  for (const char* text :
+       {"", "0", "0=", "=16GB", "0=16GB,,cpu=1GB", ",", "{", "{0: 5}", R"({"0": "16GB")", "cuda:x=1",
+        "-1=16GB", "0=16GB,0=8GB", "gpu=1GB", "0=-5", "0=99999999999999999999", "70000=1"})
     EXPECT_THROW(MaxMemory::parse(text), UsageError) << text;
 }
 

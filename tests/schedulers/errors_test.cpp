@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "diffract/core/error.h"
+#include "diffract/schedulers/foreign_schedulers.h"
 #include "diffract/schedulers/schedule.h"
 #include "tests/support/temp_folder.h"
 
@@ -23,6 +24,46 @@ TEST(MakeSchedule, ListsTheKnownClassesForAnUnknownOne) {
   EXPECT_NE(message.find("EulerDiscreteScheduler"), std::string::npos) << message;
   EXPECT_EQ(scheduler_names().size(), 11u);
   EXPECT_TRUE(std::is_sorted(scheduler_names().begin(), scheduler_names().end()));
+}
+
+TEST(MakeSchedule, KnowsWhatOtherProgramsCallItsClasses) {
+  const std::pair<const char*, const char*> names[] = {
+      {"euler_a", "it is EulerAncestralDiscreteScheduler here"},
+      {"Euler a", "it is EulerAncestralDiscreteScheduler here"},
+      {"euler", "it is EulerDiscreteScheduler here"},
+      {"EulerDiscrete", "it is EulerDiscreteScheduler here"},
+      {"dpmpp_2m", "it is DPMSolverMultistepScheduler here"},
+      {"DPM++ 2M Karras", R"(DPMSolverMultistepScheduler here, with the config {"use_karras_sigmas": true})"},
+      {"DPM++ 2M SDE", R"({"algorithm_type": "sde-dpmsolver++"})"},
+      {"uni_pc", "it is UniPCMultistepScheduler here"},
+      {"LCMScheduler", "it is not there yet"},
+      {"DEISMultistepScheduler", "it is not there yet"},
+      {"PNDMSheduler", "did you mean PNDMScheduler?"},
+      {"UniPCMultistep2Scheduler", "did you mean UniPCMultistepScheduler?"}};
+  for (const auto& [name, advice] : names) {
+    const auto message = error_of<UsageError>([&] { make(name, Json::object(), 5); });
+    EXPECT_NE(message.find(advice), std::string::npos) << message;
+  }
+  for (const char* unlike : {"LCMScheduler", "XYZScheduler"}) {
+    const auto message = error_of<UsageError>([&] { make(unlike, Json::object(), 5); });
+    EXPECT_EQ(message.find("did you mean"), std::string::npos) << message;
+  }
+}
+
+// An advice must be one that can be followed.
+TEST(ForeignSchedulers, NameClassesAndConfigsThatThereAre) {
+  for (const ForeignName& entry : foreign_schedulers()) {
+    const std::string advice(entry.advice);
+    if (advice.find("not there yet") != std::string::npos) {
+      EXPECT_FALSE(is_known(std::string(entry.name)));
+      continue;
+    }
+    constexpr std::string_view kBegin = "it is ";
+    ASSERT_TRUE(advice.starts_with(kBegin)) << advice;
+    const std::string name = advice.substr(kBegin.size(), advice.find(' ', kBegin.size()) - kBegin.size());
+    const size_t config = advice.find('{');
+    make(name, config == std::string::npos ? Json::object() : Json::parse(advice.substr(config)), 5);
+  }
 }
 
 TEST(MakeSchedule, RefusesStepsAndEtaOutOfRange) {

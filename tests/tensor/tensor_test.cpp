@@ -15,8 +15,13 @@ TEST(ParseDtype, TakesTorchsNamesAndTheirShortForms) {
   EXPECT_EQ(parse_dtype("float16"), at::kHalf);
   EXPECT_EQ(parse_dtype("bf16"), at::kBFloat16);
   EXPECT_EQ(dtype_name(parse_dtype("fp32")), "float32");
+  for (const char* name : {"half", "f16", "fp16", "torch.float16", "torch.half", "Float16"})
+    EXPECT_EQ(parse_dtype(name), at::kHalf) << name;
+  for (const char* name : {"float", "f32", "torch.float32"}) EXPECT_EQ(parse_dtype(name), at::kFloat) << name;
+  EXPECT_EQ(parse_dtype("torch.bfloat16"), at::kBFloat16);
   EXPECT_THROW(parse_dtype("int8"), UsageError);
   EXPECT_THROW(parse_dtype(""), UsageError);
+  EXPECT_THROW(parse_dtype("torch."), UsageError);
 }
 
 TEST(ParseDevice, SaysWhatThisBuildCannotUse) {
