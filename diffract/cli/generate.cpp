@@ -21,7 +21,6 @@
 #include "diffract/distributed/devices.h"
 #include "diffract/distributed/process_group.h"
 #include "diffract/pipelines/small_models.h"
-#include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/threads.h"
 #include "diffract/weights/host_budget.h"
 
@@ -40,7 +39,6 @@ class Stopwatch {
 
 pipelines::DiffusionPipeline load_pipeline(const GenerateOptions& options, int local_rank,
                                            const pipelines::MemoryCheck& memory, bool shows_progress) {
-  if (!options.scheduler.empty()) schedulers::require_known(options.scheduler);  // before minutes of loading
   auto load = load_options(options, local_rank);
   load.memory_check = memory;
   load.on_load = [progress = std::make_shared<LoadProgress>(), shows_progress](const auto& report) {
