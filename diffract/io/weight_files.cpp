@@ -139,7 +139,8 @@ std::vector<std::string> weight_variants(const fs::path& folder) {
           name.size() <= before.size() + behind.size())
         return;
       const std::string variant = name.substr(before.size(), name.size() - before.size() - behind.size());
-      if (variant.find('.') == std::string::npos) variants.insert(variant);
+      const bool is_shard = variant.find("-of-") != std::string::npos;  // "fp16-00001-of-00002"
+      if (!is_shard && variant.find('.') == std::string::npos) variants.insert(variant);
     };
     for (const Stem& stem : kStems) {
       add(fmt::format("{}.", stem.name), ".safetensors");

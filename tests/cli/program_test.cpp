@@ -197,6 +197,7 @@ TEST_F(Program, GoesOnWhereItWasStopped) {
 
 // One name of a model in the log, the summary and the picture, which tells nothing of where it lies.
 TEST_F(Program, NamesAModelsFolderByItsNameAlone) {
+  fs::create_directories(folder_ / "some");
   fs::copy(model_, folder_ / "some/model", fs::copy_options::recursive);
   const auto draw = [&](const std::string& model, const std::vector<std::string>& more = {}) {
     std::vector<std::string> all = {"generate", "--model",  model, "--prompt", "a",  "--steps",
