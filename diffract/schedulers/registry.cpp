@@ -46,6 +46,13 @@ std::string hint_of(const std::string& class_name) {
   return meant ? fmt::format("; did you mean {}?", *meant) : "";
 }
 
+[[noreturn]] void refuse_unknown(const std::string& class_name) {
+  std::string hint = hint_of(class_name);
+  if (!hint.ends_with('?')) hint += ".";
+  throw UsageError("scheduler \"{}\" is not known{} There are {}", class_name, hint,
+                   fmt::join(scheduler_names(), ", "));
+}
+
 }  // namespace
 
 const std::vector<std::string>& scheduler_names() {
@@ -62,16 +69,6 @@ bool is_known(const std::string& class_name) {
                      [&](const Entry& entry) { return class_name == entry.class_name; });
 }
 
-void require_known(const std::string& class_name) {
-  if (is_known(class_name)) return;
-  const std::string hint = hint_of(class_name);
-  throw UsageError("scheduler \"{}\" is not known{} There are {}", class_name,
-                   hint.empty()          ? "."
-                   : hint.ends_with('?') ? hint
-                                         : hint + ".",
-                   fmt::join(scheduler_names(), ", "));
-}
-
 std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,
                                         const std::string& source, const ScheduleRequest& request) {
   constexpr int64_t kMostSteps = 10'000;
@@ -80,8 +77,7 @@ std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Jso
   if (!(request.eta >= 0 && request.eta <= 1)) throw UsageError("eta {}: expected 0 to 1", request.eta);
   for (const Entry& entry : kEntries)
     if (class_name == entry.class_name) return entry.make(ConfigReader(config, source), request);
-  require_known(class_name);
-  throw InternalError("scheduler {} is known and has no maker", class_name);
+  refuse_unknown(class_name);
 }
 
 }  // namespace diffract::schedulers

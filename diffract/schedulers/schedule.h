@@ -60,8 +60,6 @@ std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Jso
 
 /// Whether make_schedule knows the class.
 bool is_known(const std::string& class_name);
-/// Throws UsageError for a class that it does not know, saying what another program's name for it is here.
-void require_known(const std::string& class_name);
 /// The class names that make_schedule knows, in alphabetical order.
 const std::vector<std::string>& scheduler_names();
 

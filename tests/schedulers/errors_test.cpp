@@ -37,7 +37,7 @@ TEST(MakeSchedule, KnowsWhatOtherProgramsCallItsClasses) {
       {"DPM++ 2M SDE", R"({"algorithm_type": "sde-dpmsolver++"})"},
       {"uni_pc", "it is UniPCMultistepScheduler here"},
       {"LCMScheduler", "it is not there yet"},
-      {"DEISMultistepScheduler", "it is not there yet"},
+      {"deis", "it is DEISMultistepScheduler here"},
       {"PNDMSheduler", "did you mean PNDMScheduler?"},
       {"UniPCMultistep2Scheduler", "did you mean UniPCMultistepScheduler?"}};
   for (const auto& [name, advice] : names) {
