@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "tests/support/process.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/terminal.h"
@@ -51,13 +53,16 @@ TEST(Progress, LeavesATerminalInOrder) {
 }
 
 TEST(Progress, SaysNothingOfWorkThatIsDoneAtOnce) {
+  const auto begin = std::chrono::steady_clock::now();
   ::testing::internal::CaptureStderr();
   {
     Progress progress(2, "step", /*terminal=*/false);
     progress.show(1);
     progress.show(2);
   }
-  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  const bool at_once = std::chrono::steady_clock::now() - begin < std::chrono::seconds(1);
+  EXPECT_EQ(at_once ? said : "", "");  // a machine that stood still meanwhile may have its line
 }
 
 }  // namespace
