@@ -132,6 +132,11 @@ bool RunningLauncher::all_gone(Milliseconds limit) const {
   return wait_until([&] { return processes().empty(); }, limit);
 }
 
+std::vector<std::string> shell(std::vector<std::string> options, const std::string& script) {
+  options.insert(options.end(), {"--", "/bin/sh", "-c", script});
+  return options;
+}
+
 LaunchResult launch(const std::vector<std::string>& arguments, const RunningLauncher::Setting& setting,
                     Milliseconds limit) {
   RunningLauncher launcher(arguments, setting);

@@ -68,6 +68,9 @@ class RunningLauncher {
   int exit_code_ = -1;
 };
 
+/// The launcher's arguments for a script: `options`, and what /bin/sh is to do.
+std::vector<std::string> shell(std::vector<std::string> options, const std::string& script);
+
 /// What is left of a run that has ended.
 struct LaunchResult {
   int exit_code;

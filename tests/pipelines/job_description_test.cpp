@@ -15,9 +15,13 @@ struct Job {
   JobSchedule schedule = JobSchedule::dynamic;
 
   std::string text() const {
-    Request request{.prompt = prompts};
-    request.num_inference_steps = steps;
-    const auto batches = plan_job({{.request = request, .own_seed = {}}}, seed, batch_size);
+    std::vector<JobEntry> entries;
+    for (const std::string& prompt : prompts) {
+      Request request{.prompt = {prompt}};
+      request.num_inference_steps = steps;
+      entries.push_back({.request = request, .own_seed = {}});
+    }
+    const auto batches = plan_job(entries, seed, batch_size);
     return std::to_string(processes) + " " + describe_job(batches, schedule, settings);
   }
 };
