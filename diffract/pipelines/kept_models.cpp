@@ -18,6 +18,8 @@ const ComponentNeed* find(const RequestNeeds& needs, const std::string& name) {
   return found == needs.end() ? nullptr : &*found;
 }
 
+constexpr int64_t kMostMore = 8;  // beyond that an estimate is not what is wrong
+
 // The place where most is lacking, for a message.
 std::string lack_text(const PlaceBytes& need, const PlaceBytes& room) {
   std::string text;
@@ -106,7 +108,7 @@ bool KeptModels::make_all_room(const std::string& name, const std::string& why) 
   if (others.names.empty()) return false;
   for (const auto& other : others.names) give_up(other, fmt::format("{} needs its room: {}", name, why));
   auto& more = more_[name];
-  more = std::max<int64_t>(2 * more, 2);
+  more = std::clamp<int64_t>(2 * more, 2, kMostMore);
   flush();
   return true;
 }

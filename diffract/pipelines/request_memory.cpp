@@ -120,8 +120,17 @@ std::vector<RequestMemory::Limit> RequestMemory::limits_of(Place place, int64_t 
   return limits;
 }
 
+void RequestMemory::bound_kept_blocks(const RequestNeeds& needs) const {
+  int64_t most = 0;
+  for (const ComponentNeed& need : needs)
+    most = std::max(most, at(need.use.computing, Place::cpu()) + private_weights(need, Place::cpu()));
+  const int64_t left = std::max<int64_t>(bounded(free_host_bytes()) - most, 0);
+  tensor::keep_at_most(static_cast<uint64_t>(left / 2));
+}
+
 void RequestMemory::require(const RequestShape& shape, const RequestNeeds& needs, const Which& runs,
                             const Which& is_loaded, bool all_stay) const {
+  bound_kept_blocks(needs);
   if (!setting_.check.refuses) return;
   for (const ComponentNeed& need : needs) {
     if (!runs(need)) continue;

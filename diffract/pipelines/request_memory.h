@@ -68,6 +68,8 @@ class RequestMemory {
   };
   std::vector<Limit> limits_of(placement::Place place, int64_t can_be_given_up) const;
   uint64_t free_host_bytes() const;
+  // What libtorch's blocks are kept beyond their use must leave room for what is computed.
+  void bound_kept_blocks(const RequestNeeds& needs) const;
 
   Setting setting_;
   placement::DeviceMap map_;  // of one device where no map was asked for

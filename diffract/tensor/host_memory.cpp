@@ -26,7 +26,7 @@ constexpr uint64_t kDefaultKeptBytes = 1u
 
 class HostMemory final : public c10::Allocator {
  public:
-  explicit HostMemory(uint64_t most_kept) : most_kept_(most_kept) {}
+  explicit HostMemory(uint64_t most_kept) : most_kept_(most_kept), limit_(most_kept) {}
 
   c10::DataPtr allocate(size_t bytes) override {
     void* block = bytes < kSmallest ? c10::alloc_cpu(bytes) : take(bytes);
@@ -41,6 +41,12 @@ class HostMemory final : public c10::Allocator {
   void release() {
     const std::lock_guard lock(mutex_);
     shrink_to(0);
+  }
+
+  void keep_at_most(uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    limit_ = std::min(bytes, most_kept_);
+    shrink_to(limit_);
   }
 
   uint64_t kept() const {
@@ -85,7 +91,7 @@ class HostMemory final : public c10::Allocator {
     if (found == sizes_.end()) return false;
     free_.emplace(found->second, block);
     kept_ += found->second;
-    shrink_to(most_kept_);
+    shrink_to(limit_);
     return true;
   }
 
@@ -114,7 +120,8 @@ class HostMemory final : public c10::Allocator {
     }
   }
 
-  uint64_t most_kept_;
+  const uint64_t most_kept_;
+  uint64_t limit_;
   mutable std::mutex mutex_;
   std::unordered_map<void*, size_t> sizes_;  // of all blocks, in use or not
   std::multimap<size_t, void*> free_;
@@ -146,6 +153,10 @@ void keep_host_memory() {
     c10::SetCPUAllocator(HostMemory::installed);
   });
 #endif
+}
+
+void keep_at_most(uint64_t bytes) {
+  if (HostMemory::installed) HostMemory::installed->keep_at_most(bytes);
 }
 
 void release_host_memory() {

@@ -10,6 +10,10 @@ namespace diffract::tensor {
 /// own allocator in place.
 void keep_host_memory();
 
+/// From now on at most so much is kept while it is not used, and never more than was set: what is kept counts
+/// where memory is limited.
+void keep_at_most(uint64_t bytes);
+
 /// Gives all blocks that are kept, but not used, back to the kernel.
 void release_host_memory();
 
