@@ -152,6 +152,8 @@ void RequestMemory::require(const RequestShape& shape, const RequestNeeds& needs
             place.is_accelerator() ? ", or let some of the model be in CPU memory (--device-map auto)" : "");
       };
       const auto limits = limits_of(place, given_up);
+      // A model that is too large without any request is told of by its loading, which ends the job.
+      if (!limits.empty() && loads > limits.front().bytes) return;
       if (!limits.empty() && computing + loads > limits.front().bytes) refuse(loads, limits.front().text);
       if (limits.size() > 1 && computing + own + kept > limits[1].bytes) refuse(own + kept, limits[1].text);
       const auto budget = setting_.max_memory.find(place);

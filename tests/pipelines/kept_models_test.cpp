@@ -1,5 +1,5 @@
-// Models of a pipeline of stages stay from picture to picture where there is room, and requests that take more
-// memory than there is are refused before anything is computed.
+// Models of a pipeline of stages stay from picture to picture where there is room, and requests that take
+// more memory than there is are refused before anything is computed.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/inotify.h>
@@ -141,8 +141,7 @@ TEST_F(KeptModelsTest, ThreadsShareThem) {
   const auto expected = pipeline(request(7)).images[0].pixels;
   std::array<std::vector<uint8_t>, 3> found;
   std::vector<std::thread> threads;
-  for (auto& pixels : found)
-    threads.emplace_back([&] { pixels = pipeline(request(7)).images[0].pixels; });
+  for (auto& pixels : found) threads.emplace_back([&] { pixels = pipeline(request(7)).images[0].pixels; });
   for (auto& thread : threads) thread.join();
   for (const auto& pixels : found) EXPECT_EQ(pixels, expected);
   for (const auto& [name, one] : stays(pipeline)) EXPECT_EQ(one.loads, 1) << name;
@@ -180,8 +179,8 @@ TEST_P(MemoryCheckTest, RefusesWhatTakesMoreThanThereIs) {
   large.num_images_per_prompt = 16;
   bool has_begun = false;
   *free = uint64_t{64} << 30;
-  const auto message = test::error_of<MemoryError>(
-      [&] { pipeline(large, [&](const StepReport&) { has_begun = true; }); });
+  const auto message =
+      test::error_of<MemoryError>([&] { pipeline(large, [&](const StepReport&) { has_begun = true; }); });
   for (const char* part : {"16384x16384 pixels", " on cpu ", "GB are free there", "--no-memory-check"})
     EXPECT_NE(message.find(part), std::string::npos) << message;
   EXPECT_FALSE(has_begun);

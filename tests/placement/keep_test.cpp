@@ -35,15 +35,17 @@ TEST(ChooseToFree, TakesAllThatHelpsWhereItNeverFits) {
 PlannedComponent component(const std::string& name, int64_t bytes, int64_t working, int stage,
                            int importance) {
   PlannedComponent made{.name = name, .working_bytes = working, .stage = stage, .importance = importance};
-  made.tree.root.children.push_back(
-      {.name = "layer", .class_name = "Linear", .tensors = {{.name = "weight", .elements = bytes / 4, .bytes = bytes}}});
+  made.tree.root.children.push_back({.name = "layer",
+                                     .class_name = "Linear",
+                                     .tensors = {{.name = "weight", .elements = bytes / 4, .bytes = bytes}}});
   return made;
 }
 
 // As large as FLUX.1-dev in bfloat16.
 std::vector<PlannedComponent> flux() {
-  return {component("text_encoder", kGB / 4, kGB / 100, 0, 0), component("text_encoder_2", 10 * kGB, kGB, 0, 0),
-          component("transformer", 24 * kGB, kGB, 1, 2), component("vae", kGB / 6, 3 * kGB, 2, 1)};
+  return {component("text_encoder", kGB / 4, kGB / 100, 0, 0),
+          component("text_encoder_2", 10 * kGB, kGB, 0, 0), component("transformer", 24 * kGB, kGB, 1, 2),
+          component("vae", kGB / 6, 3 * kGB, 2, 1)};
 }
 
 std::vector<bool> stays_in(int64_t bytes) {
