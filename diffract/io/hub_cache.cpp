@@ -74,6 +74,12 @@ std::string download_of(const HubName& name, Wanted wanted) {
 }
 
 std::string advice_for(const HubName& name, Wanted wanted) {
+  if (wanted == Wanted::first_look)
+    return fmt::format(
+        "diffract does not download. Its model_index.json, which is small, tells whether diffract runs it: "
+        "hf "
+        "download {} model_index.json --revision {}, then this command again; all of it: {}",
+        name.repository(), name.revision, download_of(name, wanted));
   return fmt::format("diffract does not download; {}run: {}",
                      wanted == Wanted::configs ? "a plan needs the JSON files only, " : "",
                      download_of(name, wanted));

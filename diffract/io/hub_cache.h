@@ -20,8 +20,9 @@ std::filesystem::path resolve_model(const std::string& model,
 
 // The steps of resolve_model. `model` is of the form ORG/NAME[@REV].
 
-/// What a model is wanted for, and so what of it is to be fetched: a plan needs its JSON files only.
-enum class Wanted { all, configs };
+/// What a model is wanted for, and so what of it is to be fetched: a plan needs its JSON files only, and one
+/// of which nothing is known is first looked at.
+enum class Wanted { all, configs, first_look };
 
 bool is_hub_name(const std::string& model);
 /// The command that fetches a model, as messages give it.

@@ -45,6 +45,10 @@ std::string lower(std::string text) {
   return text;
 }
 
+bool is_weights_name(const std::string& model) {
+  return ends_in(lower(model), {".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".json"});
+}
+
 std::string what_a_file_is(const std::string& model) {
   const std::string name = lower(fs::path(model).filename().string());
   if (name == "model_index.json")
@@ -112,17 +116,16 @@ std::string what_it_is(const std::string& model) {
   std::error_code ignored;
   if (is_address(model)) return what_an_address_is(model);
   if (fs::exists(model, ignored)) return what_a_file_is(model);
-  const bool is_file_name =
-      ends_in(lower(model), {".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".json"});
-  if (is_file_name) return "no such file. diffract reads a model's folder in the diffusers layout";
+  if (is_weights_name(model)) return "no such file. diffract reads a model's folder in the diffusers layout";
   if (model.find_first_of("/\\~") != std::string::npos)
     return "no such folder, and it is not of the form ORG/NAME[@REVISION]";
   const auto builtin = builtin_models();
   std::string name = lower(model);
   std::replace(name.begin(), name.end(), '_', '-');
+  const std::string hint = hint_for(name, kForeignModels, builtin);
   return fmt::format(
-      "there is no such folder, and it is not of the form ORG/NAME[@REVISION]{}. Built-in models: {}",
-      hint_for(name, kForeignModels, builtin), fmt::join(builtin, ", "));
+      "there is no such folder, and it is not of the form ORG/NAME[@REVISION]{}{} Built-in models: {}", hint,
+      hint.ends_with('?') ? "" : ".", fmt::join(builtin, ", "));
 }
 
 }  // namespace
@@ -132,17 +135,14 @@ fs::path find_model(const std::string& model, ModelUse use) {
   std::error_code ignored;
   if (model.empty()) throw UsageError("no model given");
   const bool is_folder = fs::is_directory(model, ignored);
-  if (!is_folder && (!io::is_hub_name(model) || fs::exists(model, ignored)))
+  const auto is_absent_file = [&] { return is_weights_name(model) && !io::is_in_cache(model); };
+  if (!is_folder && (!io::is_hub_name(model) || fs::exists(model, ignored) || is_absent_file()))
     throw CheckpointError("model \"{}\": {}", model, what_it_is(model));
   const auto wanted = use == ModelUse::configs ? io::Wanted::configs : io::Wanted::all;
   if (!is_folder && use == ModelUse::pictures && !io::is_in_cache(model)) {
     const std::string repository = model.substr(0, model.find('@'));
     const std::string_view known = class_of_repository(repository);
-    if (known.empty())
-      throw CheckpointError(
-          "{} Its model_index.json, which is small, tells whether diffract runs it: hf download {} "
-          "model_index.json, then this command again",
-          io::not_in_cache(model, wanted), repository);
+    if (known.empty()) throw CheckpointError("{}", io::not_in_cache(model, io::Wanted::first_look));
     if (runs_as(known).empty())
       throw CheckpointError(
           "model {}: is a {}, which diffract does not run yet. It runs Stable Diffusion 1.x and 2.x and "

@@ -28,12 +28,18 @@ class CheckpointKinds : public ::testing::Test {
     json.update(keys);
     folder_.file(file, json_text(json));
   }
+  static at::ScalarType dtype_of(io::Dtype dtype) {
+    return dtype == io::Dtype::I64    ? at::kLong
+           : dtype == io::Dtype::F16  ? at::kHalf
+           : dtype == io::Dtype::BF16 ? at::kBFloat16
+                                      : at::kFloat;
+  }
   static std::vector<std::pair<std::string, at::Tensor>> tensors(const fs::path& path) {
     std::vector<std::pair<std::string, at::Tensor>> found;
     const auto file = io::SafetensorsFile::open(path);
     for (const auto& info : file->tensors()) {
       const std::vector<int64_t> shape(info.shape.begin(), info.shape.end());
-      at::Tensor tensor = at::empty(shape, info.dtype == io::Dtype::I64 ? at::kLong : at::kFloat);
+      at::Tensor tensor = at::empty(shape, dtype_of(info.dtype));
       const auto bytes = file->bytes(info);
       std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(tensor.data_ptr()));
       found.emplace_back(info.name, tensor);

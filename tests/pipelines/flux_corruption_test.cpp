@@ -144,7 +144,7 @@ TEST_F(FluxRequests, NameWhatDoesNotFit) {
   };
   expect("max_sequence_length", [](Request& r) { r.max_sequence_length = 513; });
   expect("max_sequence_length", [](Request& r) { r.max_sequence_length = 0; });
-  expect("height", [](Request& r) { r.height = 72; });
+  expect("height", [](Request& r) { r.height = 15; });
   expect("width", [](Request& r) { r.width = 8; });
   expect("prompt", [](Request& r) { r.prompt.clear(); });
   expect("prompt_2", [](Request& r) { r.prompt_2 = {"a", "b"}; });
