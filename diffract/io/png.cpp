@@ -71,6 +71,9 @@ std::vector<std::byte> encode_png(const Image& image, const std::vector<PngText>
     if (code) throw InternalError("PNG encoder: {}", spng_strerror(code));
   };
   check(spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1));
+  // A quarter of the time of zlib's default level, for files that are a seventh larger: 1024x1024 pixels at
+  // that level take as long as five steps of FLUX on a fast GPU.
+  check(spng_set_option(context.get(), SPNG_IMG_COMPRESSION_LEVEL, 1));
   spng_ihdr header{
       .width = image.width, .height = image.height, .bit_depth = 8, .color_type = color_type(image)};
   check(spng_set_ihdr(context.get(), &header));
