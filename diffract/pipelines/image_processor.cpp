@@ -29,13 +29,12 @@ std::vector<io::Image> VaeImageProcessor::postprocess(const at::Tensor& pixels) 
   if (pixels.dim() != 4 || pixels.size(1) != 3)
     throw UsageError("image processor: pixels have shape {}; expected [batch, 3, height, width]",
                      c10::str(pixels.sizes()));
-  const at::Tensor values = pixels.to(at::kFloat);
+  const at::Tensor values = pixels.to(at::kCPU, at::kFloat);
   if (!at::isfinite(values).all().item<bool>())  // it would be a black picture
     throw CheckpointError("vae: decoding gave values that are not finite. {}", why_not_finite(policy_));
-  // On their device, from which a quarter of the bytes is brought then; in one copy, as they may fill memory.
-  at::Tensor unit = values / 2;
+  at::Tensor unit = values / 2;  // the one copy, as pixels may fill memory
   unit.add_(0.5).clamp_(0, 1).mul_(255).round_();
-  const at::Tensor bytes = unit.to(at::kByte).permute({0, 2, 3, 1}).contiguous().cpu();  // [B, H, W, 3]
+  const at::Tensor bytes = unit.to(at::kByte).permute({0, 2, 3, 1}).contiguous();  // [B, H, W, 3]
   std::vector<io::Image> images;
   for (const at::Tensor& one : bytes.unbind(0)) {
     const auto* begin = one.const_data_ptr<uint8_t>();

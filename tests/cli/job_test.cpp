@@ -33,7 +33,6 @@ TEST_F(JobTest, MakesTheSamePicturesOnAnyNumberOfProcesses) {
       ASSERT_EQ(summary["images"].size(), 16u);
       EXPECT_EQ(summary["num_processes"], world_size);
       for (size_t i = 0; i < 16; ++i) EXPECT_EQ(summary["images"][i]["index"], i);
-      EXPECT_NE(results[0].err.find("16/16 images"), std::string::npos) << results[0].err;
       for (size_t rank = 1; rank < results.size(); ++rank) {
         EXPECT_EQ(results[rank].out, "");
         EXPECT_EQ(results[rank].err.find("images"), std::string::npos) << results[rank].err;
