@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs clang-tidy over diffract/ with all cores. usage: tidy.py CLANG_TIDY BUILD_DIR [--all]
 
-Looks at the sources that changed, or that include a header that changed, since the commit in tools/tidy_base.txt, for which all
+Looks at the sources that changed, or that directly include a header that changed, since the commit in tools/tidy_base.txt, for which all
 sources were clean. With --all, or where git does not know that commit, at every source. After a clean --all run, commit the
 hash of what was looked at as the new base.
 

@@ -28,10 +28,18 @@ bool takes_the_next(const CLI::App& app, const std::string& argument) {
   return option && option->get_expected_min() > 0;
 }
 
+// The advice for `generate` is of no use to a command that has not the option which it names.
+std::vector<ForeignName> names_of_use(const std::vector<std::string>& known) {
+  std::vector<ForeignName> names;
+  for (const ForeignName& entry : foreign_options())
+    if (can_be_followed(entry.advice, known)) names.push_back(entry);
+  return names;
+}
+
 [[noreturn]] void fail_unknown(const CLI::App& app, const std::string& name,
                                const std::vector<std::string>& known) {
   throw UsageError("unknown option {}{}. See diffract {} --help", name,
-                   hint_for(name, foreign_options(), known), app.get_name());
+                   hint_for(name, names_of_use(known), known), app.get_name());
 }
 
 }  // namespace
@@ -43,11 +51,6 @@ std::vector<std::string> normalise_arguments(int argc, const char* const* argv) 
     std::string argument = argv[i];
     if (argument == "--") options = false;
     const bool option = options && is_option(argument);
-    if (options && is_short_option(argument) && argument.substr(2).starts_with('=')) {
-      arguments.push_back(argument.substr(0, 2));
-      arguments.push_back(argument.substr(3));
-      continue;
-    }
     if (option) std::replace(argument.begin(), std::find(argument.begin(), argument.end(), '='), '_', '-');
     // CLI11 takes the next argument for the value of "--prompt="; as an argument of its own it takes an empty
     // one.
@@ -75,6 +78,22 @@ void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>&
     }
     is_value = !is_value && takes_the_next(app, argument);
   }
+}
+
+std::vector<std::string> split_short_options(const CLI::App& app, const std::vector<std::string>& arguments) {
+  std::vector<std::string> split;
+  bool options = true, is_value = false;
+  for (const std::string& argument : arguments) {
+    if (argument == "--") options = false;
+    if (options && !is_value && is_short_option(argument) && argument.substr(2).starts_with('=')) {
+      split.push_back(argument.substr(0, 2));
+      split.push_back(argument.substr(3));
+    } else {
+      split.push_back(argument);
+    }
+    is_value = options && !is_value && takes_the_next(app, argument);
+  }
+  return split;
 }
 
 CLI::Option* add_path(CLI::App& app, const std::string& name, std::string& value, const std::string& help) {

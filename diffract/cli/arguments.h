@@ -7,8 +7,10 @@
 namespace diffract::cli {
 
 /// "-" and "_" are the same in an option's name: `--num_inference_steps=5` becomes `--num-inference-steps=5`.
-/// `-p=x` becomes `-p x`.
 std::vector<std::string> normalise_arguments(int argc, const char* const* argv);
+
+/// `-p=x` becomes `-p x`, unless it is itself the value of the option before it.
+std::vector<std::string> split_short_options(const CLI::App& app, const std::vector<std::string>& arguments);
 
 /// Throws UsageError for an option that neither `app` nor CLI11 knows, saying what it is called here, or
 /// naming the nearest one that is known.

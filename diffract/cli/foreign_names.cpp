@@ -117,4 +117,13 @@ std::span<const ForeignName> foreign_commands() {
   return all;
 }
 
+bool can_be_followed(std::string_view advice, const std::vector<std::string>& known) {
+  if (advice.find("diffract launch") != std::string_view::npos) return true;
+  for (size_t at = advice.find("--"); at != std::string_view::npos; at = advice.find("--", at + 2)) {
+    const std::string_view option = advice.substr(at, advice.find_first_of(" ,;:", at) - at);
+    if (std::find(known.begin(), known.end(), option) == known.end()) return false;
+  }
+  return true;
+}
+
 }  // namespace diffract::cli

@@ -1,5 +1,8 @@
 #pragma once
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "diffract/core/foreign_names.h"
 
@@ -10,5 +13,8 @@ namespace diffract::cli {
 std::span<const ForeignName> foreign_options();
 /// The same for the word behind `diffract`.
 std::span<const ForeignName> foreign_commands();
+/// Whether every option that an advice names is one of `known` ("--steps"); those of `diffract launch` count
+/// as known everywhere.
+bool can_be_followed(std::string_view advice, const std::vector<std::string>& known);
 
 }  // namespace diffract::cli

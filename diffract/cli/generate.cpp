@@ -74,6 +74,7 @@ Json job_settings(const GenerateOptions& o) {
           {"variant", o.variant},
           {"output", o.output},
           {"output_type", o.output_type},
+          {"batch_size", o.batch_size},
           {"float8", o.float8},
           {"allow_tf32", o.allow_tf32},
           {"device_map", is_over_ranks(o) ? o.device_map : ""},
@@ -208,19 +209,28 @@ class Generation {
     distributed::share_cores(place_.local_rank, place_.local_world_size, board_.shares_cpus());
   }
 
+  // As they will be drawn: of the model's own size where none is given. Those that cannot be drawn count as
+  // none.
+  int64_t pixels_of(const pipelines::JobBatch& batch) const {
+    try {
+      const pipelines::ImageSize size = pipeline_->image_size(batch.request);
+      return size.height * size.width * static_cast<int64_t>(batch.images.size());
+    } catch (const UsageError&) {
+      return 0;
+    }
+  }
+
   // A model that is too small to gain from several threads gets one. That is asked of the largest batch of
   // the job, so that all processes answer the same.
   void spare_threads() const {
     if (is_together_ || options_.threads > 0 || tensor::chosen_threads() || at::get_num_threads() == 1)
       return;
     if (!tensor::parse_device(options_.device, place_.local_rank).is_cpu()) return;
-    const auto pixels = [](const pipelines::JobBatch& batch) {
-      const auto& r = batch.request;
-      return r.height.value_or(0) * r.width.value_or(0) * static_cast<int64_t>(batch.images.size());
-    };
+    const auto pixels = [this](const pipelines::JobBatch& batch) { return pixels_of(batch); };
     const auto& largest =
         *std::max_element(batches_.begin(), batches_.end(),
                           [&](const auto& a, const auto& b) { return pixels(a) < pixels(b); });
+    if (pixels(largest) == 0) return;  // none can be drawn
     if (pipelines::is_too_small_to_share(io::ModelFolder::open(pipelines::find_model(options_.model)),
                                          {.height = largest.request.height,
                                           .width = largest.request.width,
@@ -256,6 +266,10 @@ void check_seed(const GenerateOptions& options, int world_size) {
   if (world_size > 1)
     throw UsageError("--seed random: each of the {} processes of this job would draw another; name a seed",
                      world_size);
+  if (may_start_again())
+    throw UsageError(
+        "--seed random: the launcher may start this process again, which would draw another; name a seed, or "
+        "launch without restarts");
   log::info("seed {0}, drawn; --seed {0} makes the same pictures again", options.seed.value);
 }
 
@@ -273,7 +287,7 @@ void generate(const GenerateOptions& options) {
   const bool together = is_over_ranks(options);
   const JobPlace place = join_job([&](int world_size) {
     check_output_options(options, together ? 1 : world_size);
-    require_shared_prompts(options.prompts_file, world_size);
+    require_shared_prompts(options.prompts_file, world_size, may_start_again());
     check_seed(options, world_size);
   });
   pipelines::take_part(*place.board, [&] {

@@ -9,10 +9,26 @@
 #include "diffract/pipelines/model_placements.h"
 
 namespace diffract::cli {
+namespace {
+
+// The words behind the first, which given_prompts refuses in its own words. Not by CLI11's allow_extra_args:
+// that gives brackets a meaning, and "[a dog]" would be drawn as "a dog".
+void keep_extra_words(CLI::App& app, std::vector<std::string>& words) {
+  app.allow_extras();
+  app.parse_complete_callback([&app, &words] {
+    const auto extra = app.remaining();
+    // Such as "-.5", which is no option's name and no prompt.
+    if (words.empty() && !extra.empty()) throw CLI::ExtrasError(app.get_name(), extra);
+    words.insert(words.end(), extra.begin(), extra.end());
+  });
+}
+
+}  // namespace
+
 void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   auto& s = o.settings;
-  add_texts(app, "PROMPT", o.words, "What to draw: one prompt, in quotes. For several: --prompt")
-      ->allow_extra_args();  // which are refused where they are looked at
+  add_texts(app, "PROMPT", o.words, "What to draw: one prompt, in quotes. For several: --prompt");
+  keep_extra_words(app, o.words);
   add_path(app, "-m,--model", o.model,
            "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
   add_texts(app, "-p,--prompt", o.prompts, "What to draw; may be given several times");

@@ -1,5 +1,7 @@
 #include "diffract/cli/join_job.h"
 
+#include <cstdlib>
+
 #include "diffract/distributed/environment.h"
 #include "diffract/distributed/rendezvous.h"
 #include "diffract/pipelines/store_board.h"
@@ -14,6 +16,15 @@ std::string run_name(const distributed::Variables& variables, int restart_count)
 }
 
 }  // namespace
+
+bool may_start_again() {
+  const auto variables = distributed::current_variables();
+  const auto is_above_zero = [&](const char* name) {
+    const auto found = variables.find(name);
+    return found != variables.end() && std::strtol(found->second.c_str(), nullptr, 10) > 0;
+  };
+  return is_above_zero("TORCHELASTIC_MAX_RESTARTS") || is_above_zero("TORCHELASTIC_RESTART_COUNT");
+}
 
 JobPlace join_job(const std::function<void(int world_size)>& check) {
   const auto variables = distributed::current_variables();

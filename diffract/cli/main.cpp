@@ -57,7 +57,8 @@ const Command& find_command(const std::string& name) {
 std::optional<std::string> answer(const std::vector<std::string>& arguments) {
   const std::string& first = arguments[0];
   if (first == "--version" || first == "-V" || first == "version") return version_text() + "\n";
-  if (first == "--help" || first == "-h" || (first == "help" && arguments.size() == 1)) return overview();
+  const bool is_bare_help = first == "help" && (arguments.size() == 1 || arguments[1].starts_with('-'));
+  if (first == "--help" || first == "-h" || is_bare_help) return overview();
   return {};
 }
 
@@ -67,6 +68,7 @@ int run_command(const Command& command, std::vector<std::string> arguments) {
   app.set_version_flag("-V,--version", version_text(), "Print the version and exit");
   const auto work = command.declare(app);
   refuse_unknown_options(app, arguments);
+  arguments = split_short_options(app, arguments);
   try {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its back
     app.parse(std::move(arguments));

@@ -76,9 +76,14 @@ const Key* find_key(std::string name) {
 }
 
 [[noreturn]] void fail_unknown(const std::string& key, const std::string& where) {
-  std::vector<std::string> known;
-  for (const Key& one : kKeys) known.emplace_back(one.name);
-  const std::string hint = hint_for(key, foreign_options(), known);
+  std::vector<std::string> known, options;
+  for (const Key& one : kKeys) {
+    known.emplace_back(one.name);
+    options.push_back("--" + known.back());
+    std::replace(options.back().begin(), options.back().end(), '_', '-');
+  }
+  std::string hint = hint_for(key, foreign_options(), known);
+  if (!can_be_followed(hint, options)) hint += ", for the whole job";  // which a line cannot say
   throw UsageError("{}: \"{}\" is not an option of a picture{}{} There are {}", where, key, hint,
                    hint.ends_with('?') ? "" : ".", fmt::join(known, ", "));
 }

@@ -130,12 +130,18 @@ std::vector<JobEntry> load_prompts(const fs::path& file, const std::string& form
   return entries;
 }
 
-void require_shared_prompts(const fs::path& file, int world_size) {
-  if (world_size > 1 && !file.empty() && is_stream(file))
+void require_shared_prompts(const fs::path& file, int world_size, bool may_start_again) {
+  if (file.empty() || !is_stream(file)) return;
+  if (world_size > 1)
     throw UsageError(
         "--prompts-file {}: is a pipe, which the {} processes of this job cannot share, as each would read a "
         "part of it. Write the prompts into a file and name that",
         file.string(), world_size);
+  if (may_start_again)
+    throw UsageError(
+        "--prompts-file {}: is a pipe, which is empty when the launcher starts this process again. Write the "
+        "prompts into a file and name that, or launch without restarts",
+        file.string());
 }
 
 }  // namespace diffract::cli

@@ -18,7 +18,8 @@ namespace diffract::cli {
 std::vector<pipelines::JobEntry> load_prompts(const std::filesystem::path& file, const std::string& format,
                                               const pipelines::Request& shared);
 
-/// Throws UsageError where the file can be read once only and `world_size` processes would read it.
-void require_shared_prompts(const std::filesystem::path& file, int world_size);
+/// Throws UsageError where the file can be read once only and `world_size` processes would read it, or one
+/// that is started again.
+void require_shared_prompts(const std::filesystem::path& file, int world_size, bool may_start_again);
 
 }  // namespace diffract::cli

@@ -3,18 +3,19 @@
 // libgomp reads its environment in a constructor of its own, before those of the program; what is set in
 // .preinit_array with setenv is lost, because libc takes up the kernel's array of variables only after that.
 // That array itself is what they all see. It has no room for another entry, so one that no constructor asks
-// for lends its place until the program's first constructor, which puts everything right with setenv.
+// for is replaced until the program's first constructor, which puts it back and calls setenv.
 #include "diffract/core/bounded_spin.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
-#include <string>
 
 namespace diffract {
 namespace {
 
 constinit char spin_entry[64] = {};
-constinit char* lent = nullptr;    // the entry that gave its place
-constinit char** place = nullptr;  // in the kernel's array
+constinit char* replaced = nullptr;  // the entry that spin_entry stands for until then
+constinit char** place = nullptr;    // its place in the kernel's array
 
 // Nothing of libc, nor of a sanitizer, is ready where the first of these functions runs.
 #define DIFFRACT_BEFORE_ANYTHING __attribute__((no_sanitize("address", "undefined", "thread")))
@@ -24,30 +25,33 @@ DIFFRACT_BEFORE_ANYTHING bool is_named(const char* entry, const char* name) {
   return *name == '\0' && *entry == '=';
 }
 
-DIFFRACT_BEFORE_ANYTHING void lend_a_place(int, char**, char** variables) {
-  constexpr const char* kLenders[] = {"_",        "OLDPWD", "SHLVL", "PWD",  "TERM", "LOGNAME",
-                                      "HOSTNAME", "USER",   "SHELL", "LANG", "PATH", "HOME"};
+DIFFRACT_BEFORE_ANYTHING void replace_an_entry(int, char**, char** variables) {
+  constexpr const char* kReplaceable[] = {"_",        "OLDPWD", "SHLVL", "PWD",  "TERM", "LOGNAME",
+                                          "HOSTNAME", "USER",   "SHELL", "LANG", "PATH", "HOME"};
   for (char** at = variables; *at; ++at)
     if (is_named(*at, kSpinVariable) || is_named(*at, kWaitPolicyVariable)) return;
-  for (const char* lender : kLenders)
+  for (const char* name : kReplaceable)
     for (char** at = variables; *at && !place; ++at)
-      if (is_named(*at, lender)) place = at;
+      if (is_named(*at, name)) place = at;
   if (!place) return;
   char* end = spin_entry;
   for (const char* c = kSpinVariable; *c; ++c) *end++ = *c;
   *end++ = '=';
   for (const char* c = kSpinTurns; *c; ++c) *end++ = *c;
-  lent = *place;
+  replaced = *place;
   *place = spin_entry;
 }
 
 __attribute__((section(".preinit_array"), used,
-               retain)) void (*const before_libraries)(int, char**, char**) = lend_a_place;
+               retain)) void (*const before_libraries)(int, char**, char**) = replace_an_entry;
 
 // Before the program's other constructors.
-__attribute__((constructor(101))) void give_the_place_back() {
+__attribute__((constructor(101))) void put_it_back() {
   if (!place) return;
-  *place = lent;
+  *place = replaced;
+  // libc copies the array when it first adds a variable, which a library's constructor may have done before.
+  for (char** at = environ; at && *at; ++at)
+    if (*at == spin_entry) *at = replaced;
   ::setenv(kSpinVariable, kSpinTurns, 0);  // for `doctor`, and for programs that this one starts
 }
 

@@ -18,6 +18,20 @@ std::string plain(std::string_view name) {
   return plain;
 }
 
+// The entry of `known` that is nearest, as it stands there; empty: none is. A word all of whose letters would
+// have to be replaced is like none.
+std::string spelled_alike(std::string_view name, const std::vector<std::string>& known) {
+  const std::string wanted = plain(name);
+  if (wanted.empty()) return "";
+  std::vector<std::string> plain_known;
+  for (const std::string& entry : known) plain_known.push_back(plain(entry));
+  const size_t most_edits = std::min(std::max<size_t>(2, name.size() / 3), wanted.size() - 1);
+  const auto found = nearest(wanted, plain_known, most_edits);
+  if (!found) return "";
+  const auto at = std::find(plain_known.begin(), plain_known.end(), *found) - plain_known.begin();
+  return known[static_cast<size_t>(at)];
+}
+
 }  // namespace
 
 std::string hint_for(std::string_view name, std::span<const ForeignName> foreign,
@@ -26,8 +40,8 @@ std::string hint_for(std::string_view name, std::span<const ForeignName> foreign
   const auto same = [&](const ForeignName& entry) { return entry.name == wanted; };
   if (const auto found = std::find_if(foreign.begin(), foreign.end(), same); found != foreign.end())
     return fmt::format("; {}", found->advice);
-  const auto suggestion = nearest(name, known);
-  return suggestion ? fmt::format("; did you mean {}?", *suggestion) : "";
+  const auto suggestion = spelled_alike(name, known);
+  return suggestion.empty() ? "" : fmt::format("; did you mean {}?", suggestion);
 }
 
 }  // namespace diffract

@@ -277,9 +277,9 @@ Environment environment_of(const Variables& variables, int rank, int world_size)
       found.master.host = set.text("MASTER_ADDR");
       found.master.port = static_cast<uint16_t>(set.number("MASTER_PORT", 1, 65535));
     }
+    find_local_place(set, found);
     set.require_all("a world of more than one process",
                     "Say where rank 0 is, or start the processes with spawn");
-    find_local_place(set, found);
     found.store_is_served = is_served(set, found.master);
   }
   found.rank = rank;

@@ -32,32 +32,49 @@ std::string own_pid_namespace() {
 
 std::string rank_key(int rank) { return "rank/" + std::to_string(rank); }
 
+std::vector<std::string> rank_keys(int size) {
+  std::vector<std::string> keys;
+  keys.reserve(static_cast<size_t>(size));
+  for (int rank = 0; rank < size; ++rank) keys.push_back(rank_key(rank));
+  return keys;
+}
+
+// Until all who have come know that the group was given up, unless they are lost. Where all `keys` are there
+// none waits any more, and none will hear it.
+void wait_until_heard(Store& store, const std::vector<std::string>& keys) {
+  const Deadline deadline(kHearing);
+  try {
+    while (!deadline.passed() && store.add("heard", 0) < store.add("came", 0) && !store.check(keys))
+      std::this_thread::sleep_for(kLookAround / 10);
+  } catch (const PeerError&) {  // the store ended with its process: what is to be said is why it was given up
+  }
+}
+
 // Ends the wait of all others with `message`. The store may end with this process: all who have come hear it
-// first, unless they are lost.
-[[noreturn]] void give_up(Store& store, const std::string& message) {
+// first.
+[[noreturn]] void give_up(Store& store, const std::vector<std::string>& keys, const std::string& message) {
   store.set("given_up", message);
   store.add("heard", 1);
-  const Deadline deadline(kHearing);
-  while (!deadline.passed() && store.add("heard", 0) < store.add("came", 0))
-    std::this_thread::sleep_for(kLookAround / 10);
+  wait_until_heard(store, keys);
   throw PeerError("{}", message);
 }
 
-void agree_on(Store& store, const std::string& what, const std::string& ours) {
+void agree_on(Store& store, const std::vector<std::string>& keys, const std::string& what,
+              const std::string& ours) {
   const std::string theirs = store.compare_set(what, "", ours);
   if (theirs != ours)
-    give_up(store,
+    give_up(store, keys,
             fmt::format("{}: the {} is {} here and {} in another process of the job at {} (host {}, port "
                         "{}). Start all with the same one",
                         store.who(), what, ours, theirs, store.endpoint().text(), store.endpoint().host,
                         store.endpoint().port));
 }
 
-void take_rank(Store& store, int rank) {
+void take_rank(Store& store, const std::vector<std::string>& keys, int rank) {
   const Peer self = own_peer();
   const std::string taken = store.compare_set(rank_key(rank), "", to_text(self));
   if (taken != to_text(self))
-    give_up(store,
+    give_up(store, keys,
             fmt::format("{}: {} has this rank already in the job at {} (host {}, port {}), and so has pid "
                         "{} on host {}. Give each process a rank of its own",
                         store.who(), parse_peer(taken).text(rank), store.endpoint().text(),
@@ -176,17 +193,16 @@ std::vector<Peer> check_in(Store& store, const CheckIn& own, milliseconds timeou
   const Deadline deadline(timeout);
   const auto [rank, size, backend] = own;
   store.add("came", 1);
-  agree_on(store, "world size", std::to_string(size));
-  agree_on(store, "backend", backend);
-  take_rank(store, rank);
-  std::vector<std::string> keys;
-  keys.reserve(static_cast<size_t>(size));
-  for (int other = 0; other < size; ++other) keys.push_back(rank_key(other));
+  const auto keys = rank_keys(size);
+  agree_on(store, keys, "world size", std::to_string(size));
+  agree_on(store, keys, "backend", backend);
+  take_rank(store, keys, rank);
   WaitNotice notice;
   while (!store.wait_for(keys, std::min(kLookAround, deadline.left()))) {
     if (store.check({"given_up"})) {
       const std::string why = store.get("given_up");
       store.add("heard", 1);
+      if (rank == 0) wait_until_heard(store, keys);  // the store may end with this process
       throw PeerError("{}: the group was given up. {}", store.who(), why);
     }
     if (notice.due() && speaks_for_host(store, rank))

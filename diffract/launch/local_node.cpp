@@ -15,6 +15,8 @@ namespace {
 // After so long a stop is spoken of before its end.
 constexpr std::chrono::seconds kPatience{2};
 constexpr std::chrono::milliseconds kFlushLimit{500};
+// Not a promise: latents, a drawn seed and a single picture cannot be gone on with, and only generate knows.
+constexpr const char* kHowToGoOn = "; where pictures are finished, --resume goes on with the others";
 
 }  // namespace
 
@@ -75,6 +77,7 @@ void LocalNode::start(const Assignment& assignment) {
   if (assignment.group_rank != 0) port_ = PortReservation();  // the store is on another node
   try {
     workers_.start(assignment);
+    was_started_ = true;
   } catch (const Error& error) {  // none runs
     const Failure failure{.host = host_name(),
                           .rank = assignment.first_rank,
@@ -117,8 +120,7 @@ void LocalNode::end(const Outcome& outcome) {
     pass_on_error_file(*outcome.failure);
   } else if (!outcome.message.empty()) {
     say_at_the_end(log::Level::error,
-                   fmt::format("launch: {}{}", outcome.message,
-                               interrupted_by_ && generate_ ? "; --resume goes on with the job" : ""));
+                   fmt::format("launch: {}{}", outcome.message, was_interrupted_at_work() ? kHowToGoOn : ""));
   }
   if (workers_.active())
     workers_.stop(SIGTERM);

@@ -37,6 +37,7 @@ class LocalNode : public NodeLink {
 
  private:
   void processes_stopped();
+  bool was_interrupted_at_work() const { return interrupted_by_ && generate_ && was_started_; }
   void finish();
   /// `text` is for the user once the processes have ended, so that it is the last that is read; its first
   /// line also before, when they take long.
@@ -47,6 +48,7 @@ class LocalNode : public NodeLink {
   Consoles consoles_;
   const LaunchOptions& options_;
   bool generate_, is_first_ = false;
+  bool was_started_ = false;  // its workers, once at least
   Uplink* uplink_ = nullptr;
   PortReservation port_;
   std::string address_;

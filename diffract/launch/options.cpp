@@ -178,6 +178,7 @@ void refuse_config_file(const std::string& name, const std::string& file) {
 std::string precision_of_generate(const std::string& value) {
   if (value == "fp16") return "give generate --dtype float16";
   if (value == "bf16") return "give generate --dtype bfloat16";
+  if (value == "fp8") return "give generate --float8 and --dtype bfloat16";
   return "generate has nothing of this kind";
 }
 

@@ -107,6 +107,8 @@ void RendezvousGuest::take(const Json& message) {
     started_ = true;
     node_.start(read_start(message));
   } else if (type == "stop") {
+    started_ = false;  // it waits for the others once more
+    notice_ = WaitNotice(Clock::now());
     node_.stop(read.text("why"));
   } else if (type == "end") {
     const Outcome outcome = read_end(message);

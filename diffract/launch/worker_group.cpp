@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
@@ -37,6 +38,7 @@ WorkerGroup::WorkerGroup(Reactor& reactor, Consoles consoles, const LaunchOption
 void WorkerGroup::start(const Assignment& assignment) {
   ++generation_;
   stopping_ = blame_over_ = failed_ = some_failed_ = false;
+  sent_ = 0;
   workers_.clear();
   looked_ = Clock::now();
   try {
@@ -58,7 +60,8 @@ void WorkerGroup::signal(int number) const {
 void WorkerGroup::stop(int signal_number) {
   if (state_ == State::idle) return events_.stopped();
   for (const auto& worker : workers_) worker->say_stopped();
-  signal(signal_number);
+  // Not the same one twice: to a program that stops in order, the second of a kind means "at once".
+  if (std::exchange(sent_, signal_number) != signal_number) signal(signal_number);
   signal(SIGCONT);  // one that is stopped would not see it
   if (stopping_) return;
   stopping_ = blame_over_ = true;

@@ -25,7 +25,7 @@ class WorkerGroup {
   /// Starts all workers. Throws UsageError when the program cannot be executed; none is left then.
   void start(const Assignment& assignment);
   /// Sends `signal`, and SIGKILL when the grace period has passed. `stopped` is called when all have ended;
-  /// at once when none runs. Calling it again only adds the signal.
+  /// at once when none runs. Calling it again only adds the signal, unless that was the last one sent.
   void stop(int signal);
   /// Stops now.
   void kill();
@@ -57,6 +57,7 @@ class WorkerGroup {
   LogFolder logs_;
   State state_ = State::idle;
   bool stopping_ = false;     // stop() was called since start()
+  int sent_ = 0;              // the last signal of stop() since start()
   bool blame_over_ = false;   // who ends from here on is not the cause
   bool failed_ = false;       // a failure was reported
   bool some_failed_ = false;  // a worker said that some of its images failed

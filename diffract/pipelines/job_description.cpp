@@ -41,6 +41,7 @@ Json value_of(const std::optional<T>& value) {
 // An option's value where all batches have the same, else that of each.
 template <typename Get>
 Json over(const std::vector<JobBatch>& batches, const Get& get) {
+  if (batches.empty()) return nullptr;
   Json list = Json::array();
   for (const JobBatch& batch : batches) list.push_back(get(batch.request));
   const auto is_first = [&](const Json& value) { return value == list.front(); };
@@ -70,6 +71,19 @@ std::string layout_of(const std::vector<JobBatch>& batches) {
   return digest(text);
 }
 
+// As the options say it: --schedule static; pictures that are computed together have no --schedule.
+const char* name_of(JobSchedule schedule) {
+  switch (schedule) {
+    case JobSchedule::fixed:
+      return "static";
+    case JobSchedule::dynamic:
+      return "dynamic";
+    case JobSchedule::together:
+      return "together";
+  }
+  return "unknown";
+}
+
 std::optional<Json> object_of(const std::string& text) {
   try {
     Json json = parse_json(text, "the store");
@@ -93,6 +107,8 @@ class Difference {
   Difference(const JobOf& theirs, const JobOf& ours) : theirs_(theirs.process), ours_(ours.process) {}
 
   std::string of(const std::string& key, const Json& theirs, const Json& ours) const {
+    if (key == "layout")  // its values say nothing to a reader
+      return fmt::format("the prompts are cut into other batches for {} than for {}", ours_, theirs_);
     if (theirs.is_array() && ours.is_array()) {
       if (theirs.size() != ours.size())
         return pair(name_of(key) + " has", fmt::format("{} values", theirs.size()),
@@ -133,8 +149,7 @@ std::string describe_job(const std::vector<JobBatch>& batches, JobSchedule sched
   job["prompt_2"] = texts_over(batches, &Request::prompt_2);
   job["negative_prompt"] = texts_over(batches, &Request::negative_prompt);
   job["seed"] = seeds_of(batches);
-  job["batch_size"] = batches.empty() ? Json(nullptr) : Json(batches.front().images.size());
-  job["schedule"] = static_cast<int>(schedule);
+  job["schedule"] = name_of(schedule);
   job["layout"] = layout_of(batches);
   return json_text(job);
 }

@@ -28,6 +28,7 @@ class GenerateArguments : public ::testing::Test {
     CLI::App app("", "generate");
     declare_generate_options(app, options);
     refuse_unknown_options(app, arguments);
+    arguments = split_short_options(app, arguments);
     std::reverse(arguments.begin(), arguments.end());
     app.parse(std::move(arguments));
     return options;
@@ -58,13 +59,17 @@ TEST_F(GenerateArguments, TakesShortOptions) {
   EXPECT_EQ(options.settings.width, 64);
   EXPECT_EQ(prompts({"-p", "-rf", "--prompt", "-x"}),
             (Texts{"-rf", "-x"}));  // values, whatever they look like
+  EXPECT_EQ(prompts({"--prompt", "-a=b", "-p", "-s=5", "-p=-c=d", "-p="}),
+            (Texts{"-a=b", "-s=5", "-c=d", ""}));
 }
 
 TEST_F(GenerateArguments, TakesOnePromptAsAPlainWord) {
   EXPECT_EQ(prompts({"a dog"}), Texts{"a dog"});
   EXPECT_EQ(prompts({"--steps", "2", "{a} [b]", "--seed", "1"}), Texts{"{a} [b]"});
+  for (const char* word : {"[a dog]", "[a, b]", "[]", "{}", ""}) EXPECT_EQ(prompts({word}), Texts{word});
+  EXPECT_EQ(prompts({"--", "-1 degrees"}), Texts{"-1 degrees"});
   for (const auto& typed : std::vector<std::vector<const char*>>{
-           {"a", "dog"}, {"--prompt", "dog", "cat"}, {"--resume", "yes", "--prompt", "a"}}) {
+           {"a", "dog"}, {"[a]", "[b]"}, {"--prompt", "dog", "cat"}, {"--resume", "yes", "--prompt", "a"}}) {
     const std::string message = refused(typed);
     EXPECT_NE(message.find("needs quotes"), std::string::npos) << message;
   }

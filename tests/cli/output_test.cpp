@@ -151,6 +151,7 @@ TEST_F(OutputTest, AnswersWhatIsAskedOfTheProgram) {
        std::vector<std::vector<std::string>>{{"-V"}, {"version"}, {"generate", "--version"}, {"plan", "-V"}})
     EXPECT_EQ(run(arguments).out, version) << arguments[0];
   EXPECT_EQ(run({"help", "generate"}).out, run({"generate", "--help"}).out);
+  EXPECT_EQ(run({"help", "--help"}).out, run({"--help"}).out);
   for (const auto& [command, hint] : std::vector<std::pair<std::string, std::string>>{
            {"serve", "it is not there yet: see docs/differences.md"},
            {"download", "run: hf download"},
@@ -178,6 +179,19 @@ TEST_F(OutputTest, ReadsPromptsFromAPipe) {
   const auto refused = piped("a cat\\na dog\\n", job);
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_NE(refused.err.find("the 2 processes of this job cannot share"), std::string::npos) << refused.err;
+}
+
+// After a restart a pipe is empty, and a drawn seed another.
+TEST_F(OutputTest, RefusesWhatARestartWouldNotRepeat) {
+  for (const char* variable : {"TORCHELASTIC_MAX_RESTARTS", "TORCHELASTIC_RESTART_COUNT"})
+    for (const auto& more : std::vector<std::vector<std::string>>{{"--prompts-file", "-"},
+                                                                  {"--prompt", "a", "--seed", "random"}}) {
+      std::vector<std::string> all = {DIFFRACT_PROGRAM};
+      for (const auto& argument : command(more)) all.push_back(argument);
+      const auto end = test::RunningProcess(all, {{variable, "1"}}, folder_.path().string()).wait();
+      EXPECT_EQ(end.exit_code, 2) << end.err;
+      EXPECT_NE(end.err.find("launch without restarts"), std::string::npos) << end.err;
+    }
 }
 
 // Asked to stop while it computes; how soon is not a test's affair.

@@ -65,6 +65,11 @@ TEST_F(Program, SuggestsWhatWasMeant) {
   const auto option = generate({"--prompt", "a", "--guidance-scal", "3"});
   EXPECT_EQ(option.exit_code, 2);
   EXPECT_NE(option.err.find("did you mean --guidance-scale?"), std::string::npos) << option.err;
+  // What generate calls it is of no use to a command that has no such option.
+  const auto elsewhere = run({"info", "--sampler", "x"});
+  EXPECT_EQ(elsewhere.exit_code, 2);
+  EXPECT_NE(elsewhere.err.find("unknown option --sampler"), std::string::npos) << elsewhere.err;
+  EXPECT_EQ(elsewhere.err.find("--scheduler"), std::string::npos) << elsewhere.err;
   const auto command = run({"generat"});
   EXPECT_EQ(command.exit_code, 2);
   EXPECT_NE(command.err.find("did you mean generate?"), std::string::npos) << command.err;
@@ -99,6 +104,9 @@ TEST_F(Program, TakesPromptsAsTheyAre) {
   const Json summary = Json::parse(result.out);
   ASSERT_EQ(summary["images"].size(), prompts.size());
   for (size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(summary["images"][i]["prompt"], prompts[i]);
+  const auto word = generate({"--json", "[a, b]"});  // without --prompt before it
+  ASSERT_EQ(word.exit_code, 0) << word.err;
+  EXPECT_EQ(Json::parse(word.out)["images"][0]["prompt"], "[a, b]");
 }
 
 TEST_F(Program, NamesFilesByThePattern) {
@@ -454,10 +462,17 @@ TEST_F(Program, TakesOneThreadForAModelThatIsTooSmallForTwo) {
   };
   EXPECT_EQ(threads({}), 1);
   EXPECT_EQ(threads({"--threads", "2"}), 2);
+  // A size that no picture can have is that picture's failure, and does not count.
+  folder_.file("p.jsonl",
+               "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"height\": 9007199254740992, "
+               "\"width\": 9007199254740992}\n");
+  const auto some = generate({"--prompts-file", "p.jsonl", "--output", "some/{index}.png"});
+  EXPECT_EQ(some.exit_code, 7) << some.err;
+  EXPECT_TRUE(fs::exists(folder_ / "some/0.png")) << some.err;
 }
 
 // What libgomp itself says it read (bounded_spin.cpp sets it before libgomp is initialised), and that the
-// variable that lent its place is there again.
+// variable whose entry was replaced is there again.
 TEST_F(Program, BoundsTheSpinOfItsThreads) {
   const auto start = [&](std::map<std::string, std::string> variables, std::vector<std::string> arguments) {
     variables.insert({{"OMP_DISPLAY_ENV", "verbose"}, {"GOMP_SPINCOUNT", ""}, {"OMP_WAIT_POLICY", ""}});

@@ -127,7 +127,8 @@ TEST_F(PromptsFile, NamesWhatIsNotRead) {
       {"p.jsonl",
        "{\"prompt\": \"a\", \"sed\": 1}",
        {"did you mean seed?", "guidance_scale", "num_images_per_prompt"}},
-      {"p.jsonl", "{\"prompt\": \"a\", \"cfg_scale\": 1}", {"here it is --guidance-scale"}}};
+      {"p.jsonl", "{\"prompt\": \"a\", \"cfg_scale\": 1}", {"here it is --guidance-scale. There are"}},
+      {"p.jsonl", "{\"prompt\": \"a\", \"sampler\": \"x\"}", {"here it is --scheduler, for the whole job."}}};
   for (const Case& one : cases) {
     const auto result = generate(one.name, one.text);
     EXPECT_EQ(result.exit_code, 2) << one.text;

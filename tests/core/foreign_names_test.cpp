@@ -15,6 +15,8 @@ TEST(ForeignNames, AreExplainedHoweverTheyAreSpelled) {
 
 TEST(ForeignNames, WhatIsSpelledAlikeIsSuggested) {
   EXPECT_EQ(hint_for("--stpes", kForeign, kKnown), "; did you mean --steps?");
+  EXPECT_EQ(hint_for("Guidance_Scal", kForeign, kKnown), "; did you mean --guidance-scale?");
+  EXPECT_EQ(hint_for("-e", kForeign, {"--eta"}), "");
   EXPECT_EQ(hint_for("--unlike-all", kForeign, kKnown), "");
 }
 

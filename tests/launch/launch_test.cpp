@@ -323,6 +323,14 @@ TEST(Launch, PassesSignalsOnAndWaitsForTheEnd) {
     EXPECT_TRUE(contains(launcher.err(), "stopped by SIG")) << launcher.err();
     EXPECT_TRUE(launcher.all_gone(test::Milliseconds(0)));
   }
+  // Once each: the second of a kind ends a program at once that stops in order at the first.
+  RunningLauncher once(shell({},
+                             "trap 'echo got; touch got' TERM; echo up; while [ ! -e got ]; do sleep 0.02; "
+                             "done; for i in 1 2 3 4 5; do sleep 0.05; done; exit 0"));
+  ASSERT_TRUE(once.wait_for_out("up\n"));
+  once.signal(SIGTERM);
+  EXPECT_EQ(once.wait(), 128 + SIGTERM);
+  EXPECT_EQ(test::count_of(once.out(), "got\n"), 1u);
   RunningLauncher launcher(shell({}, "trap 'echo usr; exit 0' USR1; echo up; while :; do sleep 0.05; done"));
   ASSERT_TRUE(launcher.wait_for_out("up\n"));
   launcher.signal(SIGUSR1);

@@ -13,6 +13,7 @@ struct Job {
   Json settings = {{"scheduler", "euler"}, {"output", "{index}.png"}};
   int processes = 2;
   JobSchedule schedule = JobSchedule::dynamic;
+  bool names_batch_size = true;
 
   std::string text() const {
     std::vector<JobEntry> entries;
@@ -22,7 +23,9 @@ struct Job {
       entries.push_back({.request = request, .own_seed = {}});
     }
     const auto batches = plan_job(entries, seed, batch_size);
-    return std::to_string(processes) + " " + describe_job(batches, schedule, settings);
+    Json all = settings;
+    if (names_batch_size) all["batch_size"] = batch_size;  // as `generate` does
+    return std::to_string(processes) + " " + describe_job(batches, schedule, all);
   }
 };
 
@@ -43,7 +46,15 @@ TEST(JobDifference, NamesTheOptionAndBothValues) {
   EXPECT_EQ(difference(job, {.prompts = {"a cat"}}), "--prompt has 2 values for rank 0 and 1 for rank 1");
   EXPECT_EQ(difference(job, {.batch_size = 2}), "--batch-size is 1 for rank 0 and 2 for rank 1");
   EXPECT_EQ(difference(job, {.processes = 3}), "the number of processes is 2 for rank 0 and 3 for rank 1");
-  EXPECT_NE(difference(job, {.schedule = JobSchedule::fixed}), "");
+  EXPECT_EQ(difference(job, {.schedule = JobSchedule::fixed}),
+            "--schedule is \"dynamic\" for rank 0 and \"static\" for rank 1");
+  EXPECT_EQ(difference({.names_batch_size = false}, {.batch_size = 2, .names_batch_size = false}),
+            "the prompts are cut into other batches for rank 1 than for rank 0");
+}
+
+TEST(JobDifference, TakesAJobWithoutPrompts) {
+  const std::string none = "2 " + describe_job({}, JobSchedule::dynamic, Json::object());
+  EXPECT_NE(job_difference({.process = "a", .text = none}, {.process = "b", .text = Job().text()}), "");
 }
 
 TEST(JobDifference, FindsADifferenceBehindALongBeginning) {
