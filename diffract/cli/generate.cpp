@@ -168,7 +168,8 @@ class Generation {
   pipelines::MemoryCheck memory_check() const {
     const bool shares = place_.local_world_size > 1 && !board_.came_back();
     return {.refuses = !options_.no_memory_check,
-            .processes_on_host = shares ? place_.local_world_size : 1,
+            .processes_on_host =
+                shares ? std::min(place_.local_world_size, static_cast<int>(batches_.size())) : 1,
             .free_at_start = free_at_start_};
   }
 

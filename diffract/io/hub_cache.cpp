@@ -77,8 +77,7 @@ std::string advice_for(const HubName& name, Wanted wanted) {
   if (wanted == Wanted::first_look)
     return fmt::format(
         "diffract does not download. Its model_index.json, which is small, tells whether diffract runs it: "
-        "hf "
-        "download {} model_index.json --revision {}, then this command again; all of it: {}",
+        "hf download {} model_index.json --revision {}, then this command again; all of it: {}",
         name.repository(), name.revision, download_of(name, wanted));
   return fmt::format("diffract does not download; {}run: {}",
                      wanted == Wanted::configs ? "a plan needs the JSON files only, " : "",
@@ -157,22 +156,12 @@ void require_configs(const fs::path& snapshot, const std::string& model, Wanted 
                         download_of(name, wanted));
 }
 
-fs::path resolve_model(const std::string& model, const fs::path& cache) {
-  if (is_folder(model)) return model;
-  if (model.empty()) throw UsageError("no model given");
-  if (model.front() == '/' || model.starts_with("./") || model.starts_with("../") || model.front() == '~')
-    throw CheckpointError("{}: no such folder", model);
-  fs::path snapshot = find_snapshot(model, Wanted::all, cache);
-  require_configs(snapshot, model);
-  return snapshot;
-}
-
 void require_all_files(const ModelFolder& folder, const std::string& variant, const std::string& model) {
   const auto missing = missing_files(folder, variant);
   if (missing.empty()) return;
   std::string advice = "Was the model downloaded whole?";
   if (const auto variants = helpful_variants(folder); variant.empty() && !variants.empty())
-    advice = fmt::format("There are files of the variant {0}: --variant {0}",
+    advice = fmt::format("There are files of the variant {}: --variant {}", fmt::join(variants, ", "),
                          fmt::join(variants, ", or --variant "));
   else if (!is_folder(model) && is_hub_name(model))
     advice += " Run: " + download_command(model);

@@ -11,14 +11,8 @@ namespace diffract::io {
 /// "${NAME}" in them are expanded; without HOME the home folder is the account's.
 std::filesystem::path hub_cache_folder();
 
-/// The folder of a model given as a path or as ORG/NAME[@REV], which is looked up in `cache` and never on the
-/// network. REV is a branch, a tag or a commit; without it, "main". Throws UsageError for a malformed name,
-/// CheckpointError saying where it looked, and which files are missing when a component's config is not
-/// there.
-std::filesystem::path resolve_model(const std::string& model,
-                                    const std::filesystem::path& cache = hub_cache_folder());
-
-// The steps of resolve_model. `model` is of the form ORG/NAME[@REV].
+// `model` is of the form ORG/NAME[@REV], which is looked up in `cache` and never on the network; for any
+// other all but is_hub_name() throw CheckpointError. REV is a branch, a tag or a commit; without it, "main".
 
 /// What a model is wanted for, and so what of it is to be fetched: a plan needs its JSON files only, and one
 /// of which nothing is known is first looked at.

@@ -24,26 +24,36 @@ std::string repository_of(std::string name) {
   return name;
 }
 
-// Adds a file's name, size and content; of a large one some blocks, evenly spread from its first to its last.
-void add_file(std::string& text, const std::string& name, const fs::path& file) {
-  constexpr size_t kBlock = 4096, kBlocks = 32;
+constexpr size_t kBlock = 4096, kBlocks = 32;  // of a file that is too long to be read as a whole
+constexpr size_t kMostOfWeights = kBlock * kBlocks;
+constexpr size_t kMostOfText = 64 << 20;  // none is longer that is what its name says
+
+// Adds a file's name, size and content; of one longer than `whole` some blocks, evenly spread from its first
+// to its last.
+void add_file(std::string& text, const fs::path& file, size_t whole) {
   const MappedFile mapped(file);
   const auto bytes = mapped.bytes();
-  text += fmt::format("{}:{}:", name, bytes.size());
+  text += fmt::format("{}:{}:", file.filename().string(), bytes.size());
   const auto add = [&](std::span<const std::byte> part) {
     text.append(reinterpret_cast<const char*>(part.data()), part.size());
   };
-  if (bytes.size() <= kBlock * kBlocks) return add(bytes);
+  if (bytes.size() <= whole) return add(bytes);
   for (size_t i = 0; i < kBlocks; ++i)
     add(bytes.subspan((bytes.size() - kBlock) / (kBlocks - 1) * i, kBlock));
   add(bytes.last(kBlock));
 }
 
-std::vector<fs::path> json_files(const fs::path& folder) {
+// Configs, and what tokenizers read.
+bool is_text(const fs::path& file) {
+  const fs::path name = file.filename();
+  return name.extension() == ".json" || name == "merges.txt" || name == "spiece.model";
+}
+
+std::vector<fs::path> text_files(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (entry.is_regular_file(ignored) && entry.path().extension() == ".json") files.push_back(entry.path());
+    if (entry.is_regular_file(ignored) && is_text(entry.path())) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -69,10 +79,10 @@ ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& 
     if (!is_run(component)) continue;
     const fs::path below = folder.path() / component;
     text += fmt::format("{} {}\n", component, folder.component_class(component));
-    for (const fs::path& file : json_files(below)) add_file(text, file.filename().string(), file);
+    for (const fs::path& file : text_files(below)) add_file(text, file, kMostOfText);
     if (!has_weights(component)) continue;
     for (const fs::path& file : folder.component_weights(component, variant).files)
-      add_file(text, file.filename().string(), file);
+      add_file(text, file, kMostOfWeights);
   }
   constexpr size_t kDigits = 16;
   identity.hash = sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits);

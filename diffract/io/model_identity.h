@@ -18,8 +18,9 @@ struct ModelIdentity {
 ModelIdentity identify_model(const std::filesystem::path& folder);
 
 /// With the hash, where no commit tells two models of one name apart: 16 hexadecimal digits of the SHA-256
-/// over the JSON files and pieces of each weight file that a picture needs. Pieces, as a look at all of tens
-/// of gigabytes would take longer than a picture; another model, or one that was trained on, differs in them.
+/// over the JSON and vocabulary files and pieces of each weight file that a picture needs. Pieces, as a look
+/// at all of tens of gigabytes would take longer than a picture; another model, or one that was trained on,
+/// differs in them.
 ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& variant);
 
 }  // namespace diffract::io

@@ -14,7 +14,7 @@ namespace diffract::io {
 class OpenFiles {
  public:
   std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& file);
-  /// These are gone when their readers are.
+  /// Lets go of these: each file is closed when nobody reads it any more.
   void close(const std::vector<std::filesystem::path>& files);
 
  private:

@@ -3,13 +3,13 @@
 #include <spng.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
+#include "diffract/core/lower_case.h"
 #include "diffract/core/utf8.h"
 
 namespace diffract::io {
@@ -100,9 +100,7 @@ void save_png(const std::filesystem::path& file, const Image& image, const std::
 }
 
 bool has_suffix(const std::filesystem::path& file, std::string_view suffix) {
-  std::string own = file.extension().string();
-  for (char& c : own) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return own == suffix;
+  return lower_case(file.extension().string()) == suffix;
 }
 
 void require_png_name(const std::filesystem::path& file) {

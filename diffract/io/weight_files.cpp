@@ -154,9 +154,9 @@ std::vector<std::string> weight_variants(const fs::path& folder) {
 std::vector<std::string> missing_weight_files(const fs::path& folder, const std::string& variant) {
   if (!variant.empty() && !has_weight_variant(folder, variant)) return missing_weight_files(folder, "");
   for (const Stem& stem : kStems) {
-    if (is_there(single_file(folder, stem, variant))) return {};
-    if (const Found found = look(folder, stem, variant); found.any())
-      return {found.missing.begin(), found.missing.end()};
+    const Found found = look(folder, stem, variant);
+    if (!found.single.empty()) return {};
+    if (found.any()) return {found.missing.begin(), found.missing.end()};
   }
   if (has_pickle(folder)) return {};
   std::error_code ignored;

@@ -118,7 +118,8 @@ RequestShape FluxPipeline::shape_of(const Request& request, const Settings& sett
           .texts = texts_each * std::max<int64_t>(1, static_cast<int64_t>(request.prompt.size())),
           .is_guided = settings.do_true_cfg,
           .steps = settings.num_inference_steps,
-          .max_sequence_length = settings.max_sequence_length};
+          .max_sequence_length =
+              request.prompt_embeds.defined() ? request.prompt_embeds.size(1) : settings.max_sequence_length};
 }
 
 Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts, const RequestNeeds* needs) const {
@@ -139,6 +140,7 @@ Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t ma
 
 FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
                                                        const EncodeOptions& options) const {
+  if (prompt.empty()) throw UsageError("prompt: none given");
   // Of the default size, as long as nothing is known of the pictures.
   const auto needs =
       kept_->needs_of({.height = defaults_.size.height,
@@ -155,7 +157,6 @@ FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& 
                                                 const EncodeOptions& options,
                                                 const RequestNeeds* needs) const {
   const c10::InferenceMode no_autograd;
-  if (prompt.empty()) throw UsageError("prompt: none given");
   const auto one_row_an_image = [&](const Tensor& rows) {
     return rows.repeat_interleave(options.num_images_per_prompt, 0);
   };

@@ -44,13 +44,6 @@ auto model(const Part<Model>& part, const ComponentLoader& load, const std::shar
   return Result(made, name, kept);
 }
 
-// What the caller gives, or says nothing of, is in memory in ways that are not known here: then the others
-// come and go with their stages.
-bool gives_models(const FluxPipeline::Parts& parts) {
-  return parts.text_encoder.model() || parts.text_encoder_2.model() || parts.transformer.model() ||
-         parts.vae.model();
-}
-
 std::vector<std::string> not_from_checkpoint(const FluxPipeline::Parts& parts) {
   std::vector<std::string> names;
   const auto add = [&](bool from_checkpoint, const char* name) {
@@ -129,7 +122,9 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
       folder,
       {.size = {.height = pixels, .width = pixels}, .num_inference_steps = 28, .guidance_scale = 3.5});
   check_parts_fit(folder, parts);
-  if (!gives_models(parts)) p.kept_->keep_within(load.request_memory());
+  // A model that was given takes memory of which nothing is known here, and a pipeline without some of its
+  // models is there for one stage, after which others want its memory: then each goes with its stage.
+  if (not_from_checkpoint(parts).empty()) p.kept_->keep_within(load.request_memory());
   return p;
 }
 

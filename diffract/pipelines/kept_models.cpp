@@ -19,6 +19,13 @@ const ComponentNeed* find(const RequestNeeds& needs, const std::string& name) {
 }
 
 constexpr int64_t kMostMore = 8;  // beyond that an estimate is not what is wrong
+// So many stages that went well are taken to mean that what was short of memory is over. Not fewer: where the
+// estimate itself is wrong, the next picture loads everything anew.
+constexpr int kCalmStages = 16;
+
+void add(PlaceBytes& to, const PlaceBytes& bytes) {
+  for (const auto& [place, count] : bytes) to[place] += count;
+}
 
 // The place where most is lacking, for a message.
 std::string lack_text(const PlaceBytes& need, const PlaceBytes& room) {
@@ -72,7 +79,9 @@ KeptModels::Others KeptModels::others_than(const std::string& name) const {
   Others others;
   for (const ComponentNeed* need : needs) {
     others.names.push_back(need->name);
-    others.weights.push_back(need->use.weights);
+    others.held.push_back(need->use.weights);
+    add(others.held.back(), need->recorded());
+    add(others.recorded, need->recorded());
   }
   return others;
 }
@@ -89,10 +98,11 @@ void KeptModels::make_room(const ComponentNeed& need, bool is_loaded) {
   PlaceBytes wanted = is_loaded ? PlaceBytes() : need.use.weights;
   const auto more = more_.find(need.name);
   for (const auto& [place, bytes] : need.use.computing)
-    wanted[place] += bytes * (more == more_.end() ? 1 : more->second);
-  const PlaceBytes room = memory_->room_beside(held());
+    wanted[place] += bytes * (more == more_.end() ? 1 : more->second.times);
+  PlaceBytes room = memory_->room_beside(held());
   const Others others = others_than(need.name);
-  const auto gone = choose_to_free(others.weights, wanted, room);
+  for (const auto& [place, bytes] : others.recorded) room[place] -= bytes;
+  const auto gone = choose_to_free(others.held, wanted, room);
   for (const size_t i : gone)
     give_up(others.names[i], fmt::format("{} takes {}", need.name, lack_text(wanted, room)));
   const bool is_short = std::any_of(wanted.begin(), wanted.end(), [&](const auto& entry) {
@@ -102,15 +112,32 @@ void KeptModels::make_room(const ComponentNeed& need, bool is_loaded) {
   if (is_short || !gone.empty()) empty_device_caches();
 }
 
+void KeptModels::went_well(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = more_.find(name);
+  if (found == more_.end() || ++found->second.went_well < kCalmStages) return;
+  found->second = {.times = found->second.times / 2};
+  if (found->second.times <= 1) more_.erase(found);
+}
+
 bool KeptModels::make_all_room(const std::string& name, const std::string& why) {
   const std::lock_guard lock(mutex_);
   const Others others = others_than(name);
   if (others.names.empty()) return false;
   for (const auto& other : others.names) give_up(other, fmt::format("{} needs its room: {}", name, why));
   auto& more = more_[name];
-  more = std::clamp<int64_t>(2 * more, 2, kMostMore);
+  more = {.times = std::min(2 * more.times, kMostMore)};
   flush();
   return true;
+}
+
+KeptModels::Model KeptModels::begin_stage(const ComponentNeed& need) {
+  const std::lock_guard lock(mutex_);
+  const auto known = slots_.find(need.name);
+  make_room(need, known != slots_.end() && known->second.model);
+  Slot& slot = slots_[need.name];
+  slot.need = need;
+  return slot.model;
 }
 
 KeptModels::Model KeptModels::get(const std::string& name, const RequestNeeds* needs,
@@ -120,17 +147,15 @@ KeptModels::Model KeptModels::get(const std::string& name, const RequestNeeds* n
     flush();
     return load();
   }
-  const std::lock_guard lock(mutex_);
-  const auto known = slots_.find(name);
-  const bool is_loaded = known != slots_.end() && known->second.model;
-  make_room(*need, is_loaded);
-  Slot& slot = slots_[name];
-  slot.need = *need;
-  if (is_loaded) return slot.model;
+  const std::lock_guard loads_alone(loading_);
+  if (Model model = begin_stage(*need)) return model;
   log::debug("{}: loads its weights", name);
-  slot.model = load();
+  Model model = load();
+  const std::lock_guard lock(mutex_);
+  Slot& slot = slots_.at(name);
+  slot.model = model;
   ++slot.loads;
-  return slot.model;
+  return model;
 }
 
 void KeptModels::give_back() const {

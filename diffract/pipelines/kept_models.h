@@ -31,11 +31,13 @@ class KeptModels {
   /// when its stage ends.
   Model get(const std::string& name, const RequestNeeds* needs, const std::function<Model()>& load);
   /// What stage() gives. What a stage takes is an estimate: when memory runs out in it, the other models go,
-  /// the stage begins once more, and from then on more is reckoned with for it.
+  /// the stage begins once more, and for the next requests more is reckoned with for it.
   template <typename Stage>
   auto with_room(const std::string& name, Stage&& stage) {
     try {
-      return tensor::with_memory_errors(stage);
+      auto made = tensor::with_memory_errors(stage);
+      went_well(name);
+      return made;
     } catch (const MemoryError& error) {
       if (!make_all_room(name, error.what())) throw;
     }
@@ -57,18 +59,27 @@ class KeptModels {
   };
   struct Others {
     std::vector<std::string> names;  // the least needed first
-    std::vector<placement::PlaceBytes> weights;
+    std::vector<placement::PlaceBytes> held;
+    placement::PlaceBytes recorded;  // of all, which an accelerator's allocator counts as free
+  };
+  struct More {
+    int64_t times = 1;  // as much as estimated
+    int went_well = 0;  // stages since it last changed
   };
   Others others_than(const std::string& name) const;
   void give_up(const std::string& name, const std::string& reason);
   void make_room(const ComponentNeed& need, bool is_loaded);
+  // Makes room for a stage; its model where it is in memory.
+  Model begin_stage(const ComponentNeed& need);
+  void went_well(const std::string& name);
   bool make_all_room(const std::string& name, const std::string& why);
   std::vector<const ComponentNeed*> held() const;
 
   std::shared_ptr<const RequestMemory> memory_;
-  mutable std::mutex mutex_;  // of all below
+  std::mutex loading_;        // one model is loaded at a time; taken before mutex_
+  mutable std::mutex mutex_;  // of all below; not held while a model loads, which calls the caller's on_load
   std::map<std::string, Slot> slots_;
-  std::map<std::string, int64_t> more_;  // how many times as much as estimated a component takes
+  std::map<std::string, More> more_;  // where an estimate was too small
 };
 
 }  // namespace diffract::pipelines

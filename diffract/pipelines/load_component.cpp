@@ -9,11 +9,6 @@
 namespace diffract::pipelines {
 namespace {
 
-// A model that takes more than this share of the memory that is free is read block by block.
-constexpr double kWholeShare = 0.8;
-// Then so much of it stays: the rest is for the blocks that come and go, activations and everything else.
-constexpr double kResidentShare = 0.5;
-
 std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
                                                   const weights::Checkpoint& checkpoint,
                                                   const ModelSetting& setting) {
@@ -28,13 +23,13 @@ std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
                                        .offload_folder = placement.offload_folder});
   }
   if (!placement.device.is_cpu()) return nullptr;
-  const auto free_bytes = static_cast<double>(weights::available_host_bytes());
-  const auto total = static_cast<double>(checkpoint.total_bytes());
-  if (total <= kWholeShare * free_bytes) return nullptr;
+  const uint64_t free = weights::available_host_bytes(), stored = checkpoint.total_bytes();
+  const auto resident = weights::resident_when_streamed(stored, free);
+  if (!resident) return nullptr;
   log::info("{}: {:.1f} GB of weights for {:.1f} GB of free memory: they are read block by block", name,
-            total / 1e9, free_bytes / 1e9);
-  return std::make_shared<weights::WeightStream>(weights::WeightStream::Options{
-      .budget = static_cast<uint64_t>(kResidentShare * free_bytes), .keeps_parts = true});
+            static_cast<double>(stored) / 1e9, static_cast<double>(free) / 1e9);
+  return std::make_shared<weights::WeightStream>(
+      weights::WeightStream::Options{.budget = *resident, .keeps_parts = true});
 }
 
 }  // namespace
@@ -63,8 +58,7 @@ void check_quantization(const ModelSource& source, const weights::Checkpoint& ch
         dtype != io::Dtype::BF16 && dtype != io::Dtype::I64)  // I64: positions, which are no weights
       throw CheckpointError(
           "{}: \"{}\" says that the weights are quantized ({}), and some are {}; diffract does not read "
-          "quantized "
-          "weights yet. Take the checkpoint that they were made from",
+          "quantized weights yet. Take the checkpoint that they were made from",
           source.config.source(), kKey, method, io::dtype_name(dtype));
   log::write_once(log::Level::warning,
                   fmt::format("{}: \"{}\" ({}) is not followed: the weights are plain and used as they are",
@@ -187,6 +181,8 @@ ModelSource ComponentLoader::source(const std::string& component, const std::str
 
 std::shared_ptr<const RequestMemory> ComponentLoader::request_memory() const {
   if (over_ranks()) return nullptr;
+  const char* denoiser = folder_.has_component("unet") ? "unet" : "transformer";
+  const bool records = folder_.has_component(denoiser) && may_record(denoiser);
   return std::make_shared<const RequestMemory>(
       RequestMemory::Setting{.parts = PipelineParts(folder_, options_.variant, without_, opened_),
                              .base = {.torch_dtype = options_.torch_dtype,
@@ -196,6 +192,7 @@ std::shared_ptr<const RequestMemory> ComponentLoader::request_memory() const {
                              .max_memory = options_.max_memory,
                              .keeps_host_budget = placements_.keeps_budgets(),
                              .float8 = options_.float8,
+                             .recorded = records ? denoiser : "",
                              .check = options_.memory_check});
 }
 

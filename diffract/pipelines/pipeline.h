@@ -6,8 +6,8 @@
 #include <string>
 
 #include "diffract/core/json.h"
-#include "diffract/pipelines/component_stay.h"
 #include "diffract/io/model_identity.h"
+#include "diffract/pipelines/component_stay.h"
 #include "diffract/pipelines/device_map_argument.h"
 #include "diffract/pipelines/memory_check.h"
 #include "diffract/pipelines/request.h"
@@ -48,8 +48,9 @@ struct LoadOptions {
   std::string offload_folder = {};       // for weights on disk in another dtype than the files have
   ExpectedRequest expected = {};
   MemoryCheck memory_check = {};  // requests that take more memory than there is throw MemoryError
-  LoadObserver on_load =
-      {};  // called for each tensor of a model that is loaded, now or when its stage begins
+  // Called for each tensor of a model that is loaded, now or when its stage begins. It may ask stays(); a
+  // picture drawn from in it would wait for itself.
+  LoadObserver on_load = {};
   // Another scheduler than the checkpoint's, and keys of its config, as DiffusionPipeline::set_scheduler
   // takes them; they are checked before any weights are read.
   std::string scheduler = {};

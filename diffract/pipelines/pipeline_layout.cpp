@@ -114,6 +114,8 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
        .stage = role.stage,
        .importance = role.importance});
   layout.is_as_stored.push_back(storage == part.stored);
+  layout.stored_bytes.push_back(elements *
+                                static_cast<int64_t>(c10::elementSize(part.stored.value_or(at::kFloat))));
 }
 
 PipelineLayout lay_out(const std::vector<Part>& parts, const LayoutRequest& request, const Family& family) {

@@ -32,6 +32,7 @@ struct PipelineLayout {
   std::vector<placement::PlannedComponent> components;  // in the order in which they run
   std::vector<models::Cost> costs;                      // of one run of each
   std::vector<bool> is_as_stored;                       // of each: kept in the dtype of its files
+  std::vector<int64_t> stored_bytes;                    // of each: its weights in the files
   std::vector<std::string> left_out;                    // components with weights that diffract does not run
   /// FLUX's components come and go with their stage; others stay.
   placement::Residency residency = placement::Residency::all;

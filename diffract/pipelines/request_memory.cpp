@@ -2,6 +2,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/size_text.h"
+#include "diffract/pipelines/component.h"
 #include "diffract/tensor/host_memory.h"
 #include "diffract/weights/host_budget.h"
 
@@ -11,7 +12,7 @@ namespace {
 using placement::Place;
 using placement::PlaceBytes;
 
-constexpr size_t kMostKnown = 64;  // shapes that come in turn
+constexpr size_t kMostKnown = 64;  // shapes of requests that come one after the other, again and again
 // Of what is free: for what libraries take for themselves, and for memory in pieces.
 constexpr int64_t kMarginPart = 16;
 
@@ -21,11 +22,6 @@ placement::DeviceMap map_of(const ModelPlacements& placements) {
   return {{"", device.is_cpu() ? Place::cpu() : Place(device.index())}};
 }
 
-int64_t at(const PlaceBytes& bytes, Place place) {
-  const auto found = bytes.find(place);
-  return found == bytes.end() ? 0 : found->second;
-}
-
 int64_t bounded(uint64_t bytes) {
   constexpr auto kMost = uint64_t{std::numeric_limits<int64_t>::max() / 4};  // sums stay within the type
   return static_cast<int64_t>(std::min(bytes, kMost));
@@ -33,10 +29,25 @@ int64_t bounded(uint64_t bytes) {
 
 // What a component's weights take that nobody else could have meanwhile.
 int64_t private_weights(const ComponentNeed& need, Place place) {
-  return place.is_cpu() && need.is_mapped ? 0 : at(need.use.weights, place);
+  return place.is_cpu() && need.is_mapped ? 0 : bytes_at(need.use.weights, place);
+}
+
+[[noreturn]] void refuse_model(const ComponentNeed& need, int64_t bytes, const std::string& limit) {
+  throw ModelDoesNotFit(fmt::format(
+      "{}: its weights take {} on cpu; {}. Leave --dtype out, so that they are used as they lie in "
+      "the files, or let some be on disk (--device-map auto); --no-memory-check tries it anyway",
+      need.name, size_text(bytes), limit));
 }
 
 }  // namespace
+
+PlaceBytes ComponentNeed::recorded() const {
+  PlaceBytes kept;
+  if (is_recorded)
+    for (const auto& [place, bytes] : use.computing)
+      if (place.is_accelerator()) kept[place] = bytes;
+  return kept;
+}
 
 RequestMemory::RequestMemory(Setting setting)
     : setting_(std::move(setting)), map_(map_of(setting_.placements)) {}
@@ -59,7 +70,9 @@ std::shared_ptr<const RequestNeeds> RequestMemory::needs_of(const RequestShape& 
     ComponentNeed need{.name = component.name,
                        .use = use_of(component, map_),
                        .is_mapped = layout.is_as_stored[i],
-                       .importance = component.importance};
+                       .importance = component.importance,
+                       .stored_bytes = layout.stored_bytes[i],
+                       .is_recorded = component.name == setting_.recorded};
     if (setting_.float8 && component.name == "transformer")
       for (auto& [place, bytes] : need.use.weights) bytes /= 2;
     needs->push_back(std::move(need));
@@ -88,7 +101,7 @@ PlaceBytes RequestMemory::room_beside(const std::vector<const ComponentNeed*>& h
   // What is mapped counts as free, but is no longer in memory when something else takes its place.
   int64_t host = bounded(free_host_bytes()) - mapped;
   if (const auto budget = setting_.max_memory.find(Place::cpu()))
-    host = std::min(host, *budget - at(weights, Place::cpu()));
+    host = std::min(host, *budget - bytes_at(weights, Place::cpu()));
   set(Place::cpu(), host);
   for (const at::Device device : setting_.placements.accelerators()) {
     const Place place(device.index());
@@ -120,10 +133,20 @@ std::vector<RequestMemory::Limit> RequestMemory::limits_of(Place place, int64_t 
   return limits;
 }
 
+// The kernel promises more memory than there is and ends the process when it is used, so that what a model
+// takes beyond its mapped files must be reckoned as open_weights() will decide it.
+int64_t RequestMemory::loading_bytes(const ComponentNeed& need, Place place, int64_t can_be_given_up) const {
+  const int64_t own = private_weights(need, place);
+  if (!place.is_cpu() || !setting_.placements.hf_device_map().empty()) return own;
+  const auto free = static_cast<uint64_t>(bounded(free_host_bytes()) + can_be_given_up);
+  const auto resident = weights::resident_when_streamed(static_cast<uint64_t>(need.stored_bytes), free);
+  return resident ? std::min(own, bounded(*resident)) : own;
+}
+
 void RequestMemory::bound_kept_blocks(const RequestNeeds& needs) const {
   int64_t most = 0;
   for (const ComponentNeed& need : needs)
-    most = std::max(most, at(need.use.computing, Place::cpu()) + private_weights(need, Place::cpu()));
+    most = std::max(most, bytes_at(need.use.computing, Place::cpu()) + private_weights(need, Place::cpu()));
   const int64_t left = std::max<int64_t>(bounded(free_host_bytes()) - most, 0);
   tensor::keep_at_most(static_cast<uint64_t>(left / 2));
 }
@@ -134,33 +157,38 @@ void RequestMemory::require(const RequestShape& shape, const RequestNeeds& needs
   if (!setting_.check.refuses) return;
   for (const ComponentNeed& need : needs) {
     if (!runs(need)) continue;
-    for (const auto& [place, computing] : need.use.computing) {
+    for (const auto& [place, own_computing] : need.use.computing) {
+      int64_t computing = own_computing;
       int64_t given_up = 0, kept = 0;  // of other components
       for (const ComponentNeed& other : needs) {
         if (&other == &need || !is_loaded(other)) continue;
         (all_stay ? kept : given_up) += private_weights(other, place);
+        if (all_stay) computing += bytes_at(other.recorded(), place);
       }
-      const int64_t own = private_weights(need, place), loads = is_loaded(need) ? 0 : own;
+      const int64_t own = private_weights(need, place),
+                    loads = is_loaded(need) ? 0 : loading_bytes(need, place, given_up);
       const auto refuse = [&](int64_t weights, const std::string& limit) {
         throw MemoryError(
             "{}: {} of {}x{} pixels {} {} on {} ({} to compute, {} of weights); {}. Make smaller pictures, "
-            "or "
-            "fewer at once (--height, --width, --batch-size){}; --no-memory-check tries it anyway",
+            "or fewer at once (--height, --width, --batch-size){}; --no-memory-check tries it anyway",
             need.name, shape.images == 1 ? "a picture" : fmt::format("{} pictures", shape.images),
             shape.width, shape.height, shape.images == 1 ? "takes" : "take", size_text(computing + weights),
             place.name(), size_text(computing), size_text(weights), limit,
             place.is_accelerator() ? ", or let some of the model be in CPU memory (--device-map auto)" : "");
       };
       const auto limits = limits_of(place, given_up);
-      // A model that is too large without any request is told of by its loading, which ends the job.
-      if (!limits.empty() && loads > limits.front().bytes) return;
+      if (!limits.empty() && loads > limits.front().bytes) {
+        // Of a model that is too large for an accelerator its loading tells, which ends the job.
+        if (place.is_accelerator()) continue;
+        refuse_model(need, loads, limits.front().text);
+      }
       if (!limits.empty() && computing + loads > limits.front().bytes) refuse(loads, limits.front().text);
       if (limits.size() > 1 && computing + own + kept > limits[1].bytes) refuse(own + kept, limits[1].text);
       const auto budget = setting_.max_memory.find(place);
       if (!place.is_cpu() || !budget || !setting_.keeps_host_budget) continue;
       int64_t weights = 0;  // mapped or not, as the plan counts them
       for (const ComponentNeed& other : needs)
-        if (all_stay || &other == &need) weights += at(other.use.weights, place);
+        if (all_stay || &other == &need) weights += bytes_at(other.use.weights, place);
       if (computing + weights > *budget) refuse(weights, fmt::format("its budget is {}", size_text(*budget)));
     }
   }

@@ -30,6 +30,10 @@ struct ComponentNeed {
   placement::ComponentUse use;
   bool is_mapped;  // its weights on the CPU are the mapped files, which the kernel takes back when it must
   int importance;  // the least important is given up first
+  int64_t stored_bytes = 0;  // of its weights in their files
+  bool is_recorded = false;  // its recorded steps keep what computing takes as long as its weights are there
+  /// On an accelerator, what the recorded steps keep; the allocator counts it as free.
+  placement::PlaceBytes recorded() const;
 };
 using RequestNeeds = std::vector<ComponentNeed>;
 
@@ -43,6 +47,7 @@ class RequestMemory {
     placement::MaxMemory max_memory;  // empty: what is free
     bool keeps_host_budget = false;   // the CPU's is a limit, as the plan kept it
     bool float8 = false;              // the transformer's weights
+    std::string recorded = {};        // the component whose steps are recorded; empty: none
     MemoryCheck check = {};
   };
   explicit RequestMemory(Setting setting);
@@ -57,7 +62,8 @@ class RequestMemory {
   /// Which components have their weights in memory, and which run for a request.
   using Which = std::function<bool(const ComponentNeed&)>;
   /// Throws MemoryError when one that runs takes more than there would be after all that may be given up was:
-  /// nothing where `all_stay`, else the others' weights.
+  /// nothing where `all_stay`, else the others' weights. ModelDoesNotFit where its weights alone take more of
+  /// the host's memory, of which loading would not tell; an accelerator's allocator does.
   void require(const RequestShape& shape, const RequestNeeds& needs, const Which& runs,
                const Which& is_loaded, bool all_stay) const;
 
@@ -68,6 +74,8 @@ class RequestMemory {
   };
   std::vector<Limit> limits_of(placement::Place place, int64_t can_be_given_up) const;
   uint64_t free_host_bytes() const;
+  // What loading a component's weights takes where so much is free, or can be.
+  int64_t loading_bytes(const ComponentNeed& need, placement::Place place, int64_t can_be_given_up) const;
   // What libtorch's blocks are kept beyond their use must leave room for what is computed.
   void bound_kept_blocks(const RequestNeeds& needs) const;
 

@@ -24,8 +24,7 @@ void require_usable(const SchedulerSpec& of_checkpoint, const UsableSchedulers& 
     if (usable.is_usable(name)) names.push_back(name);
   throw CheckpointError(
       "{}: the checkpoint's scheduler is {}, which diffract does not have for this model. Choose another "
-      "over the "
-      "same config: --scheduler {}. There are {}",
+      "over the same config: --scheduler {}. There are {}",
       of_checkpoint.source, of_checkpoint.class_name, usable.suggestion, fmt::join(names, ", "));
 }
 
@@ -59,7 +58,9 @@ SchedulerSpec changed_scheduler(SchedulerSpec spec, const std::string& class_nam
 SchedulerSpec first_scheduler(SchedulerSpec of_checkpoint, const LoadOptions& options,
                               const UsableSchedulers& usable) {
   const bool is_own = options.scheduler.empty();
-  if (is_own && options.requires_scheduler) require_usable(of_checkpoint, usable);
+  // Keys for a scheduler that is not there would be lost without a word.
+  if (is_own && (options.requires_scheduler || !options.scheduler_config.empty()))
+    require_usable(of_checkpoint, usable);
   if (is_own && !can_use(of_checkpoint.class_name, usable)) return of_checkpoint;
   if (!is_own || !options.scheduler_config.empty()) {
     const std::string class_name = is_own ? of_checkpoint.class_name : options.scheduler;

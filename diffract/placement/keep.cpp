@@ -6,11 +6,6 @@
 namespace diffract::placement {
 namespace {
 
-int64_t at(const PlaceBytes& bytes, Place place) {
-  const auto found = bytes.find(place);
-  return found == bytes.end() ? 0 : found->second;
-}
-
 void add(PlaceBytes& to, const PlaceBytes& bytes, int64_t sign) {
   for (const auto& [place, count] : bytes) to[place] += sign * count;
 }
@@ -20,6 +15,11 @@ bool is_enough(const PlaceBytes& lacking) {
 }
 
 }  // namespace
+
+int64_t bytes_at(const PlaceBytes& bytes, Place place) {
+  const auto found = bytes.find(place);
+  return found == bytes.end() ? 0 : found->second;
+}
 
 PlaceBytes ComponentUse::total() const {
   PlaceBytes sum = weights;
@@ -41,21 +41,22 @@ ComponentUse use_of(const PlannedComponent& component, const DeviceMap& map) {
 std::vector<size_t> choose_to_free(const std::vector<PlaceBytes>& held, const PlaceBytes& need,
                                    const PlaceBytes& room) {
   PlaceBytes lacking;
-  for (const auto& [place, bytes] : need) lacking[place] = bytes - at(room, place);
+  for (const auto& [place, bytes] : need) lacking[place] = bytes - bytes_at(room, place);
   const auto helps = [&](const PlaceBytes& bytes) {
-    return std::any_of(lacking.begin(), lacking.end(),
-                       [&](const auto& entry) { return entry.second > 0 && at(bytes, entry.first) > 0; });
+    return std::any_of(lacking.begin(), lacking.end(), [&](const auto& entry) {
+      return entry.second > 0 && bytes_at(bytes, entry.first) > 0;
+    });
   };
   std::vector<size_t> chosen;
   for (size_t i = 0; i < held.size() && !is_enough(lacking); ++i)
     if (helps(held[i])) {
       chosen.push_back(i);
-      for (auto& [place, bytes] : lacking) bytes -= at(held[i], place);
+      for (auto& [place, bytes] : lacking) bytes -= bytes_at(held[i], place);
     }
   // What a large one's going made needless stays after all.
   std::erase_if(chosen, [&](size_t i) {
     PlaceBytes with = lacking;
-    for (auto& [place, bytes] : with) bytes += at(held[i], place);
+    for (auto& [place, bytes] : with) bytes += bytes_at(held[i], place);
     if (!is_enough(with)) return false;
     lacking = std::move(with);
     return true;
@@ -77,10 +78,9 @@ std::vector<bool> stay_between_requests(const std::vector<PlannedComponent>& com
   uses.reserve(components.size());
   for (const auto& component : components) uses.push_back(use_of(component, map));
   const auto order = least_needed_first(components);
-  std::vector<bool> is_held(components.size()), stays;
-  constexpr int kRounds = 3;  // after two it goes on as it went
+  std::vector<bool> is_held(components.size()), stays(components.size());
+  constexpr int kRounds = 3;  // from the third on every round is the same
   for (int round = 0; round < kRounds; ++round) {
-    stays = is_held;
     for (size_t i = 0; i < components.size(); ++i) {
       stays[i] = is_held[i];
       PlaceBytes room;

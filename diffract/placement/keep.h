@@ -9,6 +9,8 @@ namespace diffract::placement {
 
 /// Bytes on each of several places.
 using PlaceBytes = std::map<Place, int64_t>;
+/// 0 for a place that is not named.
+int64_t bytes_at(const PlaceBytes& bytes, Place place);
 
 /// What computing with a component takes beside its weights, and its weights, where the map has them.
 struct ComponentUse {

@@ -21,7 +21,7 @@ class EulerDiscrete final : public SigmaSchedule {
                        .spaces_whole_table = log_linear(config)}) {
     if (log_linear(config) && read_sigma_spacing(config) == SigmaSpacing::timesteps) {
       space_evenly_in_logarithm();
-      require_finite_sigmas(sigmas_, config);
+      require_finite_sigmas(training_, sigmas_, config);
     }
     if (config.choice("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "sigma_min")
       sigmas_.back() = training_.sigmas().front();

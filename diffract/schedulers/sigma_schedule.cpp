@@ -24,11 +24,10 @@ SigmaSchedule::SigmaSchedule(const ConfigReader& config, const ScheduleRequest& 
                            read_sigma_bound(config, "sigma_min", bounded,
                                             options.spaces_whole_table ? table.front() : sigmas_.back()),
                            request.num_inference_steps);
-    require_finite_sigmas(sigmas_, config);
     for (size_t i = 0; i < sigmas_.size(); ++i)
       timesteps_[i] = static_cast<float>(sigma_to_timestep(sigmas_[i], table));
   }
-  require_finite_sigmas(sigmas_, config);
+  require_finite_sigmas(training_, sigmas_, config);
   sigmas_.push_back(0.0);
   round_sigmas();
   set_init_noise_sigma(config);

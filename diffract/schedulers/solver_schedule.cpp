@@ -46,13 +46,13 @@ SolverSchedule::SolverSchedule(const ConfigReader& config, const ScheduleRequest
     spacing = SigmaSpacing::lu;
   if (spacing == SigmaSpacing::timesteps) {
     for (const double t : timesteps_) sigmas_.push_back(interpolate(table, t));
-    require_finite_sigmas(sigmas_, config);
+    require_finite_sigmas(training_, sigmas_, config);
   } else {
     const bool bounded = spacing != SigmaSpacing::lu;
     sigmas_ = space_sigmas(spacing, read_sigma_bound(config, "sigma_max", bounded, table.back()),
                            read_sigma_bound(config, "sigma_min", bounded, table.front()),
                            request.num_inference_steps);
-    require_finite_sigmas(sigmas_, config);
+    require_finite_sigmas(training_, sigmas_, config);
     const bool cosine = config.text("beta_schedule", "linear") == "squaredcos_cap_v2";
     const bool round = (spacing == SigmaSpacing::karras || spacing == SigmaSpacing::lu) &&
                        (!cosine || options.rounds_even_with_cosine);

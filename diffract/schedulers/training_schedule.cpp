@@ -45,9 +45,12 @@ Tensor read_betas(const ConfigReader& config, const TrainingDefaults& defaults) 
   const int64_t count = config.integer("num_train_timesteps", 2, kMaxTimesteps, 1000);
   if (config.has("trained_betas")) {
     const auto betas = config.numbers("trained_betas");
-    for (const double beta : betas)
-      if (!(beta >= 0 && beta <= 1))  // 1 at the end: zero terminal SNR
-        throw CheckpointError("{}: \"trained_betas\" has {}; expected 0 to 1", config.source(), beta);
+    for (size_t i = 0; i < betas.size(); ++i)
+      if (!(betas[i] >= 0 && (betas[i] < 1 || (betas[i] == 1 && i + 1 == betas.size()))))
+        throw CheckpointError(
+            "{}: \"trained_betas\" has {} at {}; expected 0 to less than 1, or 1 at the end alone (zero "
+            "terminal SNR)",
+            config.source(), betas[i], i);
     if (static_cast<int64_t>(betas.size()) != count)
       throw CheckpointError("{}: \"trained_betas\" has {} entries; expected \"num_train_timesteps\", {}",
                             config.source(), betas.size(), count);
@@ -75,21 +78,20 @@ TrainingSchedule read_training_schedule(const ConfigReader& config, const Traini
   const Tensor alphas = (1.0 - betas).cumprod(0).contiguous();
   const auto* values = alphas.const_data_ptr<float>();
   TrainingSchedule schedule{.alphas_cumprod = {values, values + alphas.numel()}};
+  if (rescale) schedule.end_key = "rescale_betas_zero_snr";
+  if (config.has("trained_betas")) schedule.end_key = "trained_betas";
   if (rescale && defaults.keep_last_above_zero) schedule.alphas_cumprod.back() = std::exp2(-24);
   return schedule;
 }
 
 namespace {
 
-[[noreturn]] void refuse_zero_snr(const ConfigReader& config, const std::string& where,
-                                  const Divider& divider) {
-  const bool rescaled = config.boolean("rescale_betas_zero_snr", false) && !config.has("trained_betas");
+[[noreturn]] void refuse_zero_snr(const TrainingSchedule& training, const ConfigReader& config,
+                                  const std::string& where, const Divider& divider) {
   throw CheckpointError(
       "{}: \"{}\" leaves nothing of the picture {} (zero terminal SNR), and {} divides by what is left. {}; "
-      "or "
-      "begin before the last timestep: --scheduler-config '{{\"timestep_spacing\": \"leading\"}}'",
-      config.source(), rescaled ? "rescale_betas_zero_snr" : "trained_betas", where, divider.name,
-      divider.advice);
+      "or begin before the last timestep: --scheduler-config '{{\"timestep_spacing\": \"leading\"}}'",
+      config.source(), training.end_key, where, divider.name, divider.advice);
 }
 
 }  // namespace
@@ -99,12 +101,13 @@ void require_signal(const TrainingSchedule& training, const std::vector<double>&
   for (const double t : timesteps)
     if (t >= 0 && t < static_cast<double>(training.timesteps()) &&
         training.alphas_cumprod[static_cast<size_t>(t)] <= 0)
-      refuse_zero_snr(config, fmt::format("at timestep {}", t), divider);
+      refuse_zero_snr(training, config, fmt::format("at timestep {}", t), divider);
 }
 
-void require_finite_sigmas(const std::vector<double>& sigmas, const ConfigReader& config) {
+void require_finite_sigmas(const TrainingSchedule& training, const std::vector<double>& sigmas,
+                           const ConfigReader& config) {
   for (const double sigma : sigmas)
-    if (!std::isfinite(sigma)) refuse_zero_snr(config, "at the largest noise level", kOfEverything);
+    if (!std::isfinite(sigma)) refuse_zero_snr(training, config, "at the largest noise level", kOfEverything);
 }
 
 std::vector<double> TrainingSchedule::sigmas() const {

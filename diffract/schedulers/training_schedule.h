@@ -19,6 +19,7 @@ struct TrainingDefaults {
 struct TrainingSchedule {
   // In (0, 1], falling; 0 at the end with rescale_betas_zero_snr, or where the last of trained_betas is 1.
   std::vector<double> alphas_cumprod;
+  const char* end_key = "beta_end";  // the config's, which says what is left at the end
 
   int64_t timesteps() const { return static_cast<int64_t>(alphas_cumprod.size()); }
   /// Noise to signal, sqrt((1 - a) / a), at each training timestep; rising.
@@ -46,7 +47,8 @@ constexpr Divider kOfEverything = {"this scheduler",
 /// SNR) at one of `timesteps`.
 void require_signal(const TrainingSchedule& training, const std::vector<double>& timesteps,
                     const ConfigReader& config, const Divider& divider);
-/// The same for noise levels made of TrainingSchedule::sigmas: those must be finite.
-void require_finite_sigmas(const std::vector<double>& sigmas, const ConfigReader& config);
+/// The same for noise levels made of training.sigmas(): those must be finite.
+void require_finite_sigmas(const TrainingSchedule& training, const std::vector<double>& sigmas,
+                           const ConfigReader& config);
 
 }  // namespace diffract::schedulers

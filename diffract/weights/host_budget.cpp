@@ -13,6 +13,13 @@ namespace diffract::weights {
 namespace {
 
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+// Version 1 writes the largest number of whole pages where there is no limit, 9223372036854771712.
+constexpr uint64_t kNoLimit = uint64_t{1} << 62;
+
+// A model that takes more than this share of the memory that is free is read block by block.
+constexpr double kWholeShare = 0.8;
+// Then so much of it stays: the rest is for the blocks that come and go, activations and everything else.
+constexpr double kResidentShare = 0.5;
 
 std::optional<uint64_t> read_number(const std::filesystem::path& file) {
   std::ifstream in(file);
@@ -49,7 +56,7 @@ struct GroupFiles {
 // What one group leaves; its page cache counts as used, but is given up when memory is short.
 uint64_t left_in_group(const std::filesystem::path& folder, const GroupFiles& files) {
   const auto limit = read_number(folder / files.limit), used = read_number(folder / files.usage);
-  if (!limit || !used) return kUnlimited;
+  if (!limit || *limit >= kNoLimit || !used) return kUnlimited;
   const uint64_t cache = stat_of(folder, "inactive_file") + stat_of(folder, "active_file");
   const uint64_t kept = *used > cache ? *used - cache : 0;
   return *limit > kept ? *limit - kept : 0;
@@ -93,6 +100,11 @@ uint64_t total_host_bytes() {
     total = std::min(total, read_number(folder / memory_files(version_2).limit).value_or(kUnlimited));
   });
   return total;
+}
+
+std::optional<uint64_t> resident_when_streamed(uint64_t stored, uint64_t free) {
+  if (static_cast<double>(stored) <= kWholeShare * static_cast<double>(free)) return {};
+  return static_cast<uint64_t>(kResidentShare * static_cast<double>(free));
 }
 
 }  // namespace diffract::weights

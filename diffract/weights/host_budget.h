@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 
 namespace diffract::weights {
 
@@ -10,5 +11,9 @@ uint64_t available_host_bytes();
 uint64_t available_swap_bytes();
 /// Host memory in all, as far as the control groups let this process have it.
 uint64_t total_host_bytes();
+
+/// How many bytes of a model stay in memory that is read block by block, which one of `stored` bytes in its
+/// files is where that is too much for `free`; nothing where all of it is loaded at once.
+std::optional<uint64_t> resident_when_streamed(uint64_t stored, uint64_t free);
 
 }  // namespace diffract::weights

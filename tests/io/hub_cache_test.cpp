@@ -28,6 +28,12 @@ class HubCache : public ::testing::Test {
     cache_.file(snapshot + "/scheduler/scheduler_config.json", "{}");
     unet_config_ = snapshot + "/unet/config.json";
   }
+  // As every command does it that runs a model.
+  std::filesystem::path find(const std::string& model) const {
+    auto snapshot = find_snapshot(model, Wanted::all, cache_.path());
+    require_configs(snapshot, model);
+    return snapshot;
+  }
   test::TempFolder cache_;
   std::string unet_config_;
 };
@@ -35,14 +41,14 @@ class HubCache : public ::testing::Test {
 TEST_F(HubCache, FindsBranchesTagsAndCommits) {
   cache_.file(unet_config_, "{}");
   const auto snapshot = cache_ / ("models--org--name/snapshots/" + std::string(kCommit));
-  EXPECT_EQ(resolve_model("org/name", cache_.path()), snapshot);
-  EXPECT_EQ(resolve_model("org/name@main", cache_.path()), snapshot);
-  EXPECT_EQ(resolve_model("org/name@pr/1", cache_.path()), snapshot);
-  EXPECT_EQ(resolve_model("org/name@" + std::string(kCommit), cache_.path()), snapshot);
+  EXPECT_EQ(find("org/name"), snapshot);
+  EXPECT_EQ(find("org/name@main"), snapshot);
+  EXPECT_EQ(find("org/name@pr/1"), snapshot);
+  EXPECT_EQ(find("org/name@" + std::string(kCommit)), snapshot);
 }
 
 TEST_F(HubCache, NamesTheFilesThatAreMissing) {
-  const auto message = error_of<CheckpointError>([&] { resolve_model("org/name", cache_.path()); });
+  const auto message = error_of<CheckpointError>([&] { find("org/name"); });
   EXPECT_NE(message.find("unet/config.json"), std::string::npos) << message;
   EXPECT_NE(message.find("hf download org/name"), std::string::npos) << message;
 }
@@ -75,14 +81,14 @@ TEST_F(HubCache, NamesTheMissingFilesOfAllComponents) {
   EXPECT_EQ(missing_files(ModelFolder::open(folder), ""), data);
 
   // The tokenizers' configs are missing too, so that every command refuses the snapshot, naming all.
-  const auto refused = error_of<CheckpointError>([&] { resolve_model("org/name", cache_.path()); });
+  const auto refused = error_of<CheckpointError>([&] { find("org/name"); });
   for (const std::string& file : data) EXPECT_NE(refused.find(file), std::string::npos) << refused;
   EXPECT_NE(refused.find("tokenizer_2/tokenizer_config.json"), std::string::npos) << refused;
 
   // With all configs a plan can be made, but no picture.
   for (const char* tokenizer : {"tokenizer", "tokenizer_2"})
     write(fmt::format("{}/tokenizer_config.json", tokenizer), "{}");
-  EXPECT_EQ(resolve_model("org/name", cache_.path()), folder);
+  EXPECT_EQ(find("org/name"), folder);
   const auto needed =
       error_of<CheckpointError>([&] { require_all_files(ModelFolder::open(folder), "", "org/name@pr/1"); });
   for (const std::string& file : data) EXPECT_NE(needed.find(file), std::string::npos) << needed;
@@ -113,6 +119,9 @@ TEST(MissingFiles, NamesTheVariantThatHelps) {
     folder.file(file, "{}");
   const auto model = ModelFolder::open(folder.path());
   EXPECT_EQ(helpful_variants(model), (std::vector<std::string>{"fp16", "non_ema"}));
+  const auto two = error_of<CheckpointError>([&] { require_all_files(model, "", folder.path().string()); });
+  EXPECT_NE(two.find("of the variant fp16, non_ema: --variant fp16, or --variant non_ema"), std::string::npos)
+      << two;
   folder.file("vae/diffusion_pytorch_model.safetensors", "{}");
   EXPECT_EQ(helpful_variants(model), std::vector<std::string>{"fp16"});
   const auto message =
@@ -142,19 +151,17 @@ TEST_F(HubCache, TellsAPlanToFetchTheJsonFilesOnly) {
 }
 
 TEST_F(HubCache, SaysWhereItLooked) {
-  const auto message = error_of<CheckpointError>([&] { resolve_model("org/other", cache_.path()); });
+  const auto message = error_of<CheckpointError>([&] { find("org/other"); });
   EXPECT_NE(message.find(cache_.path().string()), std::string::npos) << message;
-  EXPECT_NE(error_of<CheckpointError>([&] { resolve_model("org/name@v2", cache_.path()); }).find("\"v2\""),
-            std::string::npos);
+  EXPECT_NE(error_of<CheckpointError>([&] { find("org/name@v2"); }).find("\"v2\""), std::string::npos);
 }
 
 TEST_F(HubCache, DoesNotLeaveTheCache) {
   for (const char* bad :
-       {"../x", "a/../b", "a/b@../../x", "a/b/c", "/a/b", "a/", "a b/c", "a/b@", "...", "a/.b"})
-    EXPECT_THROW(resolve_model(bad, cache_.path()), CheckpointError) << bad;
-  EXPECT_THROW(resolve_model("", cache_.path()), UsageError);
+       {"../x", "a/../b", "a/b@../../x", "a/b/c", "/a/b", "", "a/", "a b/c", "a/b@", "...", "a/.b"})
+    EXPECT_THROW(find(bad), CheckpointError) << bad;
   cache_.file("models--org--name/refs/evil", "../../..");
-  EXPECT_THROW(resolve_model("org/name@evil", cache_.path()), CheckpointError);
+  EXPECT_THROW(find("org/name@evil"), CheckpointError);
 }
 
 TEST(HubCacheFolder, FollowsTheHubsOwnVariables) {

@@ -62,6 +62,26 @@ TEST_F(CheckpointHash, TellsModelsOfOneNameApart) {
     EXPECT_NE(hash("a/model"), hash(other)) << other;
 }
 
+// Another vocabulary makes another picture, and differs from the first in a few of its many lines.
+TEST_F(CheckpointHash, ReadsConfigsAndVocabulariesAsAWhole) {
+  const std::string index =
+      R"({"_class_name": "X", "unet": ["diffusers", "U"], "tokenizer": ["transformers", "T"]})";
+  const std::string words(1 << 18, ' ');
+  for (const char* file :
+       {"unet/config.json", "tokenizer/tokenizer.json", "tokenizer/merges.txt", "tokenizer/spiece.model"}) {
+    write("a/model", "w");
+    folder_.file("a/model/model_index.json", index);
+    folder_.file(std::string("a/model/") + file, words);
+    const std::string before = hash("a/model");
+    for (const size_t place : {size_t{5000}, words.size() - 5000}) {
+      std::string changed = words;
+      changed[place] = '\n';
+      folder_.file(std::string("a/model/") + file, changed);
+      EXPECT_NE(hash("a/model"), before) << file << " at " << place;
+    }
+  }
+}
+
 TEST_F(CheckpointHash, IsNotNeededBesideACommit) {
   write("models--org--name/snapshots/c0ffee", "w");
   EXPECT_EQ(hash("models--org--name/snapshots/c0ffee"), "");

@@ -189,6 +189,12 @@ TEST_F(FluxRequests, SayWhichPartIsMissing) {
   EXPECT_EQ(without_vae(request).latents.sizes(), at::IntArrayRef({1, 16, 16}));
 }
 
+TEST_F(FluxRequests, SayThatThereIsNoTextToEncode) {
+  const auto flux = FluxPipeline::from_pretrained(test::data("reference/checkpoints/flux-dev").string(), {});
+  EXPECT_NE(test::error_of<UsageError>([&] { flux.encode_prompt({}); }).find("prompt: none given"),
+            std::string::npos);
+}
+
 TEST_F(FluxRequests, RefuseSchedulersOfAnotherKind) {
   EXPECT_THROW(pipeline_.set_scheduler({.class_name = "EulerDiscreteScheduler", .source = "test"}),
                UsageError);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "diffract/pipelines/auto_model.h"
@@ -153,6 +154,64 @@ TEST_F(KeptModelsTest, APipelineThatIsGivenAModelLeavesTheOthersToTheirStages) {
   const auto pipeline = FluxPipeline::from_pretrained(model(), {.vae = vae}, options);
   pipeline(request());
   EXPECT_TRUE(pipeline.stays().empty());
+}
+
+// What encodes and then makes room for another pipeline, as examples/split_transformer.cpp.
+TEST_F(KeptModelsTest, APipelineWithoutSomeModelsKeepsNoneOfTheOthers) {
+  const auto pipeline = FluxPipeline::from_pretrained(model(), {.transformer = nullptr, .vae = nullptr},
+                                                      reference_.load_options());
+  pipeline.encode_prompt({"a dog"});
+  EXPECT_TRUE(pipeline.stays().empty());
+}
+
+TEST_F(KeptModelsTest, WhoIsToldOfLoadingMayAskWhatStays) {
+  std::optional<DiffusionPipeline> pipeline;
+  size_t most = 0;
+  LoadOptions options = reference_.load_options();
+  options.on_load = [&](const LoadReport&) {
+    if (pipeline) most = std::max(most, pipeline->stays().size());
+  };
+  pipeline.emplace(DiffusionPipeline::from_pretrained(model(), options));
+  (*pipeline)(request());
+  EXPECT_EQ(most, 4u);
+}
+
+// A model of 32 TB in memory, which no swap space makes up for.
+class LargeModelTest : public ::testing::Test {
+ protected:
+  static constexpr int64_t kUnit = int64_t{1} << 42;
+  static void require(int64_t free, int64_t weights, int64_t stored, int64_t computing = 1) {
+    const auto folder = io::ModelFolder::open(test::data("reference/checkpoints/flux-dev"));
+    const RequestMemory memory(
+        RequestMemory::Setting{.parts = PipelineParts(folder, "", {}),
+                               .base = {},
+                               .placements = ModelPlacements(at::kCPU),
+                               .max_memory = {},
+                               .check = {.free_host_bytes = [=] { return static_cast<uint64_t>(free); }}});
+    const placement::Place cpu = placement::Place::cpu();
+    const RequestNeeds needs = {{.name = "transformer",
+                                 .use = {.weights = {{cpu, weights}}, .computing = {{cpu, computing}}},
+                                 .is_mapped = false,
+                                 .importance = 0,
+                                 .stored_bytes = stored}};
+    const auto all = [](const ComponentNeed&) { return true; };
+    const auto none = [](const ComponentNeed&) { return false; };
+    memory.require({.height = 64, .width = 64, .images = 1, .texts = 1, .is_guided = false, .steps = 1},
+                   needs, all, none, /*all_stay=*/false);
+  }
+};
+
+// Loading would not tell: the kernel promises the memory and ends the process that uses it.
+TEST_F(LargeModelTest, ThatIsConvertedToMoreThanThereIsEndsTheJob) {
+  EXPECT_THROW(require(6 * kUnit, 8 * kUnit, 4 * kUnit), ModelDoesNotFit);
+  EXPECT_NO_THROW(require(9 * kUnit, 8 * kUnit, 4 * kUnit));
+}
+
+TEST_F(LargeModelTest, ThatIsReadBlockByBlockTakesHalfOfWhatIsFree) {
+  EXPECT_NO_THROW(require(8 * kUnit, 8 * kUnit, 8 * kUnit));
+  const auto message =
+      test::error_of<MemoryError>([&] { require(8 * kUnit, 8 * kUnit, 8 * kUnit, 6 * kUnit); });
+  EXPECT_NE(message.find("transformer: a picture of 64x64"), std::string::npos) << message;
 }
 
 class MemoryCheckTest : public ::testing::TestWithParam<const char*> {

@@ -207,6 +207,10 @@ TEST_F(WithScheduler, IsLookedAtBeforeWeightsAreRead) {
   EXPECT_EQ(overridden.first, ErrorKind::usage);
   EXPECT_NE(overridden.second.find("beta_start"), std::string::npos) << overridden.second;
   EXPECT_NE(error({.scheduler = "DDIMScheduler"}).second.find("unet"), std::string::npos);
+  // Keys for a scheduler that is not there.
+  const auto lost = error({.scheduler_config = {{"beta_start", 0.1}}});
+  EXPECT_EQ(lost.first, ErrorKind::checkpoint);
+  EXPECT_NE(lost.second.find("LCMScheduler"), std::string::npos) << lost.second;
 }
 
 // A checkpoint's config that does not work is no hindrance where it is changed at once.

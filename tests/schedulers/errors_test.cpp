@@ -184,9 +184,22 @@ TEST(ZeroTerminalSnr, IsWhatAModelThatPredictsVBeginsWith) {
   }
 }
 
+TEST(ZeroTerminalSnr, IsBlamedOnTheKeyThatMakesIt) {
+  const auto said = [](const char* name, Json config) {
+    config["timestep_spacing"] = "trailing";
+    return error_of<CheckpointError>([&] { make(name, config, 4); });
+  };
+  const Json rescaled = {{"rescale_betas_zero_snr", true}};
+  EXPECT_NE(said("DDIMScheduler", rescaled).find("\"rescale_betas_zero_snr\" leaves"), std::string::npos);
+  EXPECT_NE(said("DDIMScheduler", zero_snr(rescaled)).find("\"trained_betas\" leaves"), std::string::npos);
+  // PNDM does not read rescale_betas_zero_snr.
+  const auto message = said("PNDMScheduler", {{"beta_end", 1}, {"rescale_betas_zero_snr", true}});
+  EXPECT_NE(message.find("\"beta_end\" leaves"), std::string::npos) << message;
+}
+
 TEST(TrainedBetas, AreShares) {
   Json config = zero_snr(Json::object());
-  for (const double bad : {1.0001, -0.1}) {
+  for (const double bad : {1.0001, -0.1, 1.0}) {  // 1 only at the end
     config["trained_betas"][5] = bad;
     EXPECT_NE(error_of<CheckpointError>([&] { make("DDIMScheduler", config, 4); }).find("trained_betas"),
               std::string::npos);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "diffract/core/error.h"
+#include "diffract/weights/host_budget.h"
 #include "diffract/weights/offload_folder.h"
 #include "diffract/weights/part_reader.h"
 #include "diffract/weights/save_tensors.h"
@@ -12,6 +13,12 @@ namespace diffract::weights {
 namespace {
 
 using test::error_of;
+
+TEST(ResidentWhenStreamed, IsHalfOfWhatIsFreeForWhatIsTooLarge) {
+  EXPECT_FALSE(resident_when_streamed(0, 0));
+  EXPECT_FALSE(resident_when_streamed(79, 100));
+  EXPECT_EQ(resident_when_streamed(81, 100), 50u);
+}
 
 class WeightScopeTest : public ::testing::Test {
  protected:
