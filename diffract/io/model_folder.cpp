@@ -78,7 +78,12 @@ ConfigReader ModelFolder::config(const std::string& name) const {
 
 WeightFiles ModelFolder::component_weights(const std::string& name, const std::string& variant) const {
   const fs::path folder = component_folder(name);
-  if (variant.empty() || has_weight_variant(folder, variant)) return find_weight_files(folder, variant);
+  const auto found = [&](const std::string& of_variant) {
+    WeightFiles files = find_weight_files(folder, of_variant);
+    files.opened = open_files_;
+    return files;
+  };
+  if (variant.empty() || has_weight_variant(folder, variant)) return found(variant);
   const bool elsewhere = std::any_of(names_.begin(), names_.end(), [&](const std::string& other) {
     return has_weight_variant(path_ / other, variant);
   });
@@ -89,7 +94,7 @@ WeightFiles ModelFolder::component_weights(const std::string& name, const std::s
                                         : fmt::format("there are files of the variant {}: --variant {}",
                                                       fmt::join(there, ", "), there.front()));
   }
-  return find_weight_files(folder, "");
+  return found("");
 }
 
 }  // namespace diffract::io

@@ -33,13 +33,17 @@ class ModelFolder {
   ConfigReader config(const std::string& name) const;
   /// The component's weight files. With a variant, a component that has no files of it gives its plain ones,
   /// as diffusers does, unless no component at all has the variant: that is an error.
+  /// They are opened through open_files().
   WeightFiles component_weights(const std::string& name, const std::string& variant) const;
+  /// The weight files that are open, shared by this folder's copies.
+  OpenFiles& open_files() const { return *open_files_; }
 
  private:
   std::filesystem::path path_;
   std::string class_name_;
   std::vector<std::string> names_;
   std::map<std::string, std::string> classes_;
+  std::shared_ptr<OpenFiles> open_files_ = std::make_shared<OpenFiles>();
 };
 
 }  // namespace diffract::io

@@ -30,9 +30,7 @@ constexpr size_t kMostOfText = 64 << 20;  // none is longer that is what its nam
 
 // Adds a file's name, size and content; of one longer than `whole` some blocks, evenly spread from its first
 // to its last.
-void add_file(std::string& text, const fs::path& file, size_t whole) {
-  const MappedFile mapped(file);
-  const auto bytes = mapped.bytes();
+void add_file(std::string& text, const fs::path& file, std::span<const std::byte> bytes, size_t whole) {
   text += fmt::format("{}:{}:", file.filename().string(), bytes.size());
   const auto add = [&](std::span<const std::byte> part) {
     text.append(reinterpret_cast<const char*>(part.data()), part.size());
@@ -79,10 +77,12 @@ ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& 
     if (!is_run(component)) continue;
     const fs::path below = folder.path() / component;
     text += fmt::format("{} {}\n", component, folder.component_class(component));
-    for (const fs::path& file : text_files(below)) add_file(text, file, kMostOfText);
+    for (const fs::path& file : text_files(below))
+      add_file(text, file, MappedFile(file).bytes(), kMostOfText);
     if (!has_weights(component)) continue;
-    for (const fs::path& file : folder.component_weights(component, variant).files)
-      add_file(text, file, kMostOfWeights);
+    const WeightFiles weights = folder.component_weights(component, variant);
+    for (const fs::path& file : weights.files)
+      add_file(text, file, weights.open(file)->whole_file(), kMostOfWeights);
   }
   constexpr size_t kDigits = 16;
   identity.hash = sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits);

@@ -72,6 +72,7 @@ class SafetensorsFile {
   /// Null when there is none of that name.
   const TensorInfo* find(std::string_view name) const;
   std::span<const std::byte> bytes(const TensorInfo& tensor) const;
+  std::span<const std::byte> whole_file() const { return file_.bytes(); }
   /// Where the tensor begins in the file.
   uint64_t offset(const TensorInfo& tensor) const { return header_.data_begin + tensor.begin; }
   const std::filesystem::path& path() const { return path_; }

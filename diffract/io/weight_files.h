@@ -15,7 +15,7 @@ namespace diffract::io {
 /// The safetensors files that hold a component's weights.
 struct WeightFiles {
   std::vector<std::filesystem::path> files;  // one, or the shards
-  std::string description;                 // names the component in messages: its folder, or the single file
+  std::string description;  // names the component in messages: its folder, or the single file
   std::map<std::string, std::string> shard_of = {};  // by tensor, as the index has it; empty without one
   std::shared_ptr<OpenFiles> opened = {};  // shared with others who read them; null: opened for one reader
 

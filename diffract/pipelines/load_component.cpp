@@ -90,14 +90,14 @@ tensor::DtypePolicy choose_policy(const LoadOptions& options, at::Device device)
 }
 
 ModelPlacements place(const io::ModelFolder& folder, const LoadOptions& options,
-                      const std::vector<std::string>& without, const std::shared_ptr<io::OpenFiles>& opened) {
+                      const std::vector<std::string>& without) {
   return ModelPlacements::plan(
       {.device = options.device,
        .device_map = options.device_map,
        .max_memory = options.max_memory,
        .offload_folder = options.offload_folder},
       [&](at::Device computes) {
-        return PipelineParts(folder, options.variant, without, opened)
+        return PipelineParts(folder, options.variant, without)
             .lay_out({.height = options.expected.height,
                       .width = options.expected.width,
                       .batch_size = options.expected.batch_size,
@@ -128,7 +128,7 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const LoadOptions& opti
     : folder_(std::move(folder)),
       options_(options),
       without_(without),
-      placements_(place(folder_, options, without, opened_)),
+      placements_(place(folder_, options, without)),
       policy_(choose_policy(options, placements_.device())) {
   if (options.allow_tf32) allow_tf32(placements_);
   const std::string name = io::identify_model(folder_.path()).name;
@@ -175,7 +175,6 @@ ModelSource ComponentLoader::source(const std::string& component, const std::str
   ModelSource from{.name = component,
                    .config = folder_.config(component),
                    .weights = folder_.component_weights(component, options_.variant)};
-  from.weights.opened = opened_;
   return from;
 }
 
@@ -184,7 +183,7 @@ std::shared_ptr<const RequestMemory> ComponentLoader::request_memory() const {
   const char* denoiser = folder_.has_component("unet") ? "unet" : "transformer";
   const bool records = folder_.has_component(denoiser) && may_record(denoiser);
   return std::make_shared<const RequestMemory>(
-      RequestMemory::Setting{.parts = PipelineParts(folder_, options_.variant, without_, opened_),
+      RequestMemory::Setting{.parts = PipelineParts(folder_, options_.variant, without_),
                              .base = {.torch_dtype = options_.torch_dtype,
                                       .arithmetic = policy_.arithmetic,
                                       .widens_small = hf_device_map().empty()},

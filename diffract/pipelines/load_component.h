@@ -68,7 +68,7 @@ class ComponentLoader {
   std::shared_ptr<const Model> model(const std::string& component, const std::string& class_name) const {
     const ModelSource from = source(component, class_name);
     const auto model = build_model<Model, Config>(from, setting(component));
-    opened_->close(from.weights.files);
+    folder_.open_files().close(from.weights.files);
     return model;
   }
   /// The same checks without converting the weights or keeping the model, so that an error shows before the
@@ -104,7 +104,6 @@ class ComponentLoader {
   io::ModelFolder folder_;
   LoadOptions options_;
   std::vector<std::string> without_;
-  std::shared_ptr<io::OpenFiles> opened_ = std::make_shared<io::OpenFiles>();  // looked over, not loaded yet
   ModelPlacements placements_;
   tensor::DtypePolicy policy_;
 };

@@ -132,16 +132,11 @@ PipelineLayout lay_out(const std::vector<Part>& parts, const LayoutRequest& requ
   return layout;
 }
 
-Part component(const io::ModelFolder& folder, const std::string& name, const std::string& variant,
-               const std::shared_ptr<io::OpenFiles>& opened = {}) {
+Part component(const io::ModelFolder& folder, const std::string& name, const std::string& variant) {
   return {.name = name,
           .class_name = folder.component_class(name),
           .config = folder.config(name),
-          .stored = stored_dtype([&] {
-            io::WeightFiles files = folder.component_weights(name, variant);
-            files.opened = opened;
-            return files;
-          })};
+          .stored = stored_dtype([&] { return folder.component_weights(name, variant); })};
 }
 
 Family family_of(const std::vector<Part>& parts, const io::ModelFolder& folder) {
@@ -159,7 +154,7 @@ struct PipelineParts::Impl {
 };
 
 PipelineParts::PipelineParts(const io::ModelFolder& folder, const std::string& variant,
-                             const std::vector<std::string>& without, std::shared_ptr<io::OpenFiles> opened) {
+                             const std::vector<std::string>& without) {
   std::vector<Part> parts;
   std::vector<std::string> left_out;
   for (const std::string& name : folder.component_names()) {
@@ -167,7 +162,7 @@ PipelineParts::PipelineParts(const io::ModelFolder& folder, const std::string& v
     const std::string class_name = folder.component_class(name);
     std::error_code ignored;
     if (models::is_model_class(class_name))
-      parts.push_back(component(folder, name, variant, opened));
+      parts.push_back(component(folder, name, variant));
     else if (std::filesystem::exists(folder.path() / name / "config.json", ignored))
       left_out.push_back(fmt::format("{} ({})", name, class_name));
   }

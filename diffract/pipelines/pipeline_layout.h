@@ -43,9 +43,9 @@ struct PipelineLayout {
 class PipelineParts {
  public:
   /// Throws CheckpointError for damaged configs and for classes that diffract does not build. `without`:
-  /// components that are not looked for. `opened`: weight files that are open already.
+  /// components that are not looked for.
   PipelineParts(const io::ModelFolder& folder, const std::string& variant,
-                const std::vector<std::string>& without, std::shared_ptr<io::OpenFiles> opened = {});
+                const std::vector<std::string>& without);
   /// `request`'s variant and what it is without are those that were given.
   PipelineLayout lay_out(const LayoutRequest& request) const;
 
