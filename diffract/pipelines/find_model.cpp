@@ -1,11 +1,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <vector>
 
 #include "diffract/core/error.h"
 #include "diffract/core/foreign_names.h"
+#include "diffract/core/lower_case.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/pipelines/builtin_models.h"
 #include "diffract/pipelines/known_models.h"
@@ -40,17 +40,12 @@ bool ends_in(const std::string& name, std::initializer_list<std::string_view> en
   return std::any_of(endings.begin(), endings.end(), at_end);
 }
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 bool is_weights_name(const std::string& model) {
-  return ends_in(lower(model), {".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".json"});
+  return ends_in(lower_case(model), {".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".json"});
 }
 
 std::string what_a_file_is(const std::string& model) {
-  const std::string name = lower(fs::path(model).filename().string());
+  const std::string name = lower_case(fs::path(model).filename().string());
   if (name == "model_index.json")
     return fmt::format("is a file of a model's folder; give the folder: --model {}",
                        fs::path(model).parent_path().empty() ? "." : fs::path(model).parent_path().string());
@@ -60,8 +55,7 @@ std::string what_a_file_is(const std::string& model) {
   if (ends_in(name, {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}))
     return fmt::format(
         "is a single file; diffract reads a model's folder in the diffusers layout. diffusers converts a "
-        "whole "
-        "checkpoint: python -c \"from diffusers import StableDiffusionPipeline as P; "
+        "whole checkpoint: python -c \"from diffusers import StableDiffusionPipeline as P; "
         "P.from_single_file('{}').save_pretrained('{}')\"",
         model, fs::path(model).stem().string());
   return "is a file; expected a model's folder in the diffusers layout";
@@ -102,8 +96,7 @@ std::string what_an_address_is(const std::string& model) {
   const std::string of_hub = hub_model_of(model);
   if (of_hub.empty())
     return "is a web address, and diffract downloads nothing; give a model's folder, or ORG/NAME[@REVISION] "
-           "of one in "
-           "the Hugging Face cache";
+           "of one in the Hugging Face cache";
   return fmt::format(
       "is a web address, and diffract downloads nothing; once the model is in the Hugging Face cache: "
       "--model {}. To fetch it: {}",
@@ -120,7 +113,7 @@ std::string what_it_is(const std::string& model) {
   if (model.find_first_of("/\\~") != std::string::npos)
     return "no such folder, and it is not of the form ORG/NAME[@REVISION]";
   const auto builtin = builtin_models();
-  std::string name = lower(model);
+  std::string name = lower_case(model);
   std::replace(name.begin(), name.end(), '_', '-');
   const std::string hint = hint_for(name, kForeignModels, builtin);
   return fmt::format(
@@ -146,8 +139,7 @@ fs::path find_model(const std::string& model, ModelUse use) {
     if (runs_as(known).empty())
       throw CheckpointError(
           "model {}: is a {}, which diffract does not run yet. It runs Stable Diffusion 1.x and 2.x and "
-          "FLUX.1 "
-          "(text to image); what is not there yet stands in docs/differences.md",
+          "FLUX.1 (text to image); what is not there yet stands in docs/differences.md",
           repository, known);
   }
   const fs::path folder = is_folder ? fs::path(model) : io::find_snapshot(model, wanted);

@@ -1,9 +1,7 @@
 #include "diffract/pipelines/known_models.h"
 
-#include <algorithm>
-#include <cctype>
-
 #include "diffract/core/error.h"
+#include "diffract/core/lower_case.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -107,14 +105,12 @@ void require_known_class(const io::ModelFolder& folder) {
   if (!runs_as(folder.class_name()).empty()) return;
   throw CheckpointError(
       "{}: \"_class_name\" is \"{}\", which diffract does not run yet. It runs {} and {} (text to image); "
-      "what is "
-      "not there yet stands in docs/differences.md",
+      "what is not there yet stands in docs/differences.md",
       (folder.path() / "model_index.json").string(), folder.class_name(), kStableDiffusion, kFlux);
 }
 
 std::string_view class_of_repository(const std::string& repository) {
-  std::string name = repository;  // the hub takes either case
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string name = lower_case(repository);  // the hub takes either case
   for (const Repository& known : kRepositories)
     if (known.name == name) return known.class_name;
   return {};

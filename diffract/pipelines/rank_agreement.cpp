@@ -15,8 +15,7 @@ void require_world() {
   if (distributed::is_initialized() && distributed::get_world_size() > 1) return;
   throw UsageError(
       "device_map: divides the model over processes, but this one is alone. Start several with diffract "
-      "launch "
-      "--nproc-per-node 2, and make PartialState (or call init_process_group) before from_pretrained");
+      "launch --nproc-per-node 2, and make PartialState (or call init_process_group) before from_pretrained");
 }
 
 void require_agreement(const placement::DeviceMap& map) {

@@ -147,8 +147,7 @@ at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::
         throw UsageError(
             "the prompt has the token \"{}\" (id {}), for which the text encoder has no weights: its "
             "\"vocab_size\" is {}. Leave it out of the prompt, or take the text encoder that was saved with "
-            "this "
-            "tokenizer",
+            "this tokenizer",
             tokenizer.id_to_token(id), id, vocab_size);
     if (encoding.cut_tokens > 0)
       log::warning("the prompt has {} tokens more than the model reads ({}); they are ignored: \"{}\"",

@@ -2,8 +2,8 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
-#include "diffract/core/stop.h"
 #include "diffract/core/log.h"
+#include "diffract/core/stop.h"
 #include "diffract/pipelines/auto_model.h"
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
@@ -60,8 +60,7 @@ void StableDiffusionPipeline::check_scheduler(const SchedulerSpec& scheduler) {
   if (scheduler.class_name.starts_with("FlowMatch"))
     throw UsageError(
         "scheduler \"{}\": is for models of flow matching; StableDiffusionPipeline needs one that removes "
-        "noise, "
-        "e.g. EulerDiscreteScheduler",
+        "noise, e.g. EulerDiscreteScheduler",
         scheduler.class_name);
   // Building a schedule checks the class and its config now rather than after the text has been encoded.
   schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source,

@@ -113,8 +113,7 @@ void StoreBoard::take_rank() {
   if (holder != mine)
     throw UsageError(
         "{}: {} has this rank already in the job at {} (host {}, port {}), and so has pid {} on host {}. "
-        "Give "
-        "each process a rank of its own",
+        "Give each process a rank of its own",
         store_.who(), peer_of(holder).text(rank()), store_.endpoint().text(), store_.endpoint().host,
         store_.endpoint().port, self.pid, self.host);
   came_back_ = has("found", rank());

@@ -240,8 +240,7 @@ class Inference {
     if (current_ + 1 == devices_.size())
       throw MemoryError(
           "\"{}\" of {} fits no device any more: {} of {} are placed. Raise the memory budgets "
-          "or "
-          "leave \"disk\" out of them, which is then without limit",
+          "or leave \"disk\" out of them, which is then without limit",
           item.name, size_text(sizes_[item.name]), size_text(placed_bytes()), size_text(sizes_.total()));
     ++current_;
   }

@@ -36,7 +36,7 @@ class MaxMemory {
   /// As in Python: `{{0, "16GB"}, {1, "16GB"}, {"cpu", "30GB"}}`. Throws UsageError for negative sizes and
   /// for a place that is named twice.
   MaxMemory(std::initializer_list<std::pair<Place, MemorySize>> sizes);
-  /// "0=16GB,1=16GB,cpu=30GB", with blanks and a comma at the end where one likes, or a JSON object as
+  /// "0=16GB,1=16GB,cpu=30GB", where blanks and a comma at the end do not matter, or a JSON object as
   /// from_json reads it; plain numbers are bytes.
   static MaxMemory parse(std::string_view text);
   /// {"0": "16GB", "cpu": 30000000000}; `source` names it in errors.

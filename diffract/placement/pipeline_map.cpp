@@ -99,8 +99,7 @@ std::string over_budget(const Group& group, const DeviceMap& map, const MaxMemor
     if (unlimited || use.total() <= budget.value_or(0)) continue;
     return fmt::format(
         "{}: needs {} on {} ({} of weights, {} to compute, {} for layers in transit); its budget is {}. "
-        "Raise "
-        "--max-memory, ask for smaller pictures or batches, or offload less to it",
+        "Raise --max-memory, ask for smaller pictures or batches, or offload less to it",
         names_of(group), size_text(use.total()), use.place.name(), size_text(use.weights),
         size_text(use.working), size_text(use.staging), size_text(budget.value_or(0)));
   }

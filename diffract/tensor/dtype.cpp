@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <cstdlib>
 
 #include "diffract/core/error.h"
+#include "diffract/core/lower_case.h"
 #include "diffract/tensor/device_backend.h"
 
 namespace diffract::tensor {
@@ -22,8 +22,7 @@ at::ScalarType parse_dtype(std::string_view name) {
       {"float32", at::kFloat},     {"fp32", at::kFloat},   {"f32", at::kFloat}, {"float", at::kFloat},
       {"float16", at::kHalf},      {"fp16", at::kHalf},    {"f16", at::kHalf},  {"half", at::kHalf},
       {"bfloat16", at::kBFloat16}, {"bf16", at::kBFloat16}};
-  std::string plain(name);
-  for (char& c : plain) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string plain = lower_case(name);
   if (constexpr std::string_view kModule = "torch."; plain.starts_with(kModule))
     plain.erase(0, kModule.size());
   for (const Spelling& spelling : kSpellings)
