@@ -178,8 +178,9 @@ void RequestMemory::require(const RequestShape& shape, const RequestNeeds& needs
       };
       const auto limits = limits_of(place, given_up);
       if (!limits.empty() && loads > limits.front().bytes) {
-        // Of a model that is too large for an accelerator its loading tells, which ends the job.
-        if (place.is_accelerator()) continue;
+        // Of a model that is too large for an accelerator its loading tells, which ends the job: whatever
+        // else this request takes must not make it one picture's failure.
+        if (place.is_accelerator()) return;
         refuse_model(need, loads, limits.front().text);
       }
       if (!limits.empty() && computing + loads > limits.front().bytes) refuse(loads, limits.front().text);
