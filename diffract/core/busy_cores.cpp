@@ -31,7 +31,7 @@ bool are_cores_taken(nanoseconds waited, nanoseconds wall, int threads) {
 }
 
 void BusyCores::look(int threads) {
-  if (!begin_) begin_.emplace();
+  if (!begin_) begin_ = Begin{};
   const auto wall = Clock::now() - begin_->time;
   if (done_ || wall < kLookAfter) return;
   done_ = true;

@@ -21,7 +21,7 @@ struct ModelPlace {
 
 template <typename Model, typename Config>
 AutoModel load_auto_model(const ModelPlace& place, const ModelOptions& options) {
-  const auto& [class_name, folder, name] = place;
+  const fs::path& folder = place.folder;
   const auto policy_on = [&](at::Device device) {
     return tensor::DtypePolicy::choose(options.torch_dtype, options.arithmetic, device);
   };
@@ -36,10 +36,10 @@ AutoModel load_auto_model(const ModelPlace& place, const ModelOptions& options) 
                                                             .variant = options.variant});
                             });
   const auto policy = policy_on(placed.device());
-  log::info("{}: {}", name, policy.describe());
+  log::info("{}: {}", place.name, policy.describe());
   AutoModel loaded;
-  loaded.class_name_ = class_name;
-  loaded.model_ = build_model<Model, Config>({.name = name,
+  loaded.class_name_ = place.class_name;
+  loaded.model_ = build_model<Model, Config>({.name = place.name,
                                               .config = load_config(folder),
                                               .weights = io::find_weight_files(folder, options.variant)},
                                              {.policy = policy,

@@ -46,9 +46,9 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model, c
       if (class_name != folder.class_name())
         log::info("this checkpoint was saved from a {}; it is run as {}, text to image", folder.class_name(),
                   class_name);
-      return DiffusionPipeline(
-          tensor::with_memory_errors([&] { return family.from_folder(folder, options); }),
-          io::identify_checkpoint(folder, options.variant));
+      // First: what is wrong with its scheduler shows before its weights are looked at.
+      auto pipeline = tensor::with_memory_errors([&] { return family.from_folder(folder, options); });
+      return DiffusionPipeline(std::move(pipeline), io::identify_checkpoint(folder, options.variant));
     }
   throw InternalError("{}: has no family", class_name);  // find_model refuses the others
 }

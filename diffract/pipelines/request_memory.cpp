@@ -157,8 +157,9 @@ void RequestMemory::require(const RequestShape& shape, const RequestNeeds& needs
   if (!setting_.check.refuses) return;
   for (const ComponentNeed& need : needs) {
     if (!runs(need)) continue;
-    for (const auto& [place, own_computing] : need.use.computing) {
-      int64_t computing = own_computing;
+    for (const auto& entry : need.use.computing) {
+      const placement::Place& place = entry.first;  // a lambda below takes it, which a binding does not allow
+      int64_t computing = entry.second;
       int64_t given_up = 0, kept = 0;  // of other components
       for (const ComponentNeed& other : needs) {
         if (&other == &need || !is_loaded(other)) continue;
