@@ -16,7 +16,8 @@ namespace {
 void keep_extra_words(CLI::App& app, std::vector<std::string>& words) {
   app.allow_extras();
   app.parse_complete_callback([&app, &words] {
-    const auto extra = app.remaining();
+    auto extra = app.remaining();
+    std::erase(extra, "--");  // CLI11 leaves it there
     // Such as "-.5", which is no option's name and no prompt.
     if (words.empty() && !extra.empty()) throw CLI::ExtrasError(app.get_name(), extra);
     words.insert(words.end(), extra.begin(), extra.end());

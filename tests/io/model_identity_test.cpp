@@ -1,5 +1,6 @@
 #include "diffract/io/model_identity.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/temp_folder.h"
@@ -33,6 +34,15 @@ TEST(ModelIdentity, IsTheRepositoryAndItsCommitInTheCache) {
   EXPECT_EQ(identify_model("/data/snapshots/model").name, "model");
 }
 
+// A file of one tensor that holds these bytes.
+std::string safetensors(const std::string& bytes) {
+  const std::string header =
+      fmt::format(R"({{"w":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}})", bytes.size());
+  std::string file(8, '\0');
+  for (size_t i = 0; i < file.size(); ++i) file[i] = static_cast<char>(header.size() >> (8 * i) & 0xff);
+  return file + header + bytes;
+}
+
 class CheckpointHash : public ::testing::Test {
  protected:
   std::string hash(const std::string& name) const {
@@ -41,7 +51,7 @@ class CheckpointHash : public ::testing::Test {
   void write(const std::string& name, const std::string& weights, const std::string& config = "{}") const {
     folder_.file(name + "/model_index.json", R"({"_class_name": "X", "unet": ["diffusers", "U"]})");
     folder_.file(name + "/unet/config.json", config);
-    folder_.file(name + "/unet/diffusion_pytorch_model.safetensors", weights);
+    folder_.file(name + "/unet/diffusion_pytorch_model.safetensors", safetensors(weights));
   }
   test::TempFolder folder_;
 };
