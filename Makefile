@@ -32,7 +32,7 @@ build: setup-dev
 
 demo: program
 	@mkdir -p out
-	$(BUILD)/bin/diffract generate --prompt "a dog" --prompt "a cat" --seed 7 --output "out/{prompt}.png"
+	$(BUILD)/bin/diffract generate --prompt "a dog" --prompt "a cat" --steps 25 --seed 7 --output "out/{prompt}.png"
 
 test: build
 	ctest --preset release --output-on-failure
