@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+
 #include "diffract/cli/prompts_file.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
@@ -147,8 +149,9 @@ std::vector<pipelines::JobEntry> job_entries(const GenerateOptions& o) {
     pipelines::Request shared = o.settings;
     if (o.prompts_2.size() == 1) shared.prompt_2 = o.prompts_2;
     if (o.negative_prompts.size() == 1) shared.negative_prompt = o.negative_prompts;
-    for (auto& entry : load_prompts(o.prompts_file, o.prompts_format, shared))
-      entries.push_back(std::move(entry));
+    auto of_file = load_prompts(o.prompts_file, o.prompts_format, shared);
+    entries.insert(entries.end(), std::make_move_iterator(of_file.begin()),
+                   std::make_move_iterator(of_file.end()));
   }
   if (entries.empty())
     throw UsageError("no prompts: give a prompt in quotes, --prompt \"a dog\", or --prompts-file FILE");

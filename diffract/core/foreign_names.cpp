@@ -24,6 +24,7 @@ std::string spelled_alike(std::string_view name, const std::vector<std::string>&
   const std::string wanted = plain(name);
   if (wanted.empty()) return "";
   std::vector<std::string> plain_known;
+  plain_known.reserve(known.size());
   for (const std::string& entry : known) plain_known.push_back(plain(entry));
   const size_t most_edits = std::min(std::max<size_t>(2, name.size() / 3), wanted.size() - 1);
   const auto found = nearest(wanted, plain_known, most_edits);

@@ -60,7 +60,8 @@ std::vector<OptionSpec> own_options() {
 const std::vector<OptionSpec>& option_table() {
   static const std::vector<OptionSpec> table = [] {
     std::vector<OptionSpec> all = own_options();
-    for (OptionSpec& spec : options_without_effect()) all.push_back(spec);
+    const auto others = options_without_effect();
+    all.insert(all.end(), others.begin(), others.end());
     return all;
   }();
   return table;

@@ -57,6 +57,7 @@ class DeisMultistep final : public SolverSchedule {
   std::vector<double> integrals(size_t index, size_t order) const {
     const double from = sigmas_[index], to = sigmas_[index + 1];
     std::vector<double> node;
+    node.reserve(order);
     for (size_t back = 0; back < order; ++back) node.push_back(std::log(sigmas_[index - back]));
     // Of exp(x) * 1, x and x * x.
     const auto moments = [](double rho) {

@@ -39,6 +39,7 @@ std::string stem(const std::string& class_name) {
 std::string hint_of(const std::string& class_name) {
   if (std::string hint = hint_for(class_name, foreign_schedulers(), {}); !hint.empty()) return hint;
   std::vector<std::string> stems;
+  stems.reserve(scheduler_names().size());
   for (const std::string& name : scheduler_names()) stems.push_back(stem(name));
   constexpr size_t kTypingErrors = 2;
   auto meant = nearest(class_name, scheduler_names(), kTypingErrors);
