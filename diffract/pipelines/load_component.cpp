@@ -172,10 +172,9 @@ void ComponentLoader::require_class(const std::string& component,
 
 ModelSource ComponentLoader::source(const std::string& component, const std::string& class_name) const {
   require_class(component, {class_name});
-  ModelSource from{.name = component,
-                   .config = folder_.config(component),
-                   .weights = folder_.component_weights(component, options_.variant)};
-  return from;
+  return {.name = component,
+          .config = folder_.config(component),
+          .weights = folder_.component_weights(component, options_.variant)};
 }
 
 std::shared_ptr<const RequestMemory> ComponentLoader::request_memory() const {
