@@ -10,8 +10,8 @@
 #include "diffract/core/error.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/kernels/step_math.h"
-#include "diffract/models/flux_transformer_2d_model.h"
-#include "diffract/models/unet_2d_condition_model.h"
+#include "diffract/models/flux/flux_transformer_2d_model.h"
+#include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/tensor/device_backend.h"
 
 namespace {

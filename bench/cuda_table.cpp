@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "bench/cuda_bench.h"
-#include "diffract/models/autoencoder_kl.h"
-#include "diffract/models/flux_transformer_2d_model.h"
-#include "diffract/models/t5_encoder_model.h"
-#include "diffract/models/unet_2d_condition_model.h"
+#include "diffract/models/flux/flux_transformer_2d_model.h"
+#include "diffract/models/text/t5_encoder_model.h"
+#include "diffract/models/unet/unet_2d_condition_model.h"
+#include "diffract/models/vae/autoencoder_kl.h"
 #include "diffract/tensor/dtype.h"
 
 namespace {

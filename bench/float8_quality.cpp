@@ -9,8 +9,9 @@
 #include <cstdio>
 
 #include "diffract/core/error.h"
-#include "diffract/pipelines/flux.h"
-#include "diffract/pipelines/load_component.h"
+#include "diffract/families/flux/flux.h"
+#include "diffract/loading/find_model.h"
+#include "diffract/loading/load_component.h"
 #include "diffract/tensor/device_backend.h"
 
 namespace {
@@ -57,14 +58,14 @@ struct Drawn {
 
 // Sixteen pictures; `policy` is the transformer's, the rest is in bfloat16.
 Drawn draw(const std::string& model, const tensor::DtypePolicy& policy) {
-  const auto folder = io::ModelFolder::open(pipelines::find_model(model));
-  const auto transformer = pipelines::build_model<FluxTransformer2DModel, FluxTransformer2DConfig>(
+  const auto folder = io::ModelFolder::open(loading::find_model(model));
+  const auto transformer = loading::build_model<FluxTransformer2DModel>(
       {.name = "transformer",
        .config = folder.config("transformer"),
        .weights = folder.component_weights("transformer", "")},
       {.policy = policy, .placement = {.map = {}, .device = kGpu}});
-  const auto pipeline = pipelines::FluxPipeline::from_folder(folder, {.transformer = transformer},
-                                                             {.torch_dtype = at::kBFloat16, .device = kGpu});
+  const auto pipeline = families::FluxPipeline::from_folder(folder, {.transformer = transformer},
+                                                            {.torch_dtype = at::kBFloat16, .device = kGpu});
   Tensor pixels, latents;
   for (const char* prompt : {"a red apple", "a dog", "a blue car", "a smiling face"}) {
     const auto output = pipeline({.prompt = {prompt},

@@ -17,10 +17,10 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
+#include "diffract/families/flux/flux.h"
+#include "diffract/families/flux/flux_latents.h"
 #include "diffract/io/model_folder.h"
-#include "diffract/models/flux_transformer_2d_model.h"
-#include "diffract/pipelines/flux.h"
-#include "diffract/pipelines/flux_latents.h"
+#include "diffract/models/flux/flux_transformer_2d_model.h"
 #include "diffract/tensor/host_memory.h"
 #include "diffract/weights/part_reader.h"
 
@@ -53,9 +53,9 @@ struct Step {
   uint64_t bytes_read;
 };
 
-pipelines::FluxPipeline load(const std::string& model, const placement::MaxMemory& max_memory,
-                             const Picture& picture) {
-  return pipelines::FluxPipeline::from_pretrained(
+families::FluxPipeline load(const std::string& model, const placement::MaxMemory& max_memory,
+                            const Picture& picture) {
+  return families::FluxPipeline::from_pretrained(
       model,
       {.tokenizer = nullptr,
        .tokenizer_2 = nullptr,
@@ -69,7 +69,7 @@ pipelines::FluxPipeline load(const std::string& model, const placement::MaxMemor
 }
 
 // The steps between the first, which also fills what is empty at the start, and the last.
-std::vector<Step> measure_steps(const pipelines::FluxPipeline& pipeline, const Picture& picture) {
+std::vector<Step> measure_steps(const families::FluxPipeline& pipeline, const Picture& picture) {
   struct Mark {
     Clock::time_point when;
     weights::StreamStatistics read;
@@ -115,7 +115,7 @@ double compute_seconds(const io::ModelFolder& folder, const Picture& picture) {
   const FluxTransformer2DModel::Conditioning cond{
       .prompt_embeds = at::randn({1, kTextTokens, config.joint_attention_dim}),
       .pooled_prompt_embeds = at::randn({1, config.pooled_projection_dim}),
-      .rope = model.rotary(text_ids, pipelines::latent_image_ids(picture.rows(), picture.columns())),
+      .rope = model.rotary(text_ids, families::latent_image_ids(picture.rows(), picture.columns())),
       .guidance = config.guidance_embeds ? at::full({1}, 3.5) : at::Tensor()};
   const at::Tensor latents = at::randn({1, picture.rows() * picture.columns(), config.in_channels});
   const auto modulation = model.modulations(at::full({1, 1}, 0.5), cond).front();

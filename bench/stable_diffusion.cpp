@@ -7,12 +7,12 @@
 #include <memory>
 
 #include "diffract/core/error.h"
-#include "diffract/pipelines/stable_diffusion.h"
+#include "diffract/families/stable_diffusion/stable_diffusion.h"
 #include "diffract/tensor/host_memory.h"
 
 namespace {
 
-using diffract::pipelines::StableDiffusionPipeline;
+using diffract::families::StableDiffusionPipeline;
 using PipelinePtr = std::shared_ptr<StableDiffusionPipeline>;
 
 constexpr int64_t kSteps = 20;
@@ -42,7 +42,7 @@ void vae_decode(benchmark::State& state, const PipelinePtr& pipeline) {
 
 void picture(benchmark::State& state, const PipelinePtr& pipeline) {
   const diffract::pipelines::Request request{.prompt = {"a dog"}, .num_inference_steps = kSteps};
-  for (auto _ : state) benchmark::DoNotOptimize(pipeline->generate(request, {}));
+  for (auto _ : state) benchmark::DoNotOptimize((*pipeline)(request));
 }
 
 void add(const char* name, void (*body)(benchmark::State&, const PipelinePtr&), const PipelinePtr& pipeline) {

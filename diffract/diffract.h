@@ -7,12 +7,13 @@
 #include "diffract/distributed/partial_state.h"
 #include "diffract/distributed/process_group.h"
 #include "diffract/distributed/spawn.h"
+#include "diffract/families/diffusion_pipeline.h"
+#include "diffract/families/flux/flux.h"
+#include "diffract/families/flux/flux_latents.h"
 #include "diffract/io/image.h"
-#include "diffract/pipelines/auto_model.h"
-#include "diffract/pipelines/flux.h"
-#include "diffract/pipelines/flux_latents.h"
+#include "diffract/loading/auto_model.h"
+#include "diffract/loading/flush.h"
 #include "diffract/pipelines/image_processor.h"
-#include "diffract/pipelines/pipeline.h"
 
 namespace diffract {
 
@@ -38,22 +39,22 @@ using distributed::ReduceOp;
 using distributed::run_in_flight;
 using distributed::send;
 using distributed::spawn;
+using families::DiffusionPipeline;
+using families::FluxPipeline;
+using families::unpack_latents;
 using io::Image;
-using pipelines::AutoModel;
-using pipelines::DiffusionPipeline;
-using pipelines::flush;
-using pipelines::FluxPipeline;
-using pipelines::LoadOptions;
-using pipelines::ModelOptions;
+using loading::AutoModel;
+using loading::flush;
+using loading::LoadOptions;
+using loading::ModelOptions;
 using pipelines::Output;
 using pipelines::OutputType;
 using pipelines::Request;
 using pipelines::StepReport;
-using pipelines::unpack_latents;
 using pipelines::VaeImageProcessor;
 using placement::DeviceMap;
 using placement::MaxMemory;
-using AutoencoderKL = pipelines::ModelHandle<models::AutoencoderKL>;
-using FluxTransformer2DModel = pipelines::ModelHandle<models::FluxTransformer2DModel>;
+using AutoencoderKL = loading::ModelHandle<models::AutoencoderKL>;
+using FluxTransformer2DModel = loading::ModelHandle<models::FluxTransformer2DModel>;
 
 }  // namespace diffract

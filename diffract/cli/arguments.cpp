@@ -5,10 +5,9 @@
 #include <charconv>
 #include <random>
 
-#include "diffract/cli/foreign_names.h"
 #include "diffract/core/error.h"
 #include "diffract/core/user_path.h"
-#include "diffract/tensor/dtype.h"
+#include "diffract/jobs/foreign_names.h"
 
 namespace diffract::cli {
 namespace {
@@ -31,8 +30,8 @@ bool takes_the_next(const CLI::App& app, const std::string& argument) {
 // The advice for `generate` is of no use to a command that has not the option which it names.
 std::vector<ForeignName> names_of_use(const std::vector<std::string>& known) {
   std::vector<ForeignName> names;
-  for (const ForeignName& entry : foreign_options())
-    if (can_be_followed(entry.advice, known)) names.push_back(entry);
+  for (const ForeignName& entry : jobs::foreign_options())
+    if (jobs::can_be_followed(entry.advice, known)) names.push_back(entry);
   return names;
 }
 
@@ -102,12 +101,6 @@ CLI::Option* add_path(CLI::App& app, const std::string& name, std::string& value
   return value.empty() ? option : option->default_str(value);
 }
 
-CLI::Option* add_dtype(CLI::App& app, const std::string& name, std::string& value, const std::string& help) {
-  return app.add_option_function<std::string>(
-      name, [&value](const std::string& given) { value = tensor::dtype_name(tensor::parse_dtype(given)); },
-      help);
-}
-
 CLI::Option* add_seed(CLI::App& app, const std::string& name, Seed& seed, const std::string& help) {
   // CLI11 reads "-1" and what is too large for 64 bits into the largest number.
   const auto parse = [&seed](const std::string& text) {
@@ -125,14 +118,22 @@ CLI::Option* add_seed(CLI::App& app, const std::string& name, Seed& seed, const 
   return app.add_option_function<std::string>(name, parse, help);
 }
 
-CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& values,
+CLI::Option* add_texts(CLI::App& app, const std::string& name, const std::function<void(const Json&)>& keep,
                        const std::string& help) {
   // CLI11's own conversion gives "{}" and brackets a meaning; the raw results have none.
-  const auto keep = [&values](const CLI::results_t& given) {
-    values = given;
+  const auto keep_raw = [keep](const CLI::results_t& given) {
+    keep(Json(given));
     return true;
   };
-  return app.add_option(name, keep, help)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return app.add_option(name, keep_raw, help)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& values,
+                       const std::string& help) {
+  return add_texts(
+      app, name, [&values](const Json& given) { values = given.get<std::vector<std::string>>(); }, help);
 }
 
 }  // namespace diffract::cli

@@ -1,8 +1,11 @@
 #pragma once
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "diffract/core/json.h"
 
 namespace diffract::cli {
 
@@ -21,12 +24,13 @@ void refuse_unknown_options(const CLI::App& app, const std::vector<std::string>&
 CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& values,
                        const std::string& help);
 
+/// The same, handed on as a JSON list of texts.
+CLI::Option* add_texts(CLI::App& app, const std::string& name, const std::function<void(const Json&)>& keep,
+                       const std::string& help);
+
 /// A file or folder; a leading "~" is the home folder: a shell expands it in "--output ~/x", not in
 /// "--output=~/x".
 CLI::Option* add_path(CLI::App& app, const std::string& name, std::string& value, const std::string& help);
-
-/// A dtype, kept in torch's spelling of it.
-CLI::Option* add_dtype(CLI::App& app, const std::string& name, std::string& value, const std::string& help);
 
 struct Seed {
   uint64_t value = 0;

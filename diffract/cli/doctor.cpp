@@ -6,13 +6,13 @@
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
 #include "diffract/cli/json_output.h"
-#include "diffract/cli/version.h"
 #include "diffract/core/bounded_spin.h"
 #include "diffract/core/control_group.h"
 #include "diffract/core/json.h"
+#include "diffract/core/version.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/kernels/cuda_kernels.h"
-#include "diffract/pipelines/builtin_models.h"
+#include "diffract/loading/builtin_models.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/device_backend.h"
 #include "diffract/tensor/dtype.h"
@@ -68,7 +68,7 @@ Json examine() {
           {"memory_bytes", memory},
           {"matmul_gflops", speed},
           {"cuda", examine_gpus()},
-          {"models", pipelines::builtin_models()},
+          {"models", loading::builtin_models()},
           {"hub_cache", io::hub_cache_folder().string()},
           {"schedulers", schedulers::scheduler_names()}};
 }

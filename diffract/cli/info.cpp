@@ -9,9 +9,11 @@
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
 #include "diffract/core/size_text.h"
+#include "diffract/families/registry.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
+#include "diffract/loading/find_model.h"
 #include "diffract/models/model_class.h"
 #include "diffract/pipelines/pipeline.h"
 
@@ -108,21 +110,29 @@ void print_model(const Json& info) {
   print_weights(info);
 }
 
+bool may_have_weights(const std::string& class_name) {
+  const auto is_a = [&](const char* kind) { return class_name.find(kind) != std::string::npos; };
+  return !is_a("Tokenizer") && !is_a("Scheduler") && !is_a("Processor") && !is_a("FeatureExtractor");
+}
+
 Json describe_folder(const fs::path& path, const std::string& variant) {
   const auto folder = io::ModelFolder::open(path);
   Json components = Json::object();
   for (const std::string& name : folder.component_names()) {
     Json part = {{"class", folder.component_class(name)}};
-    const bool has_weights = name.starts_with("text_encoder") || name == "unet" || name == "vae" ||
-                             name == "transformer" || name == "safety_checker" || name == "image_encoder";
-    if (has_weights) add_weights(part, [&] { return folder.component_weights(name, variant); });
+    if (may_have_weights(folder.component_class(name)))
+      add_weights(part, [&] { return folder.component_weights(name, variant); });
     components[name] = part;
   }
-  return {{"folder", path.string()}, {"class", folder.class_name()}, {"components", components}};
+  return {{"folder", path.string()},
+          {"class", folder.class_name()},
+          {"is_run", families::find_family(folder.class_name()) != nullptr},
+          {"components", components}};
 }
 
 void print_folder(const Json& info) {
-  fmt::print("{}\n{}\n\n", info["folder"].get<std::string>(), info["class"].get<std::string>());
+  fmt::print("{}\n{}{}\n\n", info["folder"].get<std::string>(), info["class"].get<std::string>(),
+             info["is_run"].get<bool>() ? "" : "  (diffract does not run it yet: docs/differences.md)");
   for (const auto& [name, part] : info["components"].items()) {
     fmt::print("  {:<18} {:<30}", name, part["class"].get<std::string>());
     print_weights(part);
@@ -142,7 +152,7 @@ void info(const InfoOptions& options) {
     result = describe_safetensors(target);
     print = print_safetensors;
   } else {
-    const fs::path folder = pipelines::find_model(options.target);
+    const fs::path folder = loading::find_model(options.target);
     const bool single = is_single_model(folder);
     result = single ? describe_model(folder, options.variant) : describe_folder(folder, options.variant);
     print = single ? print_model : print_folder;

@@ -9,7 +9,7 @@ constexpr auto kAskInterval = std::chrono::milliseconds(200);
 
 }  // namespace
 
-void JobProgress::step(const pipelines::StepReport& step, const pipelines::JobBatch& batch) {
+void JobProgress::step(const pipelines::StepReport& step, const jobs::JobBatch& batch) {
   if (!board_.is_main()) return;
   if (total_ == 1) {
     // The first report tells how many evaluations the picture takes; some methods make two a step.

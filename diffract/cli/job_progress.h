@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "diffract/cli/progress.h"
-#include "diffract/pipelines/job.h"
-#include "diffract/pipelines/job_board.h"
+#include "diffract/jobs/job.h"
+#include "diffract/jobs/job_board.h"
 #include "diffract/pipelines/request.h"
 
 namespace diffract::cli {
@@ -15,12 +15,12 @@ namespace diffract::cli {
 /// show nothing.
 class JobProgress {
  public:
-  JobProgress(pipelines::JobBoard& board, size_t total_images) : board_(board), total_(total_images) {}
+  JobProgress(jobs::JobBoard& board, size_t total_images) : board_(board), total_(total_images) {}
 
   /// After a denoising step of a batch of this process.
-  void step(const pipelines::StepReport& step, const pipelines::JobBatch& batch);
+  void step(const pipelines::StepReport& step, const jobs::JobBatch& batch);
   /// After its last.
-  void finish(const pipelines::JobBatch& batch) { own_.erase(batch.images.front().index); }
+  void finish(const jobs::JobBatch& batch) { own_.erase(batch.images.front().index); }
   /// Whenever the number of finished pictures may have changed; `found` were finished before the job began.
   void finished(size_t found);
 
@@ -28,7 +28,7 @@ class JobProgress {
   using Clock = std::chrono::steady_clock;
   void show();
 
-  pipelines::JobBoard& board_;
+  jobs::JobBoard& board_;
   size_t total_, found_ = 0, reported_ = 0;
   std::map<size_t, double> own_;  // pictures' worth of steps in the batches at work, by their first picture
   Clock::time_point asked_{};

@@ -17,12 +17,12 @@ void print_json(const Json& object, int indent) {
   fmt::print("{}\n", json_text(object, indent));
 }
 
-Json describe_error(const pipelines::Failure& failure) {
+Json describe_error(const jobs::Failure& failure) {
   const ErrorInfo info = error_info(failure.kind);
   return {{"kind", info.name}, {"exit_code", info.exit_code}, {"message", valid_text(failure.message)}};
 }
 
-void print_json_error(const pipelines::Failure& failure) {
+void print_json_error(const jobs::Failure& failure) {
   if (!is_printed) print_json({{"error", describe_error(failure)}}, 2);
 }
 

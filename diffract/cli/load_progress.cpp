@@ -18,7 +18,7 @@ constexpr uint64_t kMegabyte = 1'000'000;
 
 }  // namespace
 
-void LoadProgress::operator()(const pipelines::LoadReport& report) {
+void LoadProgress::operator()(const loading::LoadReport& report) {
   const auto now = Clock::now();
   if (report.component != component_) {
     component_ = report.component;

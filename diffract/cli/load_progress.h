@@ -10,7 +10,7 @@ namespace diffract::cli {
 /// elsewhere, nothing for a model that is loaded at once.
 class LoadProgress {
  public:
-  void operator()(const pipelines::LoadReport& report);
+  void operator()(const loading::LoadReport& report);
 
  private:
   using Clock = std::chrono::steady_clock;

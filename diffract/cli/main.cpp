@@ -9,14 +9,14 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
-#include "diffract/cli/foreign_names.h"
 #include "diffract/cli/json_output.h"
-#include "diffract/cli/version.h"
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
+#include "diffract/core/version.h"
 #include "diffract/distributed/environment.h"
-#include "diffract/pipelines/job_board.h"
+#include "diffract/jobs/foreign_names.h"
+#include "diffract/jobs/job_board.h"
 #include "diffract/tensor/device_backend.h"
 
 namespace diffract::cli {
@@ -50,7 +50,7 @@ const Command& find_command(const std::string& name) {
   if (name.find(' ') != std::string::npos)
     throw UsageError("\"{0}\" is no command. To draw it: diffract generate \"{0}\"", name);
   throw UsageError("unknown command \"{}\"{}. See diffract --help", name,
-                   hint_for(name, foreign_commands(), names));
+                   hint_for(name, jobs::foreign_commands(), names));
 }
 
 // What is asked of the program as a whole; nothing for a command.
@@ -129,7 +129,7 @@ int guarded_run(int argc, const char* const* argv) {
   try {
     return run(argc, argv);
   } catch (...) {
-    pipelines::Failure failure = pipelines::current_failure();
+    jobs::Failure failure = jobs::current_failure();
     if (std::ferror(stdout)) {
       if (failure.kind == ErrorKind::internal) failure.kind = ErrorKind::io;
     } else if (owes_json(argc, argv)) {

@@ -5,12 +5,16 @@
 
 #include "diffract/cli/arguments.h"
 #include "diffract/cli/command.h"
+#include "diffract/cli/field_options.h"
 #include "diffract/cli/json_output.h"
 #include "diffract/cli/plan_report.h"
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/core/size_text.h"
-#include "diffract/pipelines/model_placements.h"
+#include "diffract/families/registry.h"
+#include "diffract/loading/find_model.h"
+#include "diffract/loading/model_placements.h"
+#include "diffract/models/model_class.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/placement/rank_map.h"
 #include "diffract/tensor/measured_speed.h"
@@ -19,14 +23,16 @@ namespace diffract::cli {
 namespace fs = std::filesystem;
 namespace {
 
-using pipelines::PipelineLayout;
+using loading::PipelineLayout;
 using placement::DeviceMap;
 using placement::MaxMemory;
 
 struct PlanArguments {
-  std::string model = pipelines::kDefaultModel, component, dtype, compute_dtype, device_map = "auto";
+  std::string model = loading::kDefaultModel, component, device_map = "auto";
   std::optional<std::string> max_memory;
-  pipelines::LayoutRequest request;
+  loading::LoadTexts loading;
+  pipelines::Request settings;
+  int64_t batch_size = 1;
   std::optional<double> gflops, host_gbps, disk_gbps;
   bool json = false;
 };
@@ -36,23 +42,43 @@ bool is_pipeline(const fs::path& folder) {
   return fs::exists(folder / "model_index.json", ignored);
 }
 
-PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments) {
+const loading::FamilyFacts* facts_of(const families::Family* family) {
+  return family ? family->facts : nullptr;
+}
+
+loading::LayoutRequest layout_request(const PlanArguments& arguments) {
+  const loading::LoadOptions load = loading::load_options(arguments.loading, 0);
+  const pipelines::Request& settings = arguments.settings;
+  check_ranges(settings);
+  loading::LayoutRequest request{.height = settings.height,
+                                 .width = settings.width,
+                                 .batch_size = arguments.batch_size,
+                                 .num_inference_steps = settings.num_inference_steps,
+                                 .torch_dtype = load.torch_dtype,
+                                 .variant = load.variant};
+  if (settings.max_sequence_length) request.max_sequence_length = *settings.max_sequence_length;
+  return request;
+}
+
+PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments,
+                       const loading::LayoutRequest& request) {
   if (!is_pipeline(folder)) {
     if (!arguments.component.empty())
       throw UsageError(
           "--component {}: {} is no pipeline's folder but a single model's; leave --component out",
           arguments.component, folder.string());
-    return lay_out_model(folder, arguments.request);
+    const std::string class_name = models::class_name_of(io::load_config(folder));
+    return lay_out_model(folder, facts_of(families::family_of_denoiser(class_name)), request);
   }
   const auto pipeline = io::ModelFolder::open(folder);
-  if (!arguments.component.empty())
-    return lay_out_component(pipeline, arguments.component, arguments.request);
-  return lay_out_pipeline(pipeline, arguments.request);
+  const auto* facts = facts_of(families::find_family(pipeline.class_name()));
+  if (!arguments.component.empty()) return lay_out_component(pipeline, facts, arguments.component, request);
+  return lay_out_pipeline(pipeline, facts, request);
 }
 
 DeviceMap load_map(const std::string& text, const PipelineLayout& layout,
                    std::vector<std::string>& warnings) {
-  const DeviceMap map = pipelines::parse_device_map(text);
+  const DeviceMap map = loading::parse_device_map(text);
   for (const auto& component : layout.components)
     for (auto& warning : check_device_map(component.tree, map, component.name))
       warnings.push_back(std::move(warning));
@@ -62,13 +88,13 @@ DeviceMap load_map(const std::string& text, const PipelineLayout& layout,
 // A model's own map is accelerate's, a pipeline's is ours.
 DeviceMap make_map(const PlanArguments& arguments, const PipelineLayout& layout, const MaxMemory& budgets,
                    std::vector<std::string>& warnings) {
-  if (arguments.device_map == pipelines::kOverAllRanks)
+  if (arguments.device_map == loading::kOverAllRanks)
     throw UsageError(
         "--device-map ranks: how many there are is known when a job runs; here name them: --device-map auto "
         "--max-memory rank:0=16GB,rank:1=16GB");
   const auto strategy = placement::parse_strategy(arguments.device_map);
   if (!strategy) return load_map(arguments.device_map, layout, warnings);
-  return pipelines::plan_map(layout, *strategy, budgets);
+  return loading::plan_map(layout, *strategy, budgets);
 }
 
 void warn_of_budgets(const Plan& plan, std::vector<std::string>& warnings) {
@@ -108,7 +134,8 @@ Speeds measure(const PlanArguments& arguments, const fs::path& folder, const Dev
   const bool is_here = main.is_accelerator() && backend && main.index() < backend->device_count();
   const at::Device device = is_here ? at::Device(backend->type(), static_cast<c10::DeviceIndex>(main.index()))
                                     : at::Device(at::kCPU);
-  const auto dtype = is_here ? arguments.request.torch_dtype.value_or(at::kFloat) : at::kFloat;
+  const auto dtype =
+      is_here ? loading::load_options(arguments.loading, 0).torch_dtype.value_or(at::kFloat) : at::kFloat;
   Speeds speeds;
   speeds.gflops = arguments.gflops ? *arguments.gflops : tensor::matmul_gflops(dtype, kSeconds, device);
   speeds.host_bytes_per_second =
@@ -123,25 +150,26 @@ Speeds measure(const PlanArguments& arguments, const fs::path& folder, const Dev
 // As DtypePolicy::choose, but an accelerator need not be here; then it is one that is fast in all of them.
 at::ScalarType arithmetic_of(const PlanArguments& arguments, const MaxMemory& budgets,
                              const tensor::DeviceBackend* backend) {
-  if (!arguments.compute_dtype.empty()) return tensor::parse_dtype(arguments.compute_dtype);
-  if (!arguments.request.torch_dtype) return at::kFloat;
-  const at::ScalarType dtype = *arguments.request.torch_dtype;
-  const bool on_accelerator = pipelines::computes_on(arguments.device_map, budgets).is_accelerator();
+  const loading::LoadOptions load = loading::load_options(arguments.loading, 0);
+  if (load.arithmetic) return *load.arithmetic;
+  if (!load.torch_dtype) return at::kFloat;
+  const at::ScalarType dtype = *load.torch_dtype;
+  const bool on_accelerator = loading::computes_on(arguments.device_map, budgets).is_accelerator();
   const bool is_fast =
       on_accelerator ? !backend || backend->computes_fast(dtype, 0) : tensor::computes_fast(dtype, at::kCPU);
   return is_fast ? dtype : at::kFloat;
 }
 
-void plan(PlanArguments& arguments) {
-  if (!arguments.dtype.empty()) arguments.request.torch_dtype = tensor::parse_dtype(arguments.dtype);
+void plan(const PlanArguments& arguments) {
   std::optional<MaxMemory> given;
   if (arguments.max_memory) given = MaxMemory::parse(*arguments.max_memory);
-  const auto* backend = pipelines::accelerator_backend(at::kCPU);
+  const auto* backend = loading::accelerator_backend(at::kCPU);
 
-  const fs::path folder = pipelines::find_model(arguments.model, pipelines::ModelUse::configs);
-  Plan result{.budgets = placement::get_max_memory(given, pipelines::free_memory(backend))};
-  arguments.request.arithmetic = arithmetic_of(arguments, result.budgets, backend);
-  result.layout = lay_out(folder, arguments);
+  const fs::path folder = loading::find_model(arguments.model, loading::ModelUse::configs);
+  Plan result{.budgets = placement::get_max_memory(given, loading::free_memory(backend))};
+  loading::LayoutRequest request = layout_request(arguments);
+  request.arithmetic = arithmetic_of(arguments, result.budgets, backend);
+  result.layout = lay_out(folder, arguments, request);
   result.map = make_map(arguments, result.layout, result.budgets, result.warnings);
   if (placement::is_over_ranks(result.map)) result.layout.residency = placement::Residency::all;
   warn_of_budgets(result, result.warnings);
@@ -160,27 +188,21 @@ void declare(CLI::App& app, PlanArguments& a) {
   add_path(app, "-m,--model", a.model,
            "A pipeline's folder, one model's folder with a config.json, ORG/NAME, or a built-in model");
   app.add_option("--component", a.component, "One component of the pipeline, e.g. transformer");
-  add_dtype(
-      app, "--dtype", a.dtype,
-      "What weights are kept in: float32, float16, bfloat16; default: as the weight files have them, or "
-      "float32 without files");
-  add_dtype(app, "--compute-dtype", a.compute_dtype,
-            "What arithmetic is done in; default: --dtype where the device does it fast, else float32");
-  app.add_option("--variant", a.request.variant, "Weight files' variant, e.g. fp16");
+  add_field(app, loading::load_field("dtype"), a.loading,
+            "Type of the weights: float32, float16, bfloat16; default: as the weight files have them, or "
+            "float32 without files");
+  add_field(app, loading::load_field("compute_dtype"), a.loading);
+  add_field(app, loading::load_field("variant"), a.loading);
   add_path(app, "--device-map", a.device_map,
            "auto, balanced, balanced_low_0, sequential, a device, or FILE.json");
   add_optional(app, "--max-memory", a.max_memory,
                "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
-  add_optional(app, "--height", a.request.height, "Pixels; default: the model's")
-      ->check(CLI::Range(8, 16384));
-  add_optional(app, "--width", a.request.width, "Pixels; default: the model's")->check(CLI::Range(8, 16384));
-  app.add_option("--batch-size", a.request.batch_size, "Pictures computed together")
+  for (const char* name : {"height", "width", "num_inference_steps", "max_sequence_length"}) {
+    const auto& field = pipelines::request_field(name);
+    add_field(app, field, a.settings);
+  }
+  app.add_option("--batch-size", a.batch_size, "Images computed together")
       ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  add_optional(app, "--num-inference-steps,--steps", a.request.num_inference_steps, "Denoising steps")
-      ->check(CLI::Range(1, 10'000));
-  app.add_option("--max-sequence-length", a.request.max_sequence_length, "Tokens of the T5 prompt")
-      ->check(CLI::Range(1, 512))
       ->capture_default_str();
   add_optional(app, "--gflops", a.gflops, "Speed of the devices, to plan for others than this machine's CPU")
       ->check(CLI::PositiveNumber);

@@ -62,7 +62,7 @@ std::vector<Block> blocks_of(const PlannedComponent& component, const DeviceMap&
 }
 
 // For every stage, which components are in memory.
-std::vector<std::string> stage_names(const pipelines::PipelineLayout& layout) {
+std::vector<std::string> stage_names(const loading::PipelineLayout& layout) {
   std::map<int, std::string> names;
   for (const auto& component : layout.components) {
     std::string& text = names[layout.residency == placement::Residency::all ? 0 : component.stage];

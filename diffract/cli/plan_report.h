@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "diffract/pipelines/pipeline_layout.h"
+#include "diffract/loading/pipeline_layout.h"
 
 namespace diffract::cli {
 
@@ -15,7 +15,7 @@ struct Speeds {
 };
 
 struct Plan {
-  pipelines::PipelineLayout layout;
+  loading::PipelineLayout layout;
   placement::DeviceMap map;
   placement::MaxMemory budgets;
   Speeds speeds;

@@ -9,6 +9,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
 #include "diffract/io/model_folder.h"
+#include "diffract/loading/find_model.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/text/load_tokenizer.h"
 
@@ -17,14 +18,14 @@ namespace fs = std::filesystem;
 namespace {
 
 struct TokenizeOptions {
-  std::string model = pipelines::kDefaultModel, tokenizer, text;
+  std::string model = loading::kDefaultModel, tokenizer, text;
   int64_t max_length = 0;  // 0: neither cut nor padded
   bool json = false;
 };
 
 // A pipeline's tokenizer, or the folder itself where it is a tokenizer's own.
 fs::path tokenizer_folder(const TokenizeOptions& options) {
-  const fs::path folder = pipelines::find_model(options.model);
+  const fs::path folder = loading::find_model(options.model);
   std::error_code ignored;
   if (!fs::exists(folder / "model_index.json", ignored)) {
     if (!options.tokenizer.empty())

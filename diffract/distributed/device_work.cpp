@@ -7,7 +7,7 @@
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include "diffract/core/log.h"
-#include "diffract/distributed/deadline.h"
+#include "diffract/net/deadline.h"
 
 namespace diffract::distributed {
 namespace {
@@ -32,7 +32,7 @@ void give_up(::c10d::Backend& engine) {
 
 void wait_for_device(::c10d::Backend& engine, ::c10d::Work& work, milliseconds timeout,
                      const std::function<bool()>& somebody_has_ended) {
-  const Deadline deadline(timeout);
+  const net::Deadline deadline(timeout);
   const auto begin = Clock::now();
   auto next_look = begin + kLookAround;
   bool had_ended = false;

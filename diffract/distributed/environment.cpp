@@ -122,7 +122,7 @@ void find_master(VariableSet& set, const std::string& first_host, const std::str
       static_cast<uint16_t>(set.number_or("MASTER_PORT", 1, 65535, job.empty() ? 29500 : port_of_job(job)));
 }
 
-bool is_served(VariableSet& set, const Endpoint& master) {
+bool is_served(VariableSet& set, const net::Endpoint& master) {
   return (set.has("TORCHELASTIC_USE_AGENT_STORE") && set.text("TORCHELASTIC_USE_AGENT_STORE") == "True") ||
          (set.has(kStoreVariable) && set.text(kStoreVariable) == master.text());
 }
@@ -139,7 +139,7 @@ void find_torch_master(VariableSet& set, Environment& found) {
 // LOCAL_RANK and LOCAL_WORLD_SIZE, which not every starter sets: with a loopback address all processes are
 // on this host, else each counts as the only one of its host.
 void find_local_place(VariableSet& set, Environment& found) {
-  const bool one_node = found.master.host == "localhost" || is_loopback(found.master.host);
+  const bool one_node = found.master.host == "localhost" || net::is_loopback(found.master.host);
   const bool begun = set.has("LOCAL_RANK") || set.has("LOCAL_WORLD_SIZE");
   const auto place = [&](const char* name, int low, int high, int fallback) {
     return begun && !one_node ? set.number(name, low, high) : set.number_or(name, low, high, fallback);

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "diffract/distributed/network.h"
+#include "diffract/net/network.h"
 
 namespace diffract::distributed {
 
@@ -14,10 +14,10 @@ using Variables = std::map<std::string, std::string>;
 struct Environment {
   std::string source;  // "torchrun", "Open MPI", "PMI", "PMIx", "MVAPICH", "Slurm", "Kubernetes"; "": alone
   int rank = 0, world_size = 1;
-  int local_rank = 0, local_world_size = 1;             // among the processes of this host
-  Endpoint master{.host = "127.0.0.1", .port = 29500};  // where the store is
-  bool store_is_served = false;                         // by the launcher; else rank 0 serves it
-  int restart_count = 0;                                // how often the launcher has restarted the job
+  int local_rank = 0, local_world_size = 1;                  // among the processes of this host
+  net::Endpoint master{.host = "127.0.0.1", .port = 29500};  // where the store is
+  bool store_is_served = false;                              // by the launcher; else rank 0 serves it
+  int restart_count = 0;                                     // how often the launcher has restarted the job
 
   bool one_node() const { return local_world_size == world_size; }
   /// "rank 1 of 2", for messages.

@@ -92,7 +92,7 @@ void init_process_group(const Environment& environment, const std::string& backe
   const Engine engine = choose_engine(backend, device, processes_per_gpu(environment.local_world_size));
   static int worlds_made = 0;  // equal on all ranks, which make their worlds in step
   const std::string prefix = fmt::format("world/{}/{}", environment.restart_count, worlds_made++);
-  const Endpoint at = store_endpoint(environment);
+  const net::Endpoint at = store_endpoint(environment);
   World made{.store = open_store(environment, std::min(timeout, kMeetingTimeout)).with_prefix(prefix),
              .engine = engine,
              .arguments = {.timeout = timeout,

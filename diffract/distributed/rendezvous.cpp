@@ -42,7 +42,7 @@ std::vector<std::string> rank_keys(int size) {
 // Until all who have come know that the group was given up, unless they are lost. Where all `keys` are there
 // none waits any more, and none will hear it.
 void wait_until_heard(Store& store, const std::vector<std::string>& keys) {
-  const Deadline deadline(kHearing);
+  const net::Deadline deadline(kHearing);
   try {
     while (!deadline.passed() && store.add("heard", 0) < store.add("came", 0) && !store.check(keys))
       std::this_thread::sleep_for(kLookAround / 10);
@@ -156,32 +156,32 @@ std::string list_ranks(const std::vector<int>& ranks) {
   return ranks.size() <= kMost ? text : fmt::format("{} and {} more", text, ranks.size() - kMost);
 }
 
-Endpoint store_endpoint(const Environment& environment) {
-  const Endpoint& master = environment.master;
+net::Endpoint store_endpoint(const Environment& environment) {
+  const net::Endpoint& master = environment.master;
   if (environment.store_is_served) return master;
   if (environment.one_node()) return {.host = "127.0.0.1", .port = master.port};
-  const bool means_this_machine = master.host == "localhost" || is_loopback(master.host);
-  const auto addresses = resolve(master.host);
+  const bool means_this_machine = master.host == "localhost" || net::is_loopback(master.host);
+  const auto addresses = net::resolve(master.host);
   // Debian's /etc/hosts gives a machine's own name the address 127.0.1.1, where other hosts do not reach it.
-  if (!means_this_machine && !addresses.empty() && is_loopback(addresses.front()))
-    return {.host = network_address().value_or(addresses.front()), .port = master.port};
+  if (!means_this_machine && !addresses.empty() && net::is_loopback(addresses.front()))
+    return {.host = net::network_address().value_or(addresses.front()), .port = master.port};
   return master;
 }
 
-std::string own_address(const Endpoint& store) {
+std::string own_address(const net::Endpoint& store) {
   if (const char* name = std::getenv("GLOO_SOCKET_IFNAME"); name && *name) {
-    if (const auto address = interface_address(name)) return *address;
+    if (const auto address = net::interface_address(name)) return *address;
     throw UsageError(
         "GLOO_SOCKET_IFNAME is \"{}\": this machine has no such network interface with an address", name);
   }
-  return local_address_towards(store.host).value_or("127.0.0.1");
+  return net::local_address_towards(store.host).value_or("127.0.0.1");
 }
 
 Store open_store(const Environment& environment, milliseconds timeout) {
   static std::mutex mutex;
   static auto* const served = new std::map<std::string, Store>;  // until the process ends
   const StoreOptions options{.who = environment.who(), .timeout = timeout};
-  const Endpoint at = store_endpoint(environment);
+  const net::Endpoint at = store_endpoint(environment);
   if (environment.store_is_served || environment.rank != 0) return Store::connect(at, options);
   const std::lock_guard lock(mutex);
   const auto known = served->find(at.text());
@@ -190,7 +190,7 @@ Store open_store(const Environment& environment, milliseconds timeout) {
 }
 
 std::vector<Peer> check_in(Store& store, const CheckIn& own, milliseconds timeout) {
-  const Deadline deadline(timeout);
+  const net::Deadline deadline(timeout);
   const auto [rank, size, backend] = own;
   store.add("came", 1);
   const auto keys = rank_keys(size);

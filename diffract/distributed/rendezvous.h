@@ -36,10 +36,10 @@ bool has_ended(const Peer& peer);
 
 /// The address where the job's store is to be found: loopback on one node, and never a loopback address that
 /// only the master's own host file knows.
-Endpoint store_endpoint(const Environment& environment);
+net::Endpoint store_endpoint(const Environment& environment);
 /// The address of this machine that peers reach it by: GLOO_SOCKET_IFNAME's interface, else the one that
 /// leads to the store. Throws UsageError when there is no such interface.
-std::string own_address(const Endpoint& store);
+std::string own_address(const net::Endpoint& store);
 
 /// The job's store: served by rank 0 unless the launcher serves it, else connected to. A process that serves
 /// keeps serving until it ends, so that a later group can meet there again.

@@ -14,7 +14,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "diffract/distributed/deadline.h"
+#include "diffract/net/deadline.h"
 
 namespace diffract::distributed {
 namespace {
@@ -140,12 +140,12 @@ void SpawnContext::Supervisor::supervise() {
   };
   const auto failed = [&] { return first_failed_ >= 0 || !stop_reading_; };
   while (running() && !failed()) wait_for_change(-1);
-  const Deadline cause(kCauseMayFollow);
+  const net::Deadline cause(kCauseMayFollow);
   while (running() && stop_reading_ && !cause_known_ && !cause.passed())
     wait_for_change(static_cast<int>(cause.left().count()));
   ending_ = true;
   signal_all(SIGTERM);
-  const Deadline grace(kGrace);
+  const net::Deadline grace(kGrace);
   while (running() && !grace.passed()) wait_for_change(static_cast<int>(grace.left().count()));
   signal_all(SIGKILL);
   while (running()) wait_for_change(-1);

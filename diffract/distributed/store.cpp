@@ -14,7 +14,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStoreBackend.hpp>
 
-#include "diffract/distributed/peer_names.h"
+#include "diffract/net/peer_names.h"
 
 C10_DECLARE_int(caffe2_log_level);
 
@@ -68,7 +68,7 @@ bool greets_as_store(int socket, milliseconds timeout) {
 
 struct Store::Connection {
   c10::intrusive_ptr<::c10d::TCPStore> store;
-  Endpoint at;
+  net::Endpoint at;
   milliseconds timeout;
   // After a failed send or receive the two ends may disagree on what comes next.
   std::atomic<bool> broken = false;
@@ -94,10 +94,10 @@ void Store::fail_lost(const char* doing, const std::string& key, const std::stri
       key.empty() ? "" : fmt::format(" \"{}\"", key), reason);
 }
 
-Store Store::open(const Endpoint& at, StoreOptions options, ::c10d::TCPStoreOptions settings) {
+Store Store::open(const net::Endpoint& at, StoreOptions options, ::c10d::TCPStoreOptions settings) {
   static std::once_flag quiet;
   std::call_once(quiet, quiet_c10d);
-  keep_peers_numeric();
+  net::keep_peers_numeric();
   settings.port = at.port;
   settings.waitWorkers = false;
   auto connection = std::make_shared<Connection>();
@@ -106,14 +106,14 @@ Store Store::open(const Endpoint& at, StoreOptions options, ::c10d::TCPStoreOpti
   Store opened(std::move(connection), std::move(options.who));
   opened.connection_->store = opened.guarded(
       "connecting", "", [&] { return c10::make_intrusive<::c10d::TCPStore>(at.host, settings); });
-  bound_waits(at, reply_timeout(options.timeout));
+  net::bound_waits(at, reply_timeout(options.timeout));
   return opened;
 }
 
-Store Store::serve(const Endpoint& at, StoreOptions options) {
-  Listener listener = listen_on(at, options.who);
+Store Store::serve(const net::Endpoint& at, StoreOptions options) {
+  net::Listener listener = net::listen_on(at, options.who);
   // c10d's own client would try in silence until the timeout where nothing can be reached.
-  try_to_connect(listener.at, Deadline(options.timeout), options.who);
+  net::try_to_connect(listener.at, net::Deadline(options.timeout), options.who);
   ::c10d::TCPStoreOptions settings;
   settings.isServer = true;
   settings.timeout = options.timeout;
@@ -121,10 +121,10 @@ Store Store::serve(const Endpoint& at, StoreOptions options) {
   return open(listener.at, std::move(options), settings);
 }
 
-Store Store::connect(const Endpoint& to, StoreOptions options) {
-  const Deadline deadline(options.timeout);
-  Endpoint at;
-  const FileDescriptor probe = connect_to(to, deadline, options.who, &at);
+Store Store::connect(const net::Endpoint& to, StoreOptions options) {
+  const net::Deadline deadline(options.timeout);
+  net::Endpoint at;
+  const FileDescriptor probe = net::connect_to(to, deadline, options.who, &at);
   if (!greets_as_store(probe.get(), std::min(deadline.left(), reply_timeout(options.timeout))))
     throw PeerError(
         "{}: what listens at {} (host {}, port {}) is not the store of a job: another program has the port, "
@@ -225,7 +225,7 @@ Store Store::named(const std::string& who) const {
   return other;
 }
 
-const Endpoint& Store::endpoint() const { return connection_->at; }
+const net::Endpoint& Store::endpoint() const { return connection_->at; }
 milliseconds Store::timeout() const { return connection_->timeout; }
 
 c10::intrusive_ptr<::c10d::Store> Store::c10d() const {

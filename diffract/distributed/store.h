@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "diffract/core/error.h"
-#include "diffract/distributed/network.h"
+#include "diffract/net/network.h"
 
 namespace c10d {
 class Store;
@@ -37,10 +37,10 @@ class Store {
  public:
   /// Serves a store on one address of this machine and connects to it; port 0 takes any free port. It lives
   /// as long as the handle and its copies. Throws PortInUse and PeerError.
-  static Store serve(const Endpoint& at, StoreOptions options = {});
+  static Store serve(const net::Endpoint& at, StoreOptions options = {});
   /// Connects to a store that another process serves, or will serve before the timeout. Throws PeerError,
   /// also when what answers there is no store.
-  static Store connect(const Endpoint& to, StoreOptions options = {});
+  static Store connect(const net::Endpoint& to, StoreOptions options = {});
 
   void set(const std::string& key, const std::string& value);
   /// The value of a key, waited for.
@@ -71,7 +71,7 @@ class Store {
   Store named(const std::string& who) const;
 
   /// The numeric address and the port of the server.
-  const Endpoint& endpoint() const;
+  const net::Endpoint& endpoint() const;
   std::chrono::milliseconds timeout() const;
   const std::string& who() const { return who_; }
   /// For c10d's own use; keys get the prefix.
@@ -81,7 +81,7 @@ class Store {
   struct Connection;
   Store(std::shared_ptr<Connection> connection, std::string who)
       : connection_(std::move(connection)), who_(std::move(who)) {}
-  static Store open(const Endpoint& at, StoreOptions options, ::c10d::TCPStoreOptions settings);
+  static Store open(const net::Endpoint& at, StoreOptions options, ::c10d::TCPStoreOptions settings);
   std::vector<std::string> prefixed(const std::vector<std::string>& keys) const;
   template <typename Call>
   auto guarded(const char* doing, const std::string& key, Call&& call) const;

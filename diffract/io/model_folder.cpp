@@ -97,4 +97,9 @@ WeightFiles ModelFolder::component_weights(const std::string& name, const std::s
   return found("");
 }
 
+ConfigReader load_config(const fs::path& folder) {
+  const fs::path file = folder / "config.json";
+  return {load_json(file), file.string()};
+}
+
 }  // namespace diffract::io

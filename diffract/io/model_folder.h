@@ -46,4 +46,7 @@ class ModelFolder {
   std::shared_ptr<OpenFiles> open_files_ = std::make_shared<OpenFiles>();
 };
 
+/// config.json of a model's folder. Throws CheckpointError when it is missing or damaged.
+ConfigReader load_config(const std::filesystem::path& folder);
+
 }  // namespace diffract::io

@@ -52,17 +52,17 @@ bool restart_helps(const Program& program, const Failure& failure) {
 // own name often stands for a loopback address in its /etc/hosts, by which the others cannot reach it.
 std::optional<std::string> own_address(const LaunchOptions& options) {
   const Rendezvous& r = options.rendezvous;
-  for (const std::string& address : distributed::resolve(r.host)) {
-    if (!distributed::is_local(address)) continue;
+  for (const std::string& address : net::resolve(r.host)) {
+    if (!net::is_local(address)) continue;
     const bool meant = r.host == "localhost" || r.host == address;
-    if (!distributed::is_loopback(address) || meant) return address;
-    return options.local_addr.empty() ? distributed::network_address().value_or(address) : options.local_addr;
+    if (!net::is_loopback(address) || meant) return address;
+    return options.local_addr.empty() ? net::network_address().value_or(address) : options.local_addr;
   }
   return std::nullopt;
 }
 
 // The listener of the rendezvous, if this node is to be its host.
-std::optional<distributed::Listener> try_to_host(const LaunchOptions& options) {
+std::optional<net::Listener> try_to_host(const LaunchOptions& options) {
   const Rendezvous& r = options.rendezvous;
   const std::string who = "launch on " + host_name();
   if (!r.dynamic && options.node_rank != 0) return std::nullopt;
@@ -70,8 +70,8 @@ std::optional<distributed::Listener> try_to_host(const LaunchOptions& options) {
   const auto address = own_address(options);
   if (r.dynamic && r.is_host != true && !address) return std::nullopt;
   try {
-    return distributed::listen_on({.host = address.value_or(r.host), .port = r.port}, who);
-  } catch (const distributed::PortInUse&) {
+    return net::listen_on({.host = address.value_or(r.host), .port = r.port}, who);
+  } catch (const net::PortInUse&) {
     if (r.dynamic && r.is_host != true) return std::nullopt;  // another agent of this machine came first
     throw PeerError(
         "{}: port {} of {} is in use by another program. Give all {} machines another --master-port or "

@@ -7,8 +7,8 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
-#include "diffract/distributed/network.h"
 #include "diffract/launch/process.h"
+#include "diffract/net/network.h"
 
 namespace diffract::launch {
 namespace {
@@ -243,8 +243,8 @@ std::string Coordinator::waiting_text(Time now) const {
   const Seconds left = std::max(Clock::duration::zero(), last_call_.value_or(join_deadline_) - now);
   return fmt::format("{} of {} machines have come to {} ({}); {:.0f} s more{}", nodes_.size(),
                      last_call_ ? options_.max_nodes : options_.min_nodes,
-                     distributed::Endpoint{.host = r.host, .port = r.port}.text(), who_is_missing(),
-                     left.count(), last_call_ ? " for others, then the job starts with these" : "");
+                     net::Endpoint{.host = r.host, .port = r.port}.text(), who_is_missing(), left.count(),
+                     last_call_ ? " for others, then the job starts with these" : "");
 }
 
 void Coordinator::tick(Time now) {

@@ -41,11 +41,11 @@ void RendezvousGuest::connect() {
   if (over_) return;
   const std::string who = "launch on " + info_.host;
   try {
-    auto attempt = distributed::try_to_connect(host_, distributed::Deadline(kConnectLimit), who);
+    auto attempt = net::try_to_connect(host_, net::Deadline(kConnectLimit), who);
     if (attempt.connection) return join(std::move(attempt.connection));
     say_that_it_waits(attempt.resolved ? attempt.reason
                                        : fmt::format("the name does not resolve: {}", attempt.reason));
-    retry(distributed::cannot_connect(host_, who, ": " + attempt.reason));
+    retry(net::cannot_connect(host_, who, ": " + attempt.reason));
   } catch (const PeerError& error) {
     end(peer_code(), error.what());
   }

@@ -6,10 +6,10 @@
 #include <string>
 
 #include "diffract/core/wait_notice.h"
-#include "diffract/distributed/network.h"
 #include "diffract/launch/connection.h"
 #include "diffract/launch/coordinator.h"
 #include "diffract/launch/uplink.h"
+#include "diffract/net/network.h"
 
 namespace diffract::launch {
 
@@ -48,7 +48,7 @@ class RendezvousGuest : public Uplink {
   NodeInfo info_;
   std::function<uint16_t(const std::string&)> reserve_port_;
   NodeLink& node_;
-  distributed::Endpoint host_;
+  net::Endpoint host_;
   Reactor::Clock::time_point join_deadline_, beaten_ = Reactor::Clock::now();
   std::unique_ptr<Connection> connection_;
   WaitNotice notice_;

@@ -101,7 +101,7 @@ class RendezvousHost::Guest : public NodeLink {
 };
 
 RendezvousHost::RendezvousHost(Reactor& reactor, const LaunchOptions& options, Coordinator& coordinator,
-                               distributed::Listener listener)
+                               net::Listener listener)
     : reactor_(reactor), options_(options), coordinator_(coordinator), listener_(std::move(listener)) {
   ::fcntl(listener_.socket.get(), F_SETFL, O_NONBLOCK);
   reactor_.watch(listener_.socket.get(), POLLIN, [this](short) { accept(); });

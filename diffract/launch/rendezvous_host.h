@@ -2,9 +2,9 @@
 #include <list>
 #include <memory>
 
-#include "diffract/distributed/network.h"
 #include "diffract/launch/connection.h"
 #include "diffract/launch/coordinator.h"
+#include "diffract/net/network.h"
 
 namespace diffract::launch {
 
@@ -13,7 +13,7 @@ namespace diffract::launch {
 class RendezvousHost {
  public:
   RendezvousHost(Reactor& reactor, const LaunchOptions& options, Coordinator& coordinator,
-                 distributed::Listener listener);
+                 net::Listener listener);
   ~RendezvousHost();
   RendezvousHost(const RendezvousHost&) = delete;
   RendezvousHost& operator=(const RendezvousHost&) = delete;
@@ -30,7 +30,7 @@ class RendezvousHost {
   Reactor& reactor_;
   const LaunchOptions& options_;
   Coordinator& coordinator_;
-  distributed::Listener listener_;
+  net::Listener listener_;
   std::list<std::unique_ptr<Guest>> guests_;
   Reactor::Clock::time_point beaten_ = Reactor::Clock::now();
 };

@@ -1,21 +1,66 @@
 #pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
-#include <vector>
+#include <string_view>
+#include <typeinfo>
 
 #include "diffract/core/json.h"
+#include "diffract/models/module_order.h"
+#include "diffract/models/shared/sample_size.h"
+#include "diffract/placement/module_tree.h"
 #include "diffract/weights/weight_scope.h"
 
 namespace diffract::models {
 
-/// What is known of a class of models beside its code.
+/// What a model is run on, as far as memory and time depend on it.
+struct ForwardShape {
+  int64_t batch = 1;                  // images; twice as many with guidance
+  int64_t height = 512, width = 512;  // pixels
+  int64_t text_tokens = 77;
+  int64_t vae_scale_factor = 8;  // pixels a latent each way
+  int64_t steps = 1;             // of the walk; FLUX keeps the modulations of several at once
+};
+
+/// One call of a model.
+struct Forward {
+  std::function<void()> run;
+  double rare_runs = 1;  // of what is used once for many calls, in each of them
+};
+
+/// What a model does in a pipeline.
+enum class Role { encoder, denoiser, decoder };
+
+/// A class of models, declared once, beside its code: diffract/models/NAME/NAME_class.cpp. Nobody else names
+/// it but the families that use it.
 struct ModelClass {
-  const char* name;  // e.g. "FluxTransformer2DModel"
+  const char* name;            // of diffusers or transformers
+  const std::type_info* type;  // of the C++ class
+  Role role;
+  bool reads_long_texts = false;  // max_sequence_length tokens, not CLIP's 77
+  bool is_guided = false;         // a denoiser that usually runs for two texts an image
+  /// Other classes and "model_type"s of config.json files that stand for it.
+  std::span<const char*const> also = {}, model_types = {};
   /// Classes of blocks that stay whole on one device: the libraries' _no_split_modules.
-  std::vector<std::string> no_split_modules;
+  std::span<const char* const> no_split_modules = {};
   /// Classes of modules in blocks that are used once for many steps.
-  std::vector<std::string> rare_modules;
-  /// Builds the model that `config` describes and drops it: `weights` sees what it asks for.
-  void (*build)(const ConfigReader& config, const weights::WeightScope& weights);
+  std::span<const char* const> rare_modules = {};
+  /// Its modules in the order of diffusers' or transformers' named_children.
+  std::span<const ModuleRow> modules = {};
+  /// The model that `config` describes.
+  std::shared_ptr<const void> (*build)(const ConfigReader& config, const weights::WeightScope& weights);
+  /// The same for a plan, where a plan covers more than what can be run; null: build.
+  std::shared_ptr<const void> (*build_for_plan)(const ConfigReader& config,
+                                                const weights::WeightScope& weights) = nullptr;
+  /// One call of it, on tensors without data.
+  Forward (*forward)(const ConfigReader& config, const weights::WeightScope& weights,
+                     const ForwardShape& shape);
+  // Null where a class has none of it.
+  SampleSize (*sample_size)(const ConfigReader& config) = nullptr;  // that a denoiser was trained for
+  int64_t (*scale_factor)(const ConfigReader& config) = nullptr;    // pixels a latent, of a decoder
+  void (*complete)(placement::ModuleTree& tree, const ConfigReader& config) = nullptr;  // what no file holds
 };
 
 /// The class that a config.json names: diffusers' "_class_name", the first of transformers' "architectures",
@@ -24,6 +69,14 @@ std::string class_name_of(const ConfigReader& config);
 
 /// Throws CheckpointError naming `source` for a class that diffract does not build.
 const ModelClass& find_model_class(const std::string& name, const std::string& source);
-bool is_model_class(const std::string& name);
+/// Null for a class that diffract does not build.
+const ModelClass* find_model_class(std::string_view name);
+std::span<const ModelClass* const> model_classes();
+
+/// ModelClass::build of a class whose constructor says all.
+template <typename Model>
+std::shared_ptr<const void> build(const ConfigReader& config, const weights::WeightScope& w) {
+  return std::make_shared<const Model>(Model::Config::from_json(config), w);
+}
 
 }  // namespace diffract::models

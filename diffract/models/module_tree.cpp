@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "diffract/core/error.h"
-#include "diffract/models/clip_text_model.h"
 #include "diffract/models/model_class.h"
 #include "diffract/models/module_order.h"
 
@@ -44,7 +43,8 @@ Asked ask(const ModelClass& model_class, const ConfigReader& config) {
   Asked root;
   const auto checkpoint = weights::Checkpoint::make_meta(
       [&](const std::string& name, at::IntArrayRef shape) { root.add(name, c10::multiply_integers(shape)); });
-  model_class.build(config, weights::WeightScope(checkpoint, {}));
+  const auto build = model_class.build_for_plan ? model_class.build_for_plan : model_class.build;
+  build(config, weights::WeightScope(checkpoint, {}));
   return root;
 }
 
@@ -88,8 +88,9 @@ void require_all(const Asked& asked, const Module& module, const std::string& ty
   for (const Asked& child : asked.children)
     if (std::none_of(module.children.begin(), module.children.end(),
                      [&](const Module& placed) { return placed.name == child.name; }))
-      throw InternalError("module_order.cpp: class {} has no child \"{}\", which the model asks for", type,
-                          child.name);
+      throw InternalError(
+          "the models' rows of modules: class {} has no child \"{}\", which the model asks for", type,
+          child.name);
 }
 
 Module arrange(const Asked* asked, const std::string& name, std::string type) {
@@ -115,42 +116,21 @@ Module arrange(const Asked* asked, const std::string& name, std::string type) {
   return module;
 }
 
-// T5's token table is registered twice.
-void tie_token_tables(ModuleTree& tree) {
-  const auto* table = tree.find("encoder.embed_tokens");
-  tree.root.children.insert(tree.root.children.begin(),
-                            Module{.name = "shared", .class_name = "Embedding", .tensors = table->tensors});
-  tree.tied.push_back({"shared.weight", "encoder.embed_tokens.weight"});
-}
-
-// CLIP keeps the numbers of its positions, which no checkpoint holds.
-void add_position_ids(ModuleTree& tree, const ConfigReader& config) {
-  const int64_t positions = CLIPTextConfig::from_json(config).max_position_embeddings;
-  for (Module& child : tree.root.children)
-    if (child.name == "embeddings")
-      child.tensors.push_back({.name = "position_ids",
-                               .elements = positions,
-                               .bytes = positions * static_cast<int64_t>(sizeof(int64_t)),
-                               .is_floating = false,
-                               .is_buffer = true});
-}
-
 }  // namespace
 
 ModuleTree make_module_tree(const ConfigReader& config) {
-  const std::string class_name = class_name_of(config);
-  const Asked asked = ask(find_model_class(class_name, config.source()), config);
-  ModuleTree tree{.root = arrange(&asked, "", class_name)};
-  if (class_name == "T5EncoderModel") tie_token_tables(tree);
-  if (class_name == "CLIPTextModel") add_position_ids(tree, config);
+  const ModelClass& known = find_model_class(class_name_of(config), config.source());
+  const Asked asked = ask(known, config);
+  ModuleTree tree{.root = arrange(&asked, "", known.name)};
+  if (known.complete) known.complete(tree, config);
   return tree;
 }
 
 placement::PlanOptions plan_options(const ConfigReader& config, std::optional<int64_t> dtype_bytes) {
   const ModelClass& known = find_model_class(class_name_of(config), config.source());
   return {.size = {.dtype_bytes = dtype_bytes},
-          .no_split_module_classes = known.no_split_modules,
-          .rare_module_classes = known.rare_modules};
+          .no_split_module_classes = {known.no_split_modules.begin(), known.no_split_modules.end()},
+          .rare_module_classes = {known.rare_modules.begin(), known.rare_modules.end()}};
 }
 
 }  // namespace diffract::models

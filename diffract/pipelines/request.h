@@ -7,11 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "diffract/core/json.h"
 #include "diffract/io/image.h"
 
 namespace diffract::pipelines {
 
 enum class OutputType { image, latent };
+
+inline constexpr int64_t kMostPixels = 16'384;   // each way
+inline constexpr int64_t kMostImages = 1 << 16;  // of a request
 
 /// One call of a pipeline; the fields are the arguments of diffusers' `__call__`. What is unset gets the
 /// pipeline's own default; what a pipeline does not have is refused with UsageError rather than ignored, and
@@ -29,12 +33,15 @@ struct Request {
   std::optional<int64_t> clip_skip;
   double eta = 0.0;  // DDIM's, in [0, 1]
   int64_t num_images_per_prompt = 1;
-  uint64_t seed = 0;            // image i draws its noise from a generator of seed + i
-  std::vector<uint64_t> seeds;  // one an image, instead of seed + i, when not empty
+  std::optional<uint64_t> seed;  // image i draws its noise from a generator of seed + i; unset: 0
+  std::vector<uint64_t> seeds;   // one an image, instead of seed + i, when not empty
   // What the noise is drawn in. diffusers draws in the pipeline's torch_dtype, and torch's generator gives
   // other numbers in each: float16 here and there is the same picture. float32: the same picture for every
   // dtype.
   at::ScalarType noise_dtype = at::kFloat;
+  // Another scheduler than the pipeline's, and keys of its config to change, as set_scheduler takes them.
+  std::string scheduler;
+  Json scheduler_config = Json::object();
   OutputType output_type = OutputType::image;
   // Instead of prompts, as encode_prompt gave them, one row an image.
   at::Tensor prompt_embeds, pooled_prompt_embeds;                    // [B, T, D], [B, D']

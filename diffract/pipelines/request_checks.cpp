@@ -5,12 +5,16 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/core/utf8.h"
+#include "diffract/pipelines/request_fields.h"
 
 namespace diffract::pipelines {
 namespace {
 
-constexpr int64_t kMaxPixels = 16384;  // each way
-constexpr size_t kMaxImages = 1 << 16;
+constexpr auto kMostBatch = static_cast<size_t>(kMostImages);
+// Fields that every family takes.
+constexpr std::string_view kForAll[] = {
+    "prompt", "seed",      "num_inference_steps", "guidance_scale",        "noise_dtype", "height",
+    "width",  "scheduler", "scheduler_config",    "num_images_per_prompt", "output_type"};
 
 void check_count(const char* name, const std::vector<std::string>& texts, size_t prompts) {
   if (texts.size() > 1 && texts.size() != prompts)
@@ -33,7 +37,7 @@ void check_embeds(const Request& request) {
           "pooled_prompt_embeds: expected one row for each of prompt_embeds; both come from encode_prompt");
   require(request.negative_prompt_embeds.defined() == request.negative_pooled_prompt_embeds.defined(),
           "negative_prompt_embeds and negative_pooled_prompt_embeds: give both or neither");
-  if (request.image_count() > kMaxImages) throw UsageError("prompt_embeds: more than {} images", kMaxImages);
+  if (request.image_count() > kMostBatch) throw UsageError("prompt_embeds: more than {} images", kMostBatch);
   if (!request.seeds.empty() && request.seeds.size() != request.image_count())
     throw UsageError("seeds: {} given for {} images", request.seeds.size(), request.image_count());
 }
@@ -55,29 +59,38 @@ void check_texts(const Request& request) {
   if (request.prompt.empty()) throw UsageError("prompt: none given");
   check_count("negative_prompt", request.negative_prompt, request.prompt.size());
   check_count("prompt_2", request.prompt_2, request.prompt.size());
-  if (request.num_images_per_prompt < 1 || request.image_count() > kMaxImages)
+  if (request.num_images_per_prompt < 1 || request.image_count() > kMostBatch)
     throw UsageError(
         "num_images_per_prompt: {} for {} prompts; expected 1 or more and at most {} images in all",
-        request.num_images_per_prompt, request.prompt.size(), kMaxImages);
+        request.num_images_per_prompt, request.prompt.size(), kMostBatch);
   if (!request.seeds.empty() && request.seeds.size() != request.image_count())
     throw UsageError("seeds: {} given for {} images", request.seeds.size(), request.image_count());
 }
 
-void refuse_second_prompt(const Request& request, const char* pipeline) {
-  if (request.prompt_embeds.defined())
-    throw UsageError("prompt_embeds: {} takes prompts only so far", pipeline);
-  if (!request.prompt_2.empty())
-    throw UsageError("prompt_2: {} has one text encoder; leave prompt_2 out", pipeline);
-  if (request.true_cfg_scale)
-    throw UsageError("true_cfg_scale: {} guides with guidance_scale; leave true_cfg_scale out", pipeline);
-  if (request.max_sequence_length)
-    throw UsageError("max_sequence_length: {} always pads to its tokenizer's length; leave it out", pipeline);
+void check_request(const Request& request, const loading::FamilyFacts& facts) {
+  check_texts(request);
+  const auto takes = [&](std::string_view name) {
+    const auto is_in = [&](const auto& names) {
+      return std::find(std::begin(names), std::end(names), name) != std::end(names);
+    };
+    return is_in(kForAll) || is_in(facts.takes);
+  };
+  if (request.prompt_embeds.defined() && !takes("prompt_embeds"))
+    throw UsageError("prompt_embeds: {} takes prompts only so far", facts.class_name);
+  for (const RequestField& field : request_fields())
+    if (!takes(field.name) && !field.get(request).is_null())
+      throw UsageError("{}: {} does not take it; leave {} out", field.name, facts.class_name, field.option());
+  check_ranges(request);
 }
 
-ImageSize rounded_size(const Request& request, const ImageSize& fallback, int64_t multiple) {
-  const auto round = [&](const char* name, int64_t pixels) {
-    if (pixels < multiple || pixels > kMaxPixels)
-      throw UsageError("{} {}: expected {} to {}", name, pixels, multiple, kMaxPixels);
+loading::ImageSize size_of(const Request& request, const loading::ImageSize& fallback,
+                           const loading::FamilyFacts& facts, int64_t vae_scale_factor) {
+  const int64_t multiple = facts.latents_a_token * vae_scale_factor;
+  const bool rounds = facts.latents_a_token > 1;
+  const auto check = [&](const char* name, int64_t pixels) {
+    if (pixels < multiple || pixels > kMostPixels || (!rounds && pixels % multiple != 0))
+      throw UsageError("{} {}: expected {}{} to {}", name, pixels,
+                       rounds ? "" : fmt::format("a multiple of {} from ", multiple), multiple, kMostPixels);
     const int64_t rounded = pixels / multiple * multiple;
     if (rounded != pixels)
       log::write_once(log::Level::warning,
@@ -85,39 +98,14 @@ ImageSize rounded_size(const Request& request, const ImageSize& fallback, int64_
                                   pixels, multiple, rounded));
     return rounded;
   };
-  return {.height = round("height", request.height.value_or(fallback.height)),
-          .width = round("width", request.width.value_or(fallback.width))};
-}
-
-ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_t multiple) {
-  const auto check = [&](const char* name, int64_t pixels) {
-    if (pixels < multiple || pixels > kMaxPixels || pixels % multiple != 0)
-      throw UsageError("{} {}: expected a multiple of {} from {} to {}", name, pixels, multiple, multiple,
-                       kMaxPixels);
-    return pixels;
-  };
   return {.height = check("height", request.height.value_or(fallback.height)),
           .width = check("width", request.width.value_or(fallback.width))};
-}
-
-int64_t checked_steps(const Request& request, const Defaults& fallback) {
-  const int64_t steps = request.num_inference_steps.value_or(fallback.num_inference_steps);
-  if (steps < 1 || steps > 10000) throw UsageError("num_inference_steps {}: expected 1 to 10000", steps);
-  return steps;
-}
-
-double checked_number(const char* name, std::optional<double> value, double fallback, double low,
-                      double high) {
-  const double number = value.value_or(fallback);
-  if (!(number >= low && number <= high))
-    throw UsageError("{} {}: expected {} to {}", name, number, low, high);
-  return number;
 }
 
 std::vector<uint64_t> image_seeds(const Request& request) {
   if (!request.seeds.empty()) return request.seeds;
   std::vector<uint64_t> seeds(request.image_count());
-  for (size_t i = 0; i < seeds.size(); ++i) seeds[i] = request.seed + i;
+  for (size_t i = 0; i < seeds.size(); ++i) seeds[i] = request.seed.value_or(0) + i;
   return seeds;
 }
 

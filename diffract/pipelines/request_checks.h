@@ -1,7 +1,9 @@
 #pragma once
 #include <optional>
 
-#include "diffract/pipelines/pipeline.h"
+#include "diffract/loading/family_facts.h"
+#include "diffract/loading/load_options.h"
+#include "diffract/pipelines/request.h"
 #include "diffract/text/tokenizer.h"
 
 namespace diffract::pipelines {
@@ -15,15 +17,12 @@ std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts
 /// At least one prompt (or sound embeddings instead), as many negative prompts as that or one or none, a sane
 /// number of images.
 void check_texts(const Request& request);
-/// For pipelines with one text encoder and without true guidance.
-void refuse_second_prompt(const Request& request, const char* pipeline);
-/// Height and width, multiples of `multiple` up to 16,384 pixels.
-ImageSize checked_size(const Request& request, const ImageSize& fallback, int64_t multiple);
-/// The same for models that round others down, with a warning: at least `multiple`, at most 16,384 pixels.
-ImageSize rounded_size(const Request& request, const ImageSize& fallback, int64_t multiple);
-int64_t checked_steps(const Request& request, const Defaults& fallback);
-double checked_number(const char* name, std::optional<double> value, double fallback, double low,
-                      double high);
+/// Sound texts, numbers in their ranges, and no field that the family does not take.
+void check_request(const Request& request, const loading::FamilyFacts& facts);
+/// Height and width in pixels, as the family takes them: others than multiples of its own are rounded down
+/// with a warning, or an error. `vae_scale_factor`: pixels a latent each way.
+loading::ImageSize size_of(const Request& request, const loading::ImageSize& fallback,
+                           const loading::FamilyFacts& facts, int64_t vae_scale_factor);
 /// True when one of `texts` is not empty.
 bool has_text(const std::vector<std::string>& texts);
 /// Where `unused`, says once that an argument has no effect here, and why. diffusers takes it in silence, and

@@ -2,6 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <set>
+
 #include "diffract/core/error.h"
 #include "diffract/core/keys_read.h"
 #include "diffract/core/log.h"
@@ -11,25 +14,47 @@
 namespace diffract::pipelines {
 namespace {
 
-bool can_use(const std::string& class_name, const UsableSchedulers& usable) {
-  return schedulers::is_known(class_name) && usable.is_usable(class_name);
+bool can_use(const std::string& class_name, const loading::FamilyFacts& facts) {
+  const auto* traits = schedulers::traits_of(class_name);
+  return traits && traits->path == facts.path;
+}
+
+// Says of keys that a class does not read that they have no effect.
+void warn_of_unread(const Json& overrides, const std::set<std::string>& read, const std::string& class_name) {
+  for (const auto& [key, value] : overrides.items()) {
+    if (read.contains(key)) continue;
+    const auto meant = nearest(key, {read.begin(), read.end()});
+    log::write_once(log::Level::warning,
+                    fmt::format("scheduler config: \"{}\" has no effect on {}{}", key, class_name,
+                                meant ? fmt::format("; did you mean \"{}\"?", *meant) : ""));
+  }
 }
 
 }  // namespace
 
-void require_usable(const SchedulerSpec& of_checkpoint, const UsableSchedulers& usable) {
-  if (can_use(of_checkpoint.class_name, usable)) return;
+void check_scheduler(const schedulers::SchedulerSpec& spec, const SchedulerRules& rules) {
+  const auto* traits = schedulers::traits_of(spec.class_name);
+  if (traits && traits->path != rules.facts.path)
+    throw UsageError(
+        "scheduler \"{}\": is for models of {}; {} needs one for {}, e.g. {}", spec.class_name,
+        traits->path == schedulers::Path::flow ? "flow matching" : "diffusion", rules.facts.class_name,
+        rules.facts.path == schedulers::Path::flow ? "flow matching" : "diffusion", rules.facts.scheduler);
+  rules.try_out(spec);  // which refuses a class that is not known
+}
+
+void require_usable(const schedulers::SchedulerSpec& of_checkpoint, const loading::FamilyFacts& facts) {
+  if (can_use(of_checkpoint.class_name, facts)) return;
   std::vector<std::string> names;
   for (const std::string& name : schedulers::scheduler_names())
-    if (usable.is_usable(name)) names.push_back(name);
+    if (can_use(name, facts)) names.push_back(name);
   throw CheckpointError(
       "{}: the checkpoint's scheduler is {}, which diffract does not have for this model. Choose another "
       "over the same config: --scheduler {}. There are {}",
-      of_checkpoint.source, of_checkpoint.class_name, usable.suggestion, fmt::join(names, ", "));
+      of_checkpoint.source, of_checkpoint.class_name, facts.scheduler, fmt::join(names, ", "));
 }
 
-SchedulerSpec changed_scheduler(SchedulerSpec spec, const std::string& class_name, const Json& overrides,
-                                const std::function<void(const SchedulerSpec&)>& check) {
+schedulers::SchedulerSpec changed_scheduler(schedulers::SchedulerSpec spec, const std::string& class_name,
+                                            const Json& overrides, const SchedulerRules& rules) {
   if (!overrides.is_object())
     throw UsageError("scheduler config: is {}; expected a JSON object", excerpt(overrides));
   spec.class_name = class_name;
@@ -37,36 +62,44 @@ SchedulerSpec changed_scheduler(SchedulerSpec spec, const std::string& class_nam
   spec.not_in_file.clear();
   for (const auto& [key, value] : overrides.items()) spec.config[key] = value;
   if (overrides.empty()) {
-    check(spec);
+    check_scheduler(spec, rules);
     return spec;
   }
   spec.source += " with overrides";
   try {
-    const auto known = keys_read_by([&] { check(spec); });
-    for (const auto& [key, value] : overrides.items())
-      if (!known.contains(key)) {
-        const auto meant = nearest(key, {known.begin(), known.end()});
-        log::warning("scheduler config: \"{}\" has no effect on {}{}", key, class_name,
-                     meant ? fmt::format("; did you mean \"{}\"?", *meant) : "");
-      }
+    warn_of_unread(overrides, keys_read_by([&] { check_scheduler(spec, rules); }), class_name);
   } catch (const CheckpointError& error) {
     throw UsageError("{}", error.what());  // the overrides are the caller's, not the checkpoint's
   }
   return spec;
 }
 
-SchedulerSpec first_scheduler(SchedulerSpec of_checkpoint, const LoadOptions& options,
-                              const UsableSchedulers& usable) {
+schedulers::SchedulerSpec scheduler_of(const Request& request, const schedulers::SchedulerSpec& of_pipeline,
+                                       const SchedulerRules& rules) {
+  if (request.scheduler.empty()) require_usable(of_pipeline, rules.facts);
+  const std::string& class_name = request.scheduler.empty() ? of_pipeline.class_name : request.scheduler;
+  const auto stands = [&](const auto& item) {
+    const auto found = of_pipeline.config.find(item.key());
+    return found != of_pipeline.config.end() && *found == item.value();
+  };
+  const auto changes = request.scheduler_config.items();
+  if (class_name == of_pipeline.class_name && std::all_of(changes.begin(), changes.end(), stands))
+    return of_pipeline;
+  return changed_scheduler(of_pipeline, class_name, request.scheduler_config, rules);
+}
+
+schedulers::SchedulerSpec first_scheduler(schedulers::SchedulerSpec of_checkpoint,
+                                          const loading::LoadOptions& options, const SchedulerRules& rules) {
   const bool is_own = options.scheduler.empty();
   // Keys for a scheduler that is not there would be lost without a word.
   if (is_own && (options.requires_scheduler || !options.scheduler_config.empty()))
-    require_usable(of_checkpoint, usable);
-  if (is_own && !can_use(of_checkpoint.class_name, usable)) return of_checkpoint;
+    require_usable(of_checkpoint, rules.facts);
+  if (is_own && !can_use(of_checkpoint.class_name, rules.facts)) return of_checkpoint;
   if (!is_own || !options.scheduler_config.empty()) {
     const std::string class_name = is_own ? of_checkpoint.class_name : options.scheduler;
-    return changed_scheduler(std::move(of_checkpoint), class_name, options.scheduler_config, usable.check);
+    return changed_scheduler(std::move(of_checkpoint), class_name, options.scheduler_config, rules);
   }
-  usable.check(of_checkpoint);
+  check_scheduler(of_checkpoint, rules);
   return of_checkpoint;
 }
 

@@ -2,8 +2,6 @@
 
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "diffract/core/error.h"
 #include "diffract/core/nearest.h"
 #include "diffract/schedulers/foreign_schedulers.h"
@@ -14,16 +12,17 @@ namespace {
 struct Entry {
   const char* class_name;
   MakeSchedule* make;
+  SchedulerTraits traits = {};
 };
 
 constexpr Entry kEntries[] = {
-    {"DDIMScheduler", make_ddim},
+    {"DDIMScheduler", make_ddim, {.uses_eta = true}},
     {"DDPMScheduler", make_ddpm},
     {"DEISMultistepScheduler", make_deis_multistep},
-    {"DPMSolverMultistepScheduler", make_dpm_solver_multistep},
+    {"DPMSolverMultistepScheduler", make_dpm_solver_multistep, {.float32_noise = true}},
     {"EulerAncestralDiscreteScheduler", make_euler_ancestral_discrete},
     {"EulerDiscreteScheduler", make_euler_discrete},
-    {"FlowMatchEulerDiscreteScheduler", make_flow_match_euler_discrete},
+    {"FlowMatchEulerDiscreteScheduler", make_flow_match_euler_discrete, {.path = Path::flow}},
     {"HeunDiscreteScheduler", make_heun_discrete},
     {"LMSDiscreteScheduler", make_lms_discrete},
     {"PNDMScheduler", make_pndm},
@@ -65,9 +64,10 @@ const std::vector<std::string>& scheduler_names() {
   return names;
 }
 
-bool is_known(const std::string& class_name) {
-  return std::any_of(std::begin(kEntries), std::end(kEntries),
-                     [&](const Entry& entry) { return class_name == entry.class_name; });
+const SchedulerTraits* traits_of(const std::string& class_name) {
+  for (const Entry& entry : kEntries)
+    if (class_name == entry.class_name) return &entry.traits;
+  return nullptr;
 }
 
 std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,

@@ -58,8 +58,17 @@ class Schedule {
 std::unique_ptr<Schedule> make_schedule(const std::string& class_name, const Json& config,
                                         const std::string& source, const ScheduleRequest& request);
 
-/// Whether make_schedule knows the class.
-bool is_known(const std::string& class_name);
+/// How a sample becomes noise: by adding noise to it, or along a straight line to it.
+enum class Path { diffusion, flow };
+
+/// What a pipeline has to know of a scheduler's class.
+struct SchedulerTraits {
+  Path path = Path::diffusion;
+  bool uses_eta = false;       // ScheduleRequest::eta
+  bool float32_noise = false;  // diffusers draws its steps' noise in float32, whatever the latents are in
+};
+/// Null for a class that make_schedule does not know.
+const SchedulerTraits* traits_of(const std::string& class_name);
 /// The class names that make_schedule knows, in alphabetical order.
 const std::vector<std::string>& scheduler_names();
 

@@ -6,9 +6,9 @@
 #include <set>
 
 #include "diffract/cli/command.h"
-#include "diffract/cli/foreign_names.h"
 #include "diffract/cli/generate_options.h"
 #include "diffract/core/error.h"
+#include "diffract/jobs/foreign_names.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/variable.h"
 
@@ -36,8 +36,8 @@ class GenerateArguments : public ::testing::Test {
   std::vector<std::string> prompts(const std::vector<const char*>& typed) {
     std::vector<std::string> all;
     const GenerateOptions options = parse(typed);
-    for (const auto& entry : job_entries(options))
-      all.insert(all.end(), entry.request.prompt.begin(), entry.request.prompt.end());
+    for (const auto& entry : job_requests(options))
+      all.insert(all.end(), entry.prompt.begin(), entry.prompt.end());
     return all;
   }
   std::string refused(const std::vector<const char*>& typed) {
@@ -50,10 +50,10 @@ using Texts = std::vector<std::string>;
 TEST_F(GenerateArguments, TakesShortOptions) {
   const auto options =
       parse({"-p", "a dog", "-m", "emoji-flux", "-o", "x.png", "-n", "cats", "-s=5", "-H", "64", "-W64"});
-  EXPECT_EQ(options.prompts, Texts{"a dog"});
+  EXPECT_EQ(options.settings.prompt, Texts{"a dog"});
   EXPECT_EQ(options.model, "emoji-flux");
   EXPECT_EQ(options.output, "x.png");
-  EXPECT_EQ(options.negative_prompts, Texts{"cats"});
+  EXPECT_EQ(options.settings.negative_prompt, Texts{"cats"});
   EXPECT_EQ(options.seed.value, 5u);
   EXPECT_EQ(options.settings.height, 64);
   EXPECT_EQ(options.settings.width, 64);
@@ -103,7 +103,7 @@ TEST_F(GenerateArguments, AdviceNamesOptionsThatThereAre) {
   CLI::App app("", "generate");
   declare_generate_options(app, options);
   std::set<std::string_view> names;
-  for (const ForeignName& entry : foreign_options()) {
+  for (const ForeignName& entry : jobs::foreign_options()) {
     EXPECT_TRUE(names.insert(entry.name).second) << entry.name << " stands twice";
     EXPECT_EQ(app.get_option_no_throw("--" + std::string(entry.name)), nullptr) << entry.name;
     const std::string advice(entry.advice);
@@ -113,7 +113,7 @@ TEST_F(GenerateArguments, AdviceNamesOptionsThatThereAre) {
       EXPECT_NE(app.get_option_no_throw(option), nullptr) << advice;
     }
   }
-  for (const ForeignName& entry : foreign_commands())
+  for (const ForeignName& entry : jobs::foreign_commands())
     for (const Command& command : {generate_command(), tokenize_command(), info_command(), doctor_command(),
                                    plan_command(), split_command(), launch_command()})
       EXPECT_NE(entry.name, command.name);
@@ -140,18 +140,18 @@ TEST_F(GenerateArguments, PathsBeginAtHome) {
              "--model=~/m", "--prompts-file=~/p.txt", "--device-map=~/map.json"});
   EXPECT_EQ(options.output, "/home/me/x/{index}.png");
   EXPECT_EQ(options.save_steps, "/home/me/s.safetensors");
-  EXPECT_EQ(options.offload_folder, "/home/me/o");
+  EXPECT_EQ(options.loading.at("offload_folder"), "/home/me/o");
   EXPECT_EQ(options.model, "/home/me/m");
   EXPECT_EQ(options.prompts_file, "/home/me/p.txt");
-  EXPECT_EQ(options.device_map, "/home/me/map.json");
+  EXPECT_EQ(options.loading.at("device_map"), "/home/me/map.json");
 }
 
 TEST_F(GenerateArguments, KeepsOneSpellingOfADtype) {
   const auto options =
       parse({"--dtype", "half", "--compute-dtype", "torch.float32", "--noise-dtype", "BF16"});
-  EXPECT_EQ(options.dtype, "float16");
-  EXPECT_EQ(options.compute_dtype, "float32");
-  EXPECT_EQ(options.noise_dtype, "bfloat16");
+  EXPECT_EQ(options.loading.at("dtype"), "float16");
+  EXPECT_EQ(options.loading.at("compute_dtype"), "float32");
+  EXPECT_EQ(options.settings.noise_dtype, at::kBFloat16);
 }
 
 }  // namespace

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -58,6 +61,28 @@ class JobTest : public ::testing::Test {
     for (auto& rank : start_ranks(command(more, output), world_size, free_port(), folder_.path().string()))
       results.push_back(rank.wait(kPatience));
     return results;
+  }
+  /// Starts `job` (a command of this program) under `diffract launch` with two processes, kills one of them
+  /// as soon as `has_begun`, and waits for the launcher's end. `output`: the job's pattern, which tells its
+  /// processes from others.
+  ProcessEnd launched_and_killed(std::vector<std::string> job, const std::string& output,
+                                 const std::vector<std::string>& launcher_options,
+                                 const std::function<bool()>& has_begun) const {
+    std::vector<std::string> launch = {"launch", "--nproc-per-node", "2"};
+    launch.insert(launch.end(), launcher_options.begin(), launcher_options.end());
+    job.insert(job.begin() + 1, launch.begin(), launch.end());
+    RunningProcess running(job, {}, folder_.path().string());
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!has_begun()) {
+      EXPECT_LT(std::chrono::steady_clock::now(), deadline) << running.errors();
+      const bool ended = running.wait_for(std::chrono::milliseconds(2)).has_value();
+      EXPECT_FALSE(ended) << running.errors();
+      if (ended || std::chrono::steady_clock::now() >= deadline) break;
+    }
+    const auto workers = workers_with(output);
+    EXPECT_EQ(workers.size(), 2u);
+    if (workers.size() == 2) ::kill(workers[1], SIGKILL);
+    return running.wait(kPatience);
   }
   static std::string bytes(const std::filesystem::path& file) { return load_text(file, 1 << 24); }
 

@@ -253,19 +253,8 @@ TEST_F(JobTest, EndsCleanlyOnAFullDiskAndGoesOnWhenThereIsRoom) {
 // The healthy rank, which the launcher ends, says nothing: what follows the summary is the summary.
 TEST_F(JobTest, EndsWithTheLaunchersSummaryWhenAWorkerIsKilled) {
   const std::string output = (folder_ / "out/{index}.png").string();
-  auto launched = command(prompts(200), output);
-  const std::vector<std::string> launcher = {"launch", "--nproc-per-node", "2"};
-  launched.insert(launched.begin() + 1, launcher.begin(), launcher.end());
-  RunningProcess job(launched, {}, folder_.path().string());
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!fs::exists(folder_ / "out/3.png")) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << job.errors();
-    ASSERT_FALSE(job.wait_for(std::chrono::milliseconds(2))) << job.errors();
-  }
-  const auto workers = workers_with(output);
-  ASSERT_EQ(workers.size(), 2u);
-  ::kill(workers[1], SIGKILL);
-  const auto result = job.wait();
+  const auto result = launched_and_killed(command(prompts(200), output), output, {},
+                                          [&] { return fs::exists(folder_ / "out/3.png"); });
   EXPECT_EQ(result.exit_code, 128 + SIGKILL) << result.err;
   EXPECT_EQ(result.err.find("stopped by a signal"), std::string::npos) << result.err;
   const size_t summary = result.err.find("diffract: error: launch: rank ");
@@ -277,19 +266,9 @@ TEST_F(JobTest, GoesOnUnderTheLauncherWhenAWorkerIsKilled) {
   const auto options = prompts(32);
   ASSERT_EQ(alone(options, "one/{index}.png").exit_code, 0);
   const std::string output = (folder_ / "out/{index}.png").string();
-  auto launched = command(options, output);
-  const std::vector<std::string> launcher = {"launch", "--nproc-per-node", "2", "--max-restarts", "1"};
-  launched.insert(launched.begin() + 1, launcher.begin(), launcher.end());
-  RunningProcess job(launched, {}, folder_.path().string());
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!fs::exists(folder_ / "out/manifest.jsonl") || bytes(folder_ / "out/manifest.jsonl").size() < 2000) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << job.errors();
-    ASSERT_FALSE(job.wait_for(std::chrono::milliseconds(2))) << job.errors();
-  }
-  const auto workers = workers_with(output);
-  ASSERT_EQ(workers.size(), 2u);
-  ::kill(workers[1], SIGKILL);
-  const auto result = job.wait();
+  const auto lines = folder_ / "out/manifest.jsonl";
+  const auto result = launched_and_killed(command(options, output), output, {"--max-restarts", "1"},
+                                          [&] { return fs::exists(lines) && bytes(lines).size() >= 2000; });
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.err.find("was killed by SIGKILL"), std::string::npos) << result.err;
   EXPECT_EQ(result.err.find("stopped by a signal"), std::string::npos) << result.err;

@@ -128,7 +128,8 @@ TEST_F(PromptsFile, NamesWhatIsNotRead) {
        "{\"prompt\": \"a\", \"sed\": 1}",
        {"did you mean seed?", "guidance_scale", "num_images_per_prompt"}},
       {"p.jsonl", "{\"prompt\": \"a\", \"cfg_scale\": 1}", {"here it is --guidance-scale. There are"}},
-      {"p.jsonl", "{\"prompt\": \"a\", \"sampler\": \"x\"}", {"here it is --scheduler, for the whole job."}}};
+      {"p.jsonl", "{\"prompt\": \"a\", \"sampler\": \"x\"}", {"here it is --scheduler. There are"}},
+      {"p.jsonl", "{\"prompt\": \"a\", \"gpu\": 1}", {"here it is --device cuda, for the whole job."}}};
   for (const Case& one : cases) {
     const auto result = generate(one.name, one.text);
     EXPECT_EQ(result.exit_code, 2) << one.text;

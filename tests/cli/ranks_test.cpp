@@ -182,19 +182,9 @@ TEST_F(RanksTest, GoesOnUnderTheLauncherWhenAWorkerIsKilled) {
   const auto options = prompts(24);
   ASSERT_EQ(in_one(kFlux, joined(options, {"--output", "one/{index}.png"})).exit_code, 0);
   const std::string output = (folder_ / "out/{index}.png").string();
-  auto launched = command(kFlux, joined(options, {"--device-map", "ranks", "--output", output}));
-  const std::vector<std::string> launcher = {"launch", "--nproc-per-node", "2", "--max-restarts", "1"};
-  launched.insert(launched.begin() + 1, launcher.begin(), launcher.end());
-  RunningProcess job(launched, {}, folder_.path().string());
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!fs::exists(folder_ / "out/3.png")) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << job.errors();
-    ASSERT_FALSE(job.wait_for(std::chrono::milliseconds(2))) << job.errors();
-  }
-  const auto workers = workers_with(output);
-  ASSERT_EQ(workers.size(), 2u);
-  ::kill(workers[1], SIGKILL);
-  const auto end = job.wait(kPatience);
+  const auto end =
+      launched_and_killed(command(kFlux, joined(options, {"--device-map", "ranks", "--output", output})),
+                          output, {"--max-restarts", "1"}, [&] { return fs::exists(folder_ / "out/3.png"); });
   EXPECT_EQ(end.exit_code, 0) << end.err;
   EXPECT_NE(end.err.find("pictures are there already"), std::string::npos) << end.err;
   EXPECT_TRUE(pictures("out") == pictures("one"));

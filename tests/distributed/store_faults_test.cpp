@@ -50,7 +50,7 @@ class ServedStore : public ::testing::Test {
   }
 
   RunningProcess server_{{DIFFRACT_WORKER, "serve_store"}, {}};
-  Endpoint at_{.host = "127.0.0.1", .port = 0};
+  net::Endpoint at_{.host = "127.0.0.1", .port = 0};
 };
 
 TEST_F(ServedStore, ThatDiesIsNamed) {
@@ -87,7 +87,7 @@ TEST_F(ServedStore, SurvivesRandomBytes) {
   std::mt19937 random(7);
   std::vector<FileDescriptor> open;  // some stay open, silent or in the middle of a command
   for (int i = 0; i < connections; ++i) {
-    FileDescriptor socket = connect_to(at_, Deadline(120s), "the test");
+    FileDescriptor socket = net::connect_to(at_, net::Deadline(120s), "the test");
     std::string bytes = random() % 2 == 0 ? kGreeting : "";
     if (!bytes.empty() && random() % 2 == 0)
       bytes += static_cast<char>(random() % 20);  // a command that exists

@@ -12,14 +12,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const Endpoint kAnyPort{.host = "127.0.0.1", .port = 0};
+const net::Endpoint kAnyPort{.host = "127.0.0.1", .port = 0};
 
 template <typename Call>
 std::string peer_error(Call&& call) {
   return test::error_of<PeerError>(std::forward<Call>(call));
 }
 
-void expect_names(const std::string& message, const Endpoint& at, const std::string& who) {
+void expect_names(const std::string& message, const net::Endpoint& at, const std::string& who) {
   EXPECT_NE(message.find(at.host), std::string::npos) << message;
   EXPECT_NE(message.find(std::to_string(at.port)), std::string::npos) << message;
   EXPECT_TRUE(message.starts_with(who + ": ")) << message;
@@ -27,7 +27,7 @@ void expect_names(const std::string& message, const Endpoint& at, const std::str
 
 bool has_ipv6() {
   try {
-    listen_on({.host = "::1", .port = 0}, "the test");
+    net::listen_on({.host = "::1", .port = 0}, "the test");
     return true;
   } catch (const PeerError&) {
     return false;
@@ -97,8 +97,9 @@ TEST(Store, RefusesValuesThatWouldKillTheConnection) {
 TEST(Store, ListensOnItsAddressOnly) {
   const Store store = Store::serve(kAnyPort);
   // 127.0.0.2 is loopback too; a server on all addresses would answer there.
-  EXPECT_THROW(connect_to({.host = "127.0.0.2", .port = store.endpoint().port}, Deadline(100ms), "the test"),
-               PeerError);
+  EXPECT_THROW(
+      net::connect_to({.host = "127.0.0.2", .port = store.endpoint().port}, net::Deadline(100ms), "the test"),
+      PeerError);
   const Store other = Store::serve({.host = "127.0.0.2", .port = store.endpoint().port});
   EXPECT_EQ(other.endpoint().host, "127.0.0.2");
 }
@@ -114,13 +115,13 @@ TEST(Store, ServesIpv6) {
 TEST(Store, NamesABusyPort) {
   const Store store = Store::serve(kAnyPort);
   const std::string error =
-      test::error_of<PortInUse>([&] { Store::serve(store.endpoint(), {.who = "rank 0 of 2"}); });
+      test::error_of<net::PortInUse>([&] { Store::serve(store.endpoint(), {.who = "rank 0 of 2"}); });
   expect_names(error, store.endpoint(), "rank 0 of 2");
   EXPECT_NE(error.find("in use"), std::string::npos) << error;
 }
 
 TEST(Store, NamesAHostThatDoesNotResolve) {
-  const Endpoint nowhere{.host = "no-such-host.invalid", .port = 29500};
+  const net::Endpoint nowhere{.host = "no-such-host.invalid", .port = 29500};
   const std::string error =
       peer_error([&] { Store::connect(nowhere, {.who = "rank 1 of 2", .timeout = 300ms}); });
   expect_names(error, nowhere, "rank 1 of 2");
@@ -128,20 +129,20 @@ TEST(Store, NamesAHostThatDoesNotResolve) {
 }
 
 TEST(Store, NamesAnAddressThatIsNotOfThisMachine) {
-  const Endpoint elsewhere{.host = "192.0.2.1", .port = 29500};  // reserved for documentation
+  const net::Endpoint elsewhere{.host = "192.0.2.1", .port = 29500};  // reserved for documentation
   expect_names(peer_error([&] { Store::serve(elsewhere, {.who = "rank 0 of 2"}); }), elsewhere,
                "rank 0 of 2");
 }
 
 TEST(Store, NamesAPortWhereNobodyListens) {
-  const Endpoint free = listen_on(kAnyPort, "the test").at;
+  const net::Endpoint free = net::listen_on(kAnyPort, "the test").at;
   const std::string error =
       peer_error([&] { Store::connect(free, {.who = "rank 1 of 2", .timeout = 300ms}); });
   expect_names(error, free, "rank 1 of 2");
 }
 
 TEST(Store, KnowsAPortWhereAnotherProgramListens) {
-  const Listener mute = listen_on(kAnyPort, "the test");  // accepts and never says a word
+  const net::Listener mute = net::listen_on(kAnyPort, "the test");  // accepts and never says a word
   const std::string error =
       peer_error([&] { Store::connect(mute.at, {.who = "rank 1 of 2", .timeout = 300ms}); });
   expect_names(error, mute.at, "rank 1 of 2");

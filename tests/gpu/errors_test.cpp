@@ -94,7 +94,7 @@ TEST_F(GpuErrors, OutOfMemoryIsAnErrorAndTheProcessGoesOn) {
 TEST_F(GpuErrors, Float8IsForFluxInBfloat16) {
   const auto load = [](const char* name, std::optional<at::ScalarType> dtype) {
     const ReferenceCase reference(name);
-    LoadOptions options = reference.load_options();
+    loading::LoadOptions options = reference.load_options();
     options.device = at::Device(at::kCUDA, 0);
     options.torch_dtype = dtype;
     options.float8 = true;

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "diffract/families/diffusion_pipeline.h"
 #include "diffract/tensor/device_backend.h"
 #include "tests/support/reference_case.h"
 
@@ -22,9 +23,9 @@ class Gpu : public ::testing::Test {
   static at::TensorOptions on_gpu(at::ScalarType dtype) { return at::TensorOptions(at::kCUDA).dtype(dtype); }
 
   /// A case's pipeline on the GPU; in `dtype` its weights and arithmetic, or the case's own.
-  static pipelines::DiffusionPipeline load_on_gpu(const ReferenceCase& reference,
-                                                  std::optional<at::ScalarType> dtype = {}) {
-    pipelines::LoadOptions options = reference.load_options();
+  static families::DiffusionPipeline load_on_gpu(const ReferenceCase& reference,
+                                                 std::optional<at::ScalarType> dtype = {}) {
+    loading::LoadOptions options = reference.load_options();
     options.device = at::Device(at::kCUDA, 0);
     if (dtype) options.torch_dtype = dtype;
     return reference.load(options);

@@ -1,11 +1,11 @@
 // The models of the tiny reference checkpoints on the GPU, beside the same on the CPU.
 #include "diffract/io/weight_files.h"
-#include "diffract/models/autoencoder_kl.h"
-#include "diffract/models/clip_text_model.h"
-#include "diffract/models/flux_transformer_2d_model.h"
-#include "diffract/models/t5_encoder_model.h"
-#include "diffract/models/unet_2d_condition_model.h"
-#include "diffract/pipelines/load_component.h"
+#include "diffract/loading/load_component.h"
+#include "diffract/models/flux/flux_transformer_2d_model.h"
+#include "diffract/models/text/clip_text_model.h"
+#include "diffract/models/text/t5_encoder_model.h"
+#include "diffract/models/unet/unet_2d_condition_model.h"
+#include "diffract/models/vae/autoencoder_kl.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/reference_case.h"
 
@@ -22,7 +22,7 @@ struct Pair {
     const std::string variant =
         fs::exists(folder / "config.json") && folder.string().find("fp16") != std::string::npos ? "fp16" : "";
     const auto checkpoint = weights::Checkpoint::open(io::find_weight_files(folder, variant));
-    const auto config = Config::from_json(pipelines::load_config(folder));
+    const auto config = Config::from_json(io::load_config(folder));
     cpu = std::make_unique<Model>(config, weights::WeightScope(checkpoint, {}));
     const auto on_gpu = weights::Checkpoint::made(
         [=](const std::string& name, at::IntArrayRef shape) {

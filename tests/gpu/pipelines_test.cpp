@@ -2,8 +2,9 @@
 #include <fmt/format.h>
 
 #include "diffract/core/error.h"
+#include "diffract/families/diffusion_pipeline.h"
 #include "diffract/kernels/step_graph.h"
-#include "diffract/pipelines/builtin_models.h"
+#include "diffract/loading/builtin_models.h"
 #include "diffract/tensor/dtype.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/pictures.h"
@@ -78,7 +79,7 @@ Deviation half_tolerance(at::ScalarType dtype) {
 TEST_P(GpuHalfCase, IsNearTheCpu) {
   const auto [name, dtype] = GetParam();
   const ReferenceCase reference(name);
-  LoadOptions on_cpu = reference.load_options();
+  loading::LoadOptions on_cpu = reference.load_options();
   on_cpu.torch_dtype = dtype;
   on_cpu.arithmetic = at::kFloat;
   const auto expected = test::record(reference.load(on_cpu), reference.request());
@@ -106,10 +107,10 @@ class GpuModel : public test::Gpu, public ::testing::WithParamInterface<const ch
 
 // Trained models, whose pictures are of something.
 TEST_P(GpuModel, DrawsThePictureOfTheCpu) {
-  if (!builtin_model(GetParam())) GTEST_SKIP() << "the model " << GetParam() << " is not here";
+  if (!loading::builtin_model(GetParam())) GTEST_SKIP() << "the model " << GetParam() << " is not here";
   const Request request{.prompt = {"a red apple", "a dog"}, .height = 128, .width = 128, .seed = 5};
   const auto draw = [&](at::Device device, std::optional<at::ScalarType> arithmetic) {
-    const auto pipeline = DiffusionPipeline::from_pretrained(
+    const auto pipeline = families::DiffusionPipeline::from_pretrained(
         GetParam(), {.torch_dtype = at::kHalf, .arithmetic = arithmetic, .device = device});
     return test::record(pipeline, request);
   };

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "diffract/core/error.h"
-#include "diffract/models/flux_transformer_2d_model.h"
+#include "diffract/models/flux/flux_transformer_2d_model.h"
 #include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
 

@@ -7,11 +7,11 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "diffract/models/autoencoder_kl.h"
-#include "diffract/models/clip_text_model.h"
-#include "diffract/models/flux_transformer_2d_model.h"
-#include "diffract/models/t5_encoder_model.h"
-#include "diffract/models/unet_2d_condition_model.h"
+#include "diffract/models/flux/flux_transformer_2d_model.h"
+#include "diffract/models/text/clip_text_model.h"
+#include "diffract/models/text/t5_encoder_model.h"
+#include "diffract/models/unet/unet_2d_condition_model.h"
+#include "diffract/models/vae/autoencoder_kl.h"
 #include "tests/support/temp_folder.h"
 
 // What forward_cost computes without running a model, beside what libtorch's CPU allocator gives out when the

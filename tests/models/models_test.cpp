@@ -6,10 +6,10 @@
 
 #include "diffract/core/error.h"
 #include "diffract/kernels/residual_norm.h"
-#include "diffract/models/autoencoder_kl.h"
-#include "diffract/models/clip_text_model.h"
-#include "diffract/models/t5_encoder_model.h"
-#include "diffract/models/unet_2d_condition_model.h"
+#include "diffract/models/text/clip_text_model.h"
+#include "diffract/models/text/t5_encoder_model.h"
+#include "diffract/models/unet/unet_2d_condition_model.h"
+#include "diffract/models/vae/autoencoder_kl.h"
 #include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
 

@@ -1,4 +1,4 @@
-#include "diffract/models/unet_2d_config.h"
+#include "diffract/models/unet/unet_2d_config.h"
 
 #include <gtest/gtest.h>
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "diffract/core/error.h"
+#include "diffract/families/diffusion_pipeline.h"
 #include "tests/sim/sim_support.h"
 #include "tests/support/reference_case.h"
 
@@ -19,8 +20,8 @@ int64_t points() {
   return given ? std::atoll(given) : 30;  // of each pipeline
 }
 
-LoadOptions spread_options(const ReferenceCase& reference, const DeviceMap& map) {
-  LoadOptions options = reference.load_options();
+loading::LoadOptions spread_options(const ReferenceCase& reference, const DeviceMap& map) {
+  loading::LoadOptions options = reference.load_options();
   options.device = sim::device(0);
   options.device_map = map;
   return options;
@@ -63,8 +64,8 @@ void fail_each(const std::function<void()>& run, const std::function<void()>& ch
 
 void check_pipeline(const std::string& name, const DeviceMap& map, Outcome outcome = Outcome::told) {
   const ReferenceCase reference(name);
-  auto pipeline =
-      DiffusionPipeline::from_pretrained(reference.checkpoint().string(), spread_options(reference, map));
+  auto pipeline = families::DiffusionPipeline::from_pretrained(reference.checkpoint().string(),
+                                                               spread_options(reference, map));
   Request request = reference.request();
   request.num_inference_steps = 2;
   request.height = request.width = 64;
@@ -98,8 +99,8 @@ TEST(FailingAllocations, OfAStableDiffusionRequest) {
 TEST(FailingAllocations, OfLoading) {
   const ReferenceCase reference("sd15_euler");
   const auto load = [&] {
-    DiffusionPipeline::from_pretrained(reference.checkpoint().string(),
-                                       spread_options(reference, {{"", 0}, {"unet.mid_block", 1}}));
+    families::DiffusionPipeline::from_pretrained(reference.checkpoint().string(),
+                                                 spread_options(reference, {{"", 0}, {"unet.mid_block", 1}}));
   };
   fail_each(load, [&] { EXPECT_NO_THROW(load()); });
 }

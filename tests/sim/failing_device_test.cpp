@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "diffract/core/error.h"
-#include "diffract/pipelines/job_runner.h"
+#include "diffract/jobs/job_runner.h"
 #include "tests/sim/sim_support.h"
 
 namespace diffract::pipelines {
@@ -12,17 +12,17 @@ class FailingDevice : public ::testing::Test {
  protected:
   void TearDown() override { sim::backend().set_broken(false); }
   // Three pictures, each of which meets an error of libtorch's.
-  static JobOutcome run() {
+  static jobs::JobOutcome run() {
     Request request;
     request.prompt = {"a", "b", "c"};
-    const auto batches = plan_job({{.request = request}}, 0, 1);
-    LocalBoard board;
-    return run_job(batches, JobSchedule::dynamic, board,
-                   {.find_finished = [&] { return std::vector<Json>(batches.size()); },
-                    .run = [](const JobBatch&) -> Json { TORCH_CHECK(false, "a kernel failed"); },
-                    .record_failure = [](const JobBatch&, const Failure&) {},
-                    .finish_share = [] {},
-                    .progress = [](size_t) {}});
+    const auto batches = jobs::plan_job({request}, 0, 1);
+    jobs::LocalBoard board;
+    return jobs::run_job(batches, jobs::JobSchedule::dynamic, board,
+                         {.find_finished = [&] { return std::vector<Json>(batches.size()); },
+                          .run = [](const jobs::JobBatch&) -> Json { TORCH_CHECK(false, "a kernel failed"); },
+                          .record_failure = [](const jobs::JobBatch&, const jobs::Failure&) {},
+                          .finish_share = [] {},
+                          .progress = [](size_t) {}});
   }
 };
 

@@ -5,9 +5,12 @@
 
 #include <filesystem>
 
-#include "diffract/pipelines/auto_model.h"
-#include "diffract/pipelines/device_budgets.h"
-#include "diffract/pipelines/pipeline_layout.h"
+#include "diffract/families/diffusion_pipeline.h"
+#include "diffract/families/registry.h"
+#include "diffract/loading/auto_model.h"
+#include "diffract/loading/device_budgets.h"
+#include "diffract/loading/pipeline_layout.h"
+#include "diffract/models/vae/autoencoder_kl.h"
 #include "tests/sim/sim_support.h"
 #include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
@@ -35,28 +38,28 @@ std::string name_of(const Spread& s) {
 }
 void PrintTo(const Spread& spread, std::ostream* out) { *out << name_of(spread); }
 
-ExpectedRequest expected_request(const Request& request) {
+loading::ExpectedRequest expected_request(const Request& request) {
   return {.height = request.height,
           .width = request.width,
           .batch_size = static_cast<int64_t>(request.image_count()),
           .max_sequence_length = request.max_sequence_length};
 }
 
-PipelineLayout layout_of(const ReferenceCase& reference) {
+loading::PipelineLayout layout_of(const ReferenceCase& reference) {
   const Request request = reference.request();
-  return lay_out_pipeline(io::ModelFolder::open(reference.checkpoint()),
-                          {.height = request.height,
-                           .width = request.width,
-                           .batch_size = static_cast<int64_t>(request.image_count()),
-                           .max_sequence_length = request.max_sequence_length.value_or(512),
-                           .torch_dtype = at::kFloat});
+  return families::lay_out_pipeline(io::ModelFolder::open(reference.checkpoint()),
+                                    {.height = request.height,
+                                     .width = request.width,
+                                     .batch_size = static_cast<int64_t>(request.image_count()),
+                                     .max_sequence_length = request.max_sequence_length.value_or(512),
+                                     .torch_dtype = at::kFloat});
 }
 
 struct Need {
   int64_t weights = 0, working = 0, layer = 0;  // bytes: all, at most, of the largest block
 };
 
-Need need_of(const PipelineLayout& layout) {
+Need need_of(const loading::PipelineLayout& layout) {
   Need need;
   for (const auto& component : layout.components) {
     const auto sizes = compute_module_sizes(component.tree, component.options.size);
@@ -99,7 +102,7 @@ void scatter(const placement::PlannedComponent& component, const placement::Modu
     scatter(component, child, placement::join_name(name, child.name), places, next, map);
 }
 
-DeviceMap scattered_map(const PipelineLayout& layout, const Spread& spread) {
+DeviceMap scattered_map(const loading::PipelineLayout& layout, const Spread& spread) {
   std::vector<Place> places;
   for (int i = 0; i < spread.devices; ++i) places.emplace_back(i);
   if (spread.overflow != Overflow::none) places.push_back(Place::cpu());
@@ -121,8 +124,9 @@ struct Drawn {
   std::vector<io::Image> images;
 };
 
-Drawn draw(const ReferenceCase& reference, const LoadOptions& options, std::optional<int64_t> steps = {}) {
-  auto pipeline = DiffusionPipeline::from_pretrained(reference.checkpoint().string(), options);
+Drawn draw(const ReferenceCase& reference, const loading::LoadOptions& options,
+           std::optional<int64_t> steps = {}) {
+  auto pipeline = families::DiffusionPipeline::from_pretrained(reference.checkpoint().string(), options);
   reference.set_scheduler(pipeline);
   Request request = reference.request();
   if (steps) request.num_inference_steps = steps;
@@ -147,7 +151,7 @@ constexpr int64_t kSteps = 3;  // a second round of what is offloaded, and one a
 
 Drawn on_one_device(const std::string& name, std::optional<int64_t> steps = {}) {
   const ReferenceCase reference(name);
-  LoadOptions options = reference.load_options();
+  loading::LoadOptions options = reference.load_options();
   options.device = sim::device(0);
   return draw(reference, options, steps);
 }
@@ -164,8 +168,8 @@ class SpreadPipeline : public ::testing::TestWithParam<Spread> {};
 TEST_P(SpreadPipeline, GivesThePictureOfOneDeviceWithinItsBudgets) {
   const Spread& spread = GetParam();
   const ReferenceCase reference(spread.name);
-  const PipelineLayout layout = layout_of(reference);
-  LoadOptions options = reference.load_options();
+  const loading::PipelineLayout layout = layout_of(reference);
+  loading::LoadOptions options = reference.load_options();
   options.device = sim::device(0);
   options.max_memory = budgets_for(spread, need_of(layout));
   if (spread.strategy == "scattered")
@@ -175,7 +179,7 @@ TEST_P(SpreadPipeline, GivesThePictureOfOneDeviceWithinItsBudgets) {
   options.expected = expected_request(reference.request());
   const Drawn& expected = expected_of(spread.name);
   const uint64_t used_before = sim::backend().memory(0).used;
-  reset_peaks();
+  loading::reset_peaks();
   expect_same(draw(reference, options, kSteps), expected);
   for (const auto& [place, bytes] : options.max_memory)
     if (place.is_accelerator()) {
@@ -214,8 +218,8 @@ TEST(PlacedModel, ConvertsWhatStaysOnDisk) {
   const c10::InferenceMode no_autograd;
   const test::TempFolder folder;
   const std::string model = ReferenceCase("flux_dev").checkpoint().string();
-  const auto decode = [&](const ModelOptions& options) {
-    const auto vae = ModelHandle<models::AutoencoderKL>::from_pretrained(model, options);
+  const auto decode = [&](const loading::ModelOptions& options) {
+    const auto vae = loading::ModelHandle<models::AutoencoderKL>::from_pretrained(model, options);
     at::manual_seed(1);
     const int64_t channels = vae->config().latent_channels;
     const at::Tensor pixels = vae->decode(at::randn({1, channels, 8, 8})).to(at::kCPU);
@@ -223,7 +227,7 @@ TEST(PlacedModel, ConvertsWhatStaysOnDisk) {
     EXPECT_EQ(files > 0, !options.offload_folder.empty());
     return pixels;
   };
-  ModelOptions options{
+  loading::ModelOptions options{
       .subfolder = "vae", .torch_dtype = at::kBFloat16, .arithmetic = at::kFloat, .device = sim::device(0)};
   const at::Tensor expected = decode(options);
   options.device_map = DeviceMap{{"", "disk"}};
@@ -236,10 +240,10 @@ TEST(PlacedModel, ConvertsWhatStaysOnDisk) {
 TEST(PlacedModel, RefusesAMapThatDividesABlock) {
   const std::string model = ReferenceCase("flux_dev").checkpoint().string();
   const auto message = test::error_of<UsageError>([&] {
-    AutoModel::from_pretrained(model,
-                               {.subfolder = "transformer",
-                                .device = sim::device(0),
-                                .device_map = DeviceMap{{"", 0}, {"transformer_blocks.0.attn.to_q", 1}}});
+    loading::AutoModel::from_pretrained(
+        model, {.subfolder = "transformer",
+                .device = sim::device(0),
+                .device_map = DeviceMap{{"", 0}, {"transformer_blocks.0.attn.to_q", 1}}});
   });
   for (const char* part : {"transformer_blocks.0", "divided", "to_q"})
     EXPECT_NE(message.find(part), std::string::npos) << message;
@@ -249,7 +253,7 @@ TEST(PlacedModel, RefusesAMapThatDividesABlock) {
 TEST(PlacedModel, ComputesABlocksModulationWhereTheMapPutsIt) {
   const ReferenceCase reference("flux_dev");
   const auto with = [&](const DeviceMap& map) {
-    LoadOptions options = reference.load_options();
+    loading::LoadOptions options = reference.load_options();
     options.device = sim::device(0);
     options.device_map = map;
     return options;
@@ -267,12 +271,13 @@ TEST(PlacedModel, ComputesABlocksModulationWhereTheMapPutsIt) {
 
 TEST(PlacedModel, KeepsABudgetAsAHardLimit) {
   const ReferenceCase reference("sd15_euler");
-  LoadOptions options = reference.load_options();
+  loading::LoadOptions options = reference.load_options();
   options.device = sim::device(0);
   options.device_map = DeviceMap{{"", 0}};
   options.max_memory = {{0, "300KB"}};  // of about 1.5 MB
   const int64_t blocks = sim::backend().live_blocks();
-  EXPECT_THROW(DiffusionPipeline::from_pretrained(reference.checkpoint().string(), options), MemoryError);
+  EXPECT_THROW(families::DiffusionPipeline::from_pretrained(reference.checkpoint().string(), options),
+               MemoryError);
   EXPECT_EQ(sim::backend().live_blocks(), blocks);
   EXPECT_NO_THROW(
       at::empty({1 << 20}, at::TensorOptions(sim::device(0))));  // the limit went with the pipeline
@@ -282,14 +287,14 @@ TEST(PlacedModel, KeepsABudgetAsAHardLimit) {
 // between layers, is counted so.
 TEST(PlacedModel, IsRefusedOrDrawsWithinItsBudget) {
   const ReferenceCase reference("sd15_fp16_variant");
-  LoadOptions options = reference.load_options();
+  loading::LoadOptions options = reference.load_options();
   options.torch_dtype.reset();
   options.device = sim::device(0);
   options.expected = expected_request(reference.request());
   int refused = 0, drawn = 0;
   for (int64_t kilobytes = 200; kilobytes < 6000; kilobytes += kilobytes / 4) {
     options.max_memory = {{0, fmt::format("{}KB", kilobytes)}, {"cpu", "1GB"}};
-    std::optional<DiffusionPipeline> pipeline;
+    std::optional<families::DiffusionPipeline> pipeline;
     try {
       pipeline = reference.load(options);
     } catch (const MemoryError&) {
@@ -307,11 +312,11 @@ TEST(PlacedModel, IsRefusedOrDrawsWithinItsBudget) {
 
 TEST(PlacedModel, NamesADeviceThatIsNotThere) {
   const ReferenceCase reference("sd15_euler");
-  LoadOptions options = reference.load_options();
+  loading::LoadOptions options = reference.load_options();
   options.device = sim::device(0);
   options.device_map = DeviceMap{{"", 0}, {"unet", 11}};
   const auto message = test::error_of<UsageError>(
-      [&] { DiffusionPipeline::from_pretrained(reference.checkpoint().string(), options); });
+      [&] { families::DiffusionPipeline::from_pretrained(reference.checkpoint().string(), options); });
   EXPECT_NE(message.find("11"), std::string::npos) << message;
 }
 

@@ -10,13 +10,14 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
+#include "diffract/families/diffusion_pipeline.h"
 #include "diffract/pipelines/pipeline.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::test {
 
 namespace fs = std::filesystem;
-using pipelines::DiffusionPipeline;
+using families::DiffusionPipeline;
 
 /// A copy of a small checkpoint, of which one file at a time is damaged.
 class DamagedModel : public ::testing::Test {

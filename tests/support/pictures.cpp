@@ -7,7 +7,7 @@
 
 namespace diffract::test {
 
-Recording record(const pipelines::DiffusionPipeline& pipeline, const pipelines::Request& request) {
+Recording record(const families::DiffusionPipeline& pipeline, const pipelines::Request& request) {
   Recording recording;
   recording.output = pipeline(request, [&](const pipelines::StepReport& step) {
     recording.steps.push_back(step.latents.cpu().clone());
@@ -40,7 +40,7 @@ Recording reference_recording(const ReferenceCase& reference) {
   return recording;
 }
 
-Deviation expect_reference(const ReferenceCase& reference, const pipelines::DiffusionPipeline& pipeline,
+Deviation expect_reference(const ReferenceCase& reference, const families::DiffusionPipeline& pipeline,
                            const Deviation& most) {
   const Recording found = record(pipeline, reference.request()), expected = reference_recording(reference);
   for (size_t i = 0; i < std::min(found.steps.size(), expected.steps.size()); ++i)

@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 
+#include "diffract/families/diffusion_pipeline.h"
 #include "diffract/pipelines/pipeline.h"
 #include "tests/support/images.h"
 #include "tests/support/reference_case.h"
@@ -18,7 +19,7 @@ struct Recording {
   std::vector<at::Tensor> steps;
   pipelines::Output output;
 };
-Recording record(const pipelines::DiffusionPipeline& pipeline, const pipelines::Request& request);
+Recording record(const families::DiffusionPipeline& pipeline, const pipelines::Request& request);
 Deviation deviation(const Recording& found, const Recording& expected);
 
 /// What diffusers gave in a case.
@@ -26,7 +27,7 @@ Recording reference_recording(const ReferenceCase& reference);
 std::vector<io::Image> reference_images(const ReferenceCase& reference);
 /// Runs a case's request; fails the test where its latents after a step, or its pictures, are farther from
 /// diffusers' than `most`. Gives how far they were.
-Deviation expect_reference(const ReferenceCase& reference, const pipelines::DiffusionPipeline& pipeline,
+Deviation expect_reference(const ReferenceCase& reference, const families::DiffusionPipeline& pipeline,
                            const Deviation& most);
 
 }  // namespace diffract::test

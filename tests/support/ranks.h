@@ -3,14 +3,12 @@
 #include <string>
 #include <vector>
 
-#include "diffract/distributed/network.h"
+#include "diffract/net/network.h"
 #include "tests/support/process.h"
 
 namespace diffract::test {
 
-inline uint16_t free_port() {
-  return distributed::listen_on({.host = "127.0.0.1", .port = 0}, "the test").at.port;
-}
+inline uint16_t free_port() { return net::listen_on({.host = "127.0.0.1", .port = 0}, "the test").at.port; }
 
 /// The environment of one rank, as torchrun sets it.
 inline std::map<std::string, std::string> environment(int rank, int size, uint16_t port) {

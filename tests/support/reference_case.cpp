@@ -27,18 +27,18 @@ std::filesystem::path ReferenceCase::checkpoint() const {
   return data("reference/checkpoints/" + json_["checkpoint"].get<std::string>());
 }
 
-pipelines::LoadOptions ReferenceCase::load_options() const {
+loading::LoadOptions ReferenceCase::load_options() const {
   return {.torch_dtype = at::kFloat, .variant = json_.value("variant", "")};
 }
 
-pipelines::DiffusionPipeline ReferenceCase::load(const std::optional<pipelines::LoadOptions>& options) const {
+families::DiffusionPipeline ReferenceCase::load(const std::optional<loading::LoadOptions>& options) const {
   auto pipeline =
-      pipelines::DiffusionPipeline::from_pretrained(checkpoint().string(), options.value_or(load_options()));
+      families::DiffusionPipeline::from_pretrained(checkpoint().string(), options.value_or(load_options()));
   set_scheduler(pipeline);
   return pipeline;
 }
 
-void ReferenceCase::set_scheduler(pipelines::DiffusionPipeline& pipeline) const {
+void ReferenceCase::set_scheduler(families::DiffusionPipeline& pipeline) const {
   if (json_.contains("scheduler"))
     pipeline.set_scheduler(json_["scheduler"]["class"], json_["scheduler"].value("config", Json::object()));
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "diffract/core/json.h"
+#include "diffract/families/diffusion_pipeline.h"
 #include "diffract/io/safetensors.h"
 #include "diffract/pipelines/pipeline.h"
 
@@ -18,11 +19,11 @@ class ReferenceCase {
 
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path checkpoint() const;
-  pipelines::LoadOptions load_options() const;
+  loading::LoadOptions load_options() const;
   /// Gives a pipeline the case's scheduler.
-  void set_scheduler(pipelines::DiffusionPipeline& pipeline) const;
+  void set_scheduler(families::DiffusionPipeline& pipeline) const;
   /// The pipeline with the case's scheduler; `options` instead of load_options().
-  pipelines::DiffusionPipeline load(const std::optional<pipelines::LoadOptions>& options = {}) const;
+  families::DiffusionPipeline load(const std::optional<loading::LoadOptions>& options = {}) const;
   pipelines::Request request() const;
 
   /// How far latents may be from diffusers', of the largest value: 1e-4, or the case's "tolerance" where

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace diffract {
+
+extern const char* const kVersion;  // of CMake's project(VERSION)
+
+}  // namespace diffract

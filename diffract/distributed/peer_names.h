@@ -1,8 +1,0 @@
-#pragma once
-
-namespace diffract::distributed {
-
-/// Keeps c10d from asking DNS for the names of peers, in any program that calls this.
-void keep_peers_numeric();
-
-}  // namespace diffract::distributed

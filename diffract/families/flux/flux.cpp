@@ -1,0 +1,271 @@
+#include "diffract/families/flux/flux.h"
+
+#include "diffract/core/error.h"
+#include "diffract/families/flux/flux_latents.h"
+#include "diffract/kernels/step_graph.h"
+#include "diffract/pipelines/denoise.h"
+#include "diffract/pipelines/image_processor.h"
+#include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/device_copy.h"
+#include "diffract/tensor/memory_errors.h"
+#include "diffract/tensor/noise.h"
+
+namespace diffract::families {
+namespace {
+
+constexpr int64_t kMostT5Tokens = 512;
+constexpr float kTimestepsASigma = 1000;  // diffusers divides by it whatever the scheduler's config says
+
+int64_t checked_sequence_length(int64_t length) {
+  if (length < 1 || length > kMostT5Tokens)
+    throw UsageError("max_sequence_length {}: expected 1 to {}", length, kMostT5Tokens);
+  return length;
+}
+
+// [steps, batch], each step's flow time for the whole batch.
+Tensor sigmas_of(const std::vector<double>& timesteps, int64_t batch) {
+  std::vector<float> sigmas;
+  sigmas.reserve(timesteps.size());
+  for (const double timestep : timesteps) sigmas.push_back(static_cast<float>(timestep) / kTimestepsASigma);
+  return at::tensor(sigmas).unsqueeze(1).repeat({1, batch});
+}
+
+// [B, T, D] twice as one batch, the negative half first, as guide() takes it.
+Tensor both(const Tensor& negative, const Tensor& positive, const char* name) {
+  if (negative.sizes() != positive.sizes())
+    throw UsageError("negative_{}: has shape {}; expected {}, as {}", name, c10::str(negative.sizes()),
+                     c10::str(positive.sizes()), name);
+  return at::cat({negative, positive});
+}
+
+// A walk's steps of the transformer.
+class FluxDenoiser final : public pipelines::Denoiser {
+ public:
+  using Conditioning = models::FluxTransformer2DModel::Conditioning;
+  // `sigmas` [steps, batch]
+  FluxDenoiser(const models::FluxTransformer2DModel& transformer, kernels::StepGraphs& graphs,
+               Conditioning cond, Tensor sigmas)
+      : transformer_(transformer),
+        graphs_(graphs),
+        cond_(std::move(cond)),
+        modulations_(transformer, std::move(sigmas), cond_) {}
+
+  Tensor predict(const Tensor& input, size_t step, double) override {
+    const auto modulation = modulations_[static_cast<int64_t>(step)];
+    return graphs_.run(transformer_.tensors_of(input, modulation, cond_), transformer_);
+  }
+
+ private:
+  const models::FluxTransformer2DModel& transformer_;
+  kernels::StepGraphs& graphs_;
+  Conditioning cond_;
+  models::FluxModulations modulations_;
+};
+
+}  // namespace
+
+pipelines::SchedulerRules FluxPipeline::scheduler_rules() const {
+  return {.facts = kFlux, .try_out = [](const schedulers::SchedulerSpec& spec) {
+            make_schedule(spec, /*steps=*/2, /*image_tokens=*/256);
+          }};
+}
+
+std::unique_ptr<schedulers::Schedule> FluxPipeline::make_schedule(const schedulers::SchedulerSpec& scheduler,
+                                                                  int64_t steps, int64_t image_tokens) {
+  schedulers::ScheduleRequest request{.num_inference_steps = steps, .mu = shift_of(image_tokens, scheduler)};
+  const double last = 1.0 / static_cast<double>(steps);  // from 1 down to it, evenly
+  for (int64_t i = 0; i < steps; ++i) {
+    const double share = steps == 1 ? 0 : static_cast<double>(i) / static_cast<double>(steps - 1);
+    request.sigmas.push_back(static_cast<float>(1.0 + share * (last - 1.0)));
+  }
+  return schedulers::make_schedule(scheduler.class_name, scheduler.config, scheduler.source, request);
+}
+
+loading::ImageSize FluxPipeline::image_size(const pipelines::Request& request) const {
+  return size_of(request, defaults_.size, kFlux, vae_scale_factor_);
+}
+
+FluxPipeline::Settings FluxPipeline::settle(const pipelines::Request& request) const {
+  const double true_cfg_scale = request.true_cfg_scale.value_or(1.0);
+  const bool has_negative = !request.negative_prompt.empty() || request.negative_prompt_embeds.defined();
+  pipelines::warn_of_no_effect(true_cfg_scale <= 1 && pipelines::has_text(request.negative_prompt),
+                               "negative_prompt", "true_cfg_scale is not above 1");
+  pipelines::warn_of_no_effect(true_cfg_scale > 1 && !has_negative, "true_cfg_scale",
+                               "there is no negative_prompt (it may be empty)");
+  return {.size = image_size(request),
+          .num_inference_steps = request.num_inference_steps.value_or(defaults_.num_inference_steps),
+          .max_sequence_length = checked_sequence_length(request.max_sequence_length.value_or(kMostT5Tokens)),
+          .guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale),
+          .guidance_is_given = request.guidance_scale.has_value(),
+          .true_cfg_scale = true_cfg_scale,
+          .do_true_cfg = true_cfg_scale > 1 && has_negative,
+          .seeds = pipelines::image_seeds(request),
+          .noise_dtype = request.noise_dtype};
+}
+
+loading::RequestShape FluxPipeline::shape_of(const pipelines::Request& request, const Settings& settings) {
+  const int64_t texts_each = settings.do_true_cfg ? 2 : 1;
+  return {.height = settings.size.height,
+          .width = settings.size.width,
+          .images = static_cast<int64_t>(settings.seeds.size()),
+          .texts = texts_each * std::max<int64_t>(1, static_cast<int64_t>(request.prompt.size())),
+          .is_guided = settings.do_true_cfg,
+          .steps = settings.num_inference_steps,
+          .max_sequence_length =
+              request.prompt_embeds.defined() ? request.prompt_embeds.size(1) : settings.max_sequence_length};
+}
+
+Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts,
+                                 const loading::RequestNeeds* needs) const {
+  const auto encoder = text_encoder_.load(needs);
+  const auto tokenizer = tokenizer_.load();
+  const int64_t length = std::min(tokenizer->model_max_length(), encoder->config().max_position_embeddings);
+  return (*encoder)(pipelines::token_batch(*tokenizer, texts,
+                                           {.length = length, .vocab_size = encoder->config().vocab_size}))
+      .pooled;
+}
+
+Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length,
+                               const loading::RequestNeeds* needs) const {
+  const auto encoder = text_encoder_2_.load(needs);
+  return (*encoder)(
+      pipelines::token_batch(*tokenizer_2_.load(), texts,
+                             {.length = max_sequence_length, .vocab_size = encoder->config().vocab_size}));
+}
+
+FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
+                                                       const EncodeOptions& options) const {
+  if (prompt.empty()) throw UsageError("prompt: none given");
+  // Of the default size, as long as nothing is known of the pictures.
+  const auto needs =
+      kept_->needs_of({.height = defaults_.size.height,
+                       .width = defaults_.size.width,
+                       .images = 1,
+                       .texts = static_cast<int64_t>(prompt.size()),
+                       .is_guided = false,
+                       .steps = defaults_.num_inference_steps,
+                       .max_sequence_length = checked_sequence_length(options.max_sequence_length)});
+  return tensor::with_memory_errors([&] { return encode(prompt, options, needs.get()); });
+}
+
+FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& prompt,
+                                                const EncodeOptions& options,
+                                                const loading::RequestNeeds* needs) const {
+  const c10::InferenceMode no_autograd;
+  const auto one_row_an_image = [&](const Tensor& rows) {
+    return rows.repeat_interleave(options.num_images_per_prompt, 0);
+  };
+  const int64_t length = checked_sequence_length(options.max_sequence_length);
+  const auto second =
+      options.prompt_2.empty() ? prompt : pipelines::one_each(options.prompt_2, prompt.size(), "");
+  // One encoder after the other: where memory is short, each is gone before the next is loaded.
+  const Tensor pooled = kept_->with_room("text_encoder", [&] { return encode_clip(prompt, needs); });
+  const Tensor rows = kept_->with_room("text_encoder_2", [&] { return encode_t5(second, length, needs); });
+  return {.prompt_embeds = one_row_an_image(rows),
+          .pooled_prompt_embeds = one_row_an_image(pooled),
+          .text_ids = at::zeros({length, 3})};
+}
+
+FluxPipeline::Prompts FluxPipeline::prompts_of(const pipelines::Request& request, const Settings& settings,
+                                               const loading::RequestNeeds* needs) const {
+  const auto given = [](const Tensor& embeds, const Tensor& pooled) -> PromptEmbeds {
+    return {
+        .prompt_embeds = embeds, .pooled_prompt_embeds = pooled, .text_ids = at::zeros({embeds.size(1), 3})};
+  };
+  if (request.prompt_embeds.defined())
+    return {.positive = given(request.prompt_embeds, request.pooled_prompt_embeds),
+            .negative = settings.do_true_cfg
+                            ? given(request.negative_prompt_embeds, request.negative_pooled_prompt_embeds)
+                            : PromptEmbeds{}};
+  // Positive and negative texts go through an encoder together, so that it is loaded once.
+  std::vector<std::string> prompt = request.prompt;
+  std::vector<std::string> second =
+      request.prompt_2.empty() ? request.prompt : pipelines::one_each(request.prompt_2, prompt.size(), "");
+  if (settings.do_true_cfg)
+    for (const auto& text : pipelines::one_each(request.negative_prompt, request.prompt.size(), "")) {
+      prompt.push_back(text);
+      second.push_back(text);
+    }
+  const PromptEmbeds all = encode(prompt,
+                                  {.prompt_2 = second,
+                                   .num_images_per_prompt = request.num_images_per_prompt,
+                                   .max_sequence_length = settings.max_sequence_length},
+                                  needs);
+  const auto images = static_cast<int64_t>(request.image_count());
+  const auto part = [&](int64_t begin) -> PromptEmbeds {
+    return {.prompt_embeds = all.prompt_embeds.narrow(0, begin, images),
+            .pooled_prompt_embeds = all.pooled_prompt_embeds.narrow(0, begin, images),
+            .text_ids = all.text_ids};
+  };
+  return {.positive = part(0), .negative = settings.do_true_cfg ? part(images) : PromptEmbeds{}};
+}
+
+Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
+                             const schedulers::SchedulerSpec& scheduler, const loading::RequestNeeds* needs,
+                             const pipelines::StepObserver& observe) const {
+  const auto recorded = transformer_.load(needs);
+  const auto& transformer = recorded->model;
+  const auto& config = transformer->config();
+  const int64_t rows = settings.size.height / (2 * vae_scale_factor_),
+                columns = settings.size.width / (2 * vae_scale_factor_);
+  const auto batch = static_cast<int64_t>(settings.seeds.size());
+  const bool guided = settings.do_true_cfg;
+  const PromptEmbeds &positive = prompts.positive, &negative = prompts.negative;
+  const models::FluxTransformer2DModel::Conditioning cond{
+      .prompt_embeds = guided ? both(negative.prompt_embeds, positive.prompt_embeds, "prompt_embeds")
+                              : positive.prompt_embeds,
+      .pooled_prompt_embeds =
+          guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
+                 : positive.pooled_prompt_embeds,
+      .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
+      .guidance = config.guidance_embeds
+                      ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale).to(device_)
+                      : Tensor()};
+  pipelines::warn_of_no_effect(settings.guidance_is_given && !config.guidance_embeds, "guidance_scale",
+                               "this model was made without guidance");
+  const auto schedule = make_schedule(scheduler, settings.num_inference_steps, rows * columns);
+  tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
+
+  // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
+  const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw(settings.noise_dtype)), device_); };
+  FluxDenoiser denoiser(*transformer, recorded->graphs, cond,
+                        sigmas_of(schedule->timesteps(), guided ? 2 * batch : batch).to(device_));
+  return pipelines::denoise(draw() * schedule->init_noise_sigma(),  // [B, I, C]
+                            {.denoiser = denoiser,
+                             .schedule = *schedule,
+                             .noise = draw,
+                             .guidance = {.is_on = guided, .scale = settings.true_cfg_scale},
+                             .policy = policy_,
+                             .observe = observe});
+}
+
+std::vector<io::Image> FluxPipeline::decode(const Tensor& latents, const Settings& settings,
+                                            const loading::RequestNeeds* needs) const {
+  const auto vae = vae_.load(needs);
+  const auto& config = vae->config();
+  const Tensor unpacked = unpack_latents(latents, settings.size, vae_scale_factor_);
+  const Tensor pixels = vae->decode(unpacked / config.scaling_factor + config.shift_factor);
+  return pipelines::VaeImageProcessor(vae_scale_factor_, policy_).postprocess(pixels);
+}
+
+pipelines::Output FluxPipeline::generate(const pipelines::Request& request,
+                                         const schedulers::SchedulerSpec& scheduler,
+                                         const pipelines::StepObserver& observe) const {
+  const Settings settings = settle(request);
+  const loading::RequestShape shape = shape_of(request, settings);
+  const auto needs = kept_->needs_of(shape);
+  const bool encodes = !request.prompt_embeds.defined(),
+             decodes = request.output_type == pipelines::OutputType::image;
+  if (needs)
+    kept_->require(shape, *needs, [&](const loading::ComponentNeed& need) {
+      return need.name == "transformer" || (need.name == "vae" ? decodes : encodes);
+    });
+  const Prompts prompts = prompts_of(request, settings, needs.get());
+  const Tensor latents = kept_->with_room(
+      "transformer", [&] { return denoise(prompts, settings, scheduler, needs.get(), observe); });
+  if (!decodes) return {.images = {}, .latents = latents};
+  return {.images = kept_->with_room("vae", [&] { return decode(latents, settings, needs.get()); }),
+          .latents = latents};
+}
+
+}  // namespace diffract::families

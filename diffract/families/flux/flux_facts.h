@@ -1,0 +1,24 @@
+#pragma once
+#include "diffract/loading/family_facts.h"
+
+namespace diffract::families {
+
+inline constexpr std::string_view kRunAsFlux[] = {"FluxImg2ImgPipeline", "FluxInpaintPipeline"};
+inline constexpr std::string_view kFluxTakes[] = {"negative_prompt", "prompt_2", "true_cfg_scale",
+                                                  "max_sequence_length", "prompt_embeds"};
+inline constexpr loading::FamilyFacts kFlux = {.class_name = "FluxPipeline",
+                                               .models = "FLUX.1",
+                                               .runs_too = kRunAsFlux,
+                                               .denoiser = "transformer",
+                                               .denoiser_class = "FluxTransformer2DModel",
+                                               .num_inference_steps = 28,
+                                               .guidance_scale = 3.5,
+                                               .sample_size = 128,
+                                               .latents_a_token = 2,
+                                               .residency = placement::Residency::stage,
+                                               .path = schedulers::Path::flow,
+                                               .scheduler = "FlowMatchEulerDiscreteScheduler",
+                                               .takes = kFluxTakes,
+                                               .has_float8 = true};
+
+}  // namespace diffract::families

@@ -1,0 +1,61 @@
+#include "diffract/families/registry.h"
+
+#include <algorithm>
+
+#include "diffract/core/error.h"
+#include "diffract/families/flux/flux.h"
+#include "diffract/families/flux/flux_facts.h"
+#include "diffract/families/stable_diffusion/stable_diffusion.h"
+#include "diffract/families/stable_diffusion/stable_diffusion_facts.h"
+
+namespace diffract::families {
+namespace {
+
+template <typename Made>
+std::shared_ptr<pipelines::Pipeline> make(const io::ModelFolder& folder,
+                                          const loading::LoadOptions& options) {
+  return Made::from_folder(folder, options);
+}
+
+constexpr Family kFamilies[] = {{&kStableDiffusion, make<StableDiffusionPipeline>},
+                                {&kFlux, make<FluxPipeline>}};
+
+}  // namespace
+
+std::span<const Family> families() { return kFamilies; }
+
+const Family* find_family(std::string_view class_name) {
+  for (const Family& family : kFamilies) {
+    const auto& others = family.facts->runs_too;
+    if (family.facts->class_name == class_name ||
+        std::find(others.begin(), others.end(), class_name) != others.end())
+      return &family;
+  }
+  return nullptr;
+}
+
+void require_family(std::string_view class_name, const std::string& where) {
+  if (find_family(class_name)) return;
+  std::string names;
+  for (const Family& family : families())
+    names += fmt::format("{}{}", names.empty() ? "" : " and ", family.facts->models);
+  throw CheckpointError(
+      "{}: is a {}, which diffract does not run yet. It runs {} (text to image); what is not there yet "
+      "stands "
+      "in docs/differences.md",
+      where, class_name, names);
+}
+
+const Family* family_of_denoiser(std::string_view class_name) {
+  for (const Family& family : kFamilies)
+    if (family.facts->denoiser_class == class_name) return &family;
+  return nullptr;
+}
+
+loading::PipelineLayout lay_out_pipeline(const io::ModelFolder& folder,
+                                         const loading::LayoutRequest& request) {
+  const Family* family = find_family(folder.class_name());
+  return loading::lay_out_pipeline(folder, family ? family->facts : nullptr, request);
+}
+
+}  // namespace diffract::families

@@ -1,0 +1,58 @@
+#include "diffract/core/log.h"
+#include "diffract/families/stable_diffusion/stable_diffusion.h"
+#include "diffract/loading/load_component.h"
+#include "diffract/loading/model_defaults.h"
+#include "diffract/schedulers/schedule.h"
+#include "diffract/text/clip_tokenizer.h"
+
+namespace diffract::families {
+namespace {
+
+constexpr size_t kMostGraphs = 4;  // shapes of pictures and batches that come in turn
+
+// What diffusers' StableDiffusionPipeline changes in a checkpoint's scheduler, since old configs said it
+// wrongly or not at all: timesteps begin at 1, and predicted pictures are not clipped. Source:
+// pipeline_stable_diffusion.py.
+schedulers::SchedulerSpec corrected(schedulers::SchedulerSpec spec) {
+  const auto set = [&](const char* key, const Json& value) {
+    if (!spec.config.contains(key)) spec.not_in_file.emplace_back(key);
+    spec.config[key] = value;
+  };
+  const auto* traits = schedulers::traits_of(spec.class_name);
+  const bool is_flow = traits && traits->path == schedulers::Path::flow;
+  if (!is_flow && spec.config.value("steps_offset", Json(0)) != Json(1)) set("steps_offset", 1);
+  const bool clips_by_default = spec.class_name == "DDIMScheduler" || spec.class_name == "DDPMScheduler";
+  if (spec.config.value("clip_sample", Json(clips_by_default)) == Json(true)) set("clip_sample", false);
+  return spec;
+}
+
+}  // namespace
+
+std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(
+    const io::ModelFolder& folder, const loading::LoadOptions& options) {
+  const loading::ComponentLoader load(folder, kStableDiffusion, options);
+  if (folder.has_component("safety_checker"))
+    log::write_once(
+        log::Level::warning,
+        "this checkpoint has a safety_checker, which diffract does not run: look at pictures before you "
+        "show them to others");
+  schedulers::SchedulerSpec scheduler =
+      pipelines::first_scheduler(corrected(load.scheduler()), options, rules());
+  load.require_class("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
+  auto pipeline = std::make_shared<StableDiffusionPipeline>(
+      Components{.tokenizer = std::make_shared<const text::ClipTokenizer>(
+                     text::ClipTokenizer::load(folder.component_folder("tokenizer"))),
+                 .text_encoder = load.model<models::CLIPTextModel>("text_encoder"),
+                 .unet = load.model<models::UNet2DConditionModel>("unet"),
+                 .vae = load.model<models::AutoencoderKL>("vae"),
+                 .scheduler = std::move(scheduler),
+                 .device = load.device(),
+                 .policy = load.policy(),
+                 .map = load.hf_device_map(),
+                 .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0),
+                 .memory = load.request_memory()});
+  pipeline->defaults_ = loading::model_defaults(folder, pipeline->defaults_);
+  return pipeline;
+}
+
+}  // namespace diffract::families

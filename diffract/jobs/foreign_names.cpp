@@ -1,0 +1,129 @@
+#include "diffract/jobs/foreign_names.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace diffract::jobs {
+namespace {
+
+struct Row {
+  std::string_view advice, names;  // the names have blanks between them
+};
+
+constexpr Row kOptions[] = {
+    {"it is not there yet: see docs/differences.md",
+     "lora lora-path lora-model-dir lora-scale lora-weights lora-dir adapter init-image init-img image "
+     "input-image img2img img strength denoise denoising-strength mask mask-image mask-img inpaint "
+     "control-image controlnet control-net control-strength ip-adapter ip-adapter-image ip-adapter-scale "
+     "textual-inversion embedding embeddings embd-dir embeddings-dir upscale upscale-model "
+     "upscaler hires-fix enable-hr hr-scale refiner vae vae-path vae-dir taesd clip-l clip-g t5xxl "
+     "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
+     "download quantize quantization load-in-8bit load-in-4bit num-frames video fps prompt-3 "
+     "negative-prompt-3 i"},
+    {"here it is --guidance-scale",
+     "cfg cfg-scale guidance guidance-strength scale unconditional-guidance-scale"},
+    {"here it is --scheduler",
+     "sampler sampling-method sampler-name sample-method sampler-type sampling sample"},
+    {"here it is --scheduler-config '{\"use_karras_sigmas\": true}'",
+     "karras use-karras-sigmas karras-sigmas"},
+    {"here it is --model",
+     "ckpt ckpt-path ckpt-name checkpoint checkpoint-path model-path model-id model-name model-dir "
+     "pretrained-model-name-or-path pretrained-model pretrained-model-path diffusion-model repo repo-id "
+     "base-model sd-model"},
+    {"here it is --output, a pattern such as \"out/{index}.png\"",
+     "out outdir out-dir output-dir output-path output-file output-folder output-name outfile outpath "
+     "save save-path save-dir filename"},
+    {"here it is --dtype", "torch-dtype precision weight-dtype weight-type data-type type"},
+    {"here it is --dtype float16", "fp16 half float16 half-precision f16"},
+    {"here it is --dtype bfloat16", "bf16 bfloat16"},
+    {"arithmetic is float32 unless --dtype or --compute-dtype says otherwise",
+     "fp32 float32 full full-precision no-half no-half-vae upcast-sampling"},
+    {"here it is --num-images-per-prompt",
+     "batch-count n-iter num-images n-samples num-samples n-images images-per-prompt images num"},
+    {"here it is --batch-size, and --num-images-per-prompt for how many", "batch b"},
+    {"here it is --steps",
+     "sample-steps sampling-steps num-steps inference-steps ddim-steps num-sampling-steps n-steps"},
+    {"here it is --negative-prompt", "negative neg neg-prompt uc uncond negative-text"},
+    {"here it is --prompt", "text caption positive positive-prompt prompt-text"},
+    {"give --prompt several times, or --prompts-file", "prompts"},
+    {"here it is --prompts-file", "prompt-file from-file prompts-from-file input-file f"},
+    {"--device-map auto places the models within the memory that there is",
+     "lowvram medvram novram cpu-offload model-cpu-offload enable-model-cpu-offload sequential-cpu-offload "
+     "enable-sequential-cpu-offload offload offload-to-cpu vae-on-cpu clip-on-cpu always-offload-from-vram"},
+    {"it is not needed: the VAE decodes band by band, without seams",
+     "vae-tiling enable-vae-tiling tiled-vae vae-slicing enable-vae-slicing"},
+    {"it is not needed: attention never holds its whole matrix",
+     "xformers enable-xformers enable-xformers-memory-efficient-attention attention-slicing "
+     "enable-attention-slicing opt-sdp-attention flash-attention flash-attn diffusion-fa "
+     "use-pytorch-cross-attention"},
+    {"here it is --seed", "generator manual-seed rng noise-seed"},
+    {"here it is --seed random", "random-seed random"},
+    {"weights are always read from safetensors", "use-safetensors safetensors"},
+    {"the safety checker is not run: see docs/differences.md",
+     "safety-checker no-safety-checker disable-safety-checker nsfw-filter"},
+    {"--save-steps FILE.safetensors keeps the latents of each step",
+     "callback callback-on-step-end callback-steps preview save-intermediates"},
+    {"give --height and --width", "size resolution image-size dimensions"},
+    {"here it is --threads", "num-threads cpu-threads n-threads t"},
+    {"here it is --device cuda", "gpu gpu-id use-gpu cuda use-cuda d"},
+    {"set the environment variable DIFFRACT_LOG=error", "quiet silent q"},
+    {"set the environment variable DIFFRACT_LOG=debug", "verbose debug v"},
+    {"here it is --allow-tf32", "tf32"},
+    {"here it is --float8", "fp8 fp8-unet float8-unet"},
+    {"processes are started by diffract launch --nproc-per-node 2 generate ...",
+     "num-processes nproc-per-node nproc world-size num-gpus gpus"},
+    {"here it is --offload-folder", "offload-dir offload-state-dict"},
+    {"here it is --max-memory", "memory-limit max-vram vram device-memory"},
+    {"here it is --clip-skip", "clip-stop-at-last-layers clipskip"},
+};
+
+constexpr Row kCommands[] = {
+    {"here it is diffract generate",
+     "txt2img text2img text-to-image t2i draw run create imagine sample infer inference predict gen "
+     "image dream"},
+    {"it is not there yet: see docs/differences.md",
+     "serve server api webui ui img2img image-to-image i2i inpaint outpaint upscale controlnet lora "
+     "convert quantize merge train finetune interrogate bench benchmark video txt2vid"},
+    {"diffract does not download; run: hf download ORG/NAME", "pull download get fetch clone"},
+    {"diffract doctor reports on the machine, its models and schedulers",
+     "list ls models schedulers samplers env check status system-info devices"},
+    {"here it is diffract info", "show inspect describe metadata"},
+    {"here it is diffract launch", "torchrun accelerate mpirun distribute start"},
+    {"here it is diffract plan", "estimate estimate-memory memory device-map"},
+    {"here it is diffract tokenize", "tokens token encode tokenise"},
+    {"a token is hf's affair; run: hf auth login", "login auth whoami"},
+};
+
+std::vector<ForeignName> each_name(std::span<const Row> rows) {
+  std::vector<ForeignName> all;
+  for (const Row& row : rows)
+    for (size_t begin = 0; begin < row.names.size();) {
+      const size_t end = std::min(row.names.find(' ', begin), row.names.size());
+      all.push_back({row.names.substr(begin, end - begin), row.advice});
+      begin = end + 1;
+    }
+  return all;
+}
+
+}  // namespace
+
+std::span<const ForeignName> foreign_options() {
+  static const auto all = each_name(kOptions);
+  return all;
+}
+
+std::span<const ForeignName> foreign_commands() {
+  static const auto all = each_name(kCommands);
+  return all;
+}
+
+bool can_be_followed(std::string_view advice, const std::vector<std::string>& known) {
+  if (advice.find("diffract launch") != std::string_view::npos) return true;
+  for (size_t at = advice.find("--"); at != std::string_view::npos; at = advice.find("--", at + 2)) {
+    const std::string_view option = advice.substr(at, advice.find_first_of(" ,;:", at) - at);
+    if (std::find(known.begin(), known.end(), option) == known.end()) return false;
+  }
+  return true;
+}
+
+}  // namespace diffract::jobs

@@ -1,0 +1,76 @@
+#include "diffract/jobs/job.h"
+
+#include "diffract/core/error.h"
+#include "diffract/pipelines/request_checks.h"
+#include "diffract/pipelines/request_fields.h"
+
+namespace diffract::jobs {
+namespace {
+
+using pipelines::Request;
+using Scope = pipelines::RequestField::Scope;
+
+// All that must agree among the pictures of a batch.
+Json batch_key(const Request& request) {
+  Json key = Json::array();
+  for (const auto& field : pipelines::request_fields()) {
+    const Json value = field.get(request);
+    if (field.scope == Scope::batch || field.scope == Scope::job) key.push_back(value);
+    // Texts may differ, but a batch has them for all of its pictures or for none.
+    if (field.kind == pipelines::RequestField::Kind::texts) key.push_back(value.is_null());
+  }
+  return key;
+}
+
+// The text of prompt p: one for all, or one each; nothing where none was given.
+void append(std::vector<std::string>& to, const std::vector<std::string>& texts, size_t p) {
+  if (!texts.empty()) to.push_back(texts.size() == 1 ? texts[0] : texts[p]);
+}
+
+// A request's settings, without a prompt yet.
+Request frame_of(const Request& request) {
+  Request frame = request;
+  frame.prompt.clear();
+  frame.prompt_2.clear();
+  frame.negative_prompt.clear();
+  frame.num_images_per_prompt = 1;
+  frame.seed.reset();
+  frame.seeds.clear();
+  return frame;
+}
+
+}  // namespace
+
+std::vector<JobBatch> plan_job(const std::vector<Request>& requests, uint64_t job_seed, int64_t batch_size) {
+  if (requests.empty()) throw UsageError("no prompts given");
+  if (batch_size < 1) throw UsageError("batch_size {}: expected 1 or more", batch_size);
+  std::vector<JobBatch> batches;
+  Json last_key;
+  size_t index = 0;
+  for (const Request& request : requests) {
+    check_texts(request);
+    const Json key = batch_key(request);
+    const Request frame = frame_of(request);
+    for (size_t i = 0; i < request.image_count(); ++i, ++index) {
+      const bool joins = !batches.empty() && key == last_key &&
+                         batches.back().images.size() < static_cast<size_t>(batch_size);
+      if (!joins) batches.push_back({.request = frame, .images = {}});
+      last_key = key;
+      const uint64_t seed = request.seed ? *request.seed + i : job_seed + index;
+      const size_t p = i / static_cast<size_t>(request.num_images_per_prompt);
+      auto& [joined, images] = batches.back();
+      append(joined.prompt, request.prompt, p);
+      append(joined.prompt_2, request.prompt_2, p);
+      append(joined.negative_prompt, request.negative_prompt, p);
+      joined.seeds.push_back(seed);
+      images.push_back(
+          {.index = index,
+           .seed = seed,
+           .prompt = joined.prompt.back(),
+           .negative_prompt = joined.negative_prompt.empty() ? "" : joined.negative_prompt.back()});
+    }
+  }
+  return batches;
+}
+
+}  // namespace diffract::jobs

@@ -1,0 +1,193 @@
+#include "diffract/jobs/job_runner.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "diffract/core/log.h"
+#include "diffract/distributed/lane.h"
+#include "diffract/distributed/split.h"
+#include "diffract/jobs/job_description.h"
+#include "diffract/loading/component.h"
+#include "diffract/tensor/device_backend.h"
+
+namespace diffract::jobs {
+namespace {
+
+bool befalls_every_picture(const Error& error) {
+  const ErrorKind kind = error.kind();
+  return dynamic_cast<const loading::ModelDoesNotFit*>(&error) || kind == ErrorKind::checkpoint ||
+         kind == ErrorKind::peer || kind == ErrorKind::io || kind == ErrorKind::cancelled;
+}
+
+void tell(JobBoard& board, const Failure& failure) {
+  // That a peer is lost the main process sees itself; the others do not see whom it misses.
+  if (failure.kind == ErrorKind::peer && !board.is_main()) return;
+  try {
+    board.leave(failure);
+  } catch (const PeerError&) {
+    // The error that ends this process matters more.
+  }
+}
+
+// A summary without its prompt, which the main process has itself: a prompt may be larger than what a store
+// takes.
+Json for_the_store(Json images) {
+  for (Json& image : images) image.erase("prompt");
+  return {{"images", std::move(images)}};
+}
+
+class Runner {
+ public:
+  Runner(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board, const JobWork& work)
+      : batches_(batches), schedule_(schedule), board_(board), work_(work) {}
+
+  JobOutcome run() {
+    board_.join(describe_job(batches_, schedule_, work_.settings));
+    find_todo();
+    if (is_together())
+      distributed::run_in_flight(todo_.size(), work_.in_flight, [&](size_t t) { run_batch(todo_[t]); });
+    else if (schedule_ == JobSchedule::fixed)
+      for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b, work_.keeps_results);
+    else
+      for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
+    if (!board_.is_main()) {
+      work_.finish_share();
+      return outcome_;
+    }
+    board_.wait_for_others([&] { work_.progress(outcome_.images_found); });
+    work_.progress(outcome_.images_found);
+    if (!is_together())
+      for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
+    work_.finish_share();
+    collect();
+    return outcome_;
+  }
+
+ private:
+  bool is_together() const { return schedule_ == JobSchedule::together; }
+
+  void find_todo() {
+    found_.resize(batches_.size());
+    if (board_.is_local_main()) found_ = work_.find_finished();
+    std::vector<bool> is_found(batches_.size());
+    std::transform(found_.begin(), found_.end(), is_found.begin(),
+                   [](const Json& f) { return !f.is_null(); });
+    const auto finished = board_.agree_on_finished(is_found);
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      if (!finished[b])
+        todo_.push_back(b);
+      else
+        outcome_.images_found += batches_[b].images.size();
+      if (is_found[b] && !board_.is_main()) board_.report(b, json_text(for_the_store(found_[b])), 0);
+    }
+    if (board_.is_main() && outcome_.images_found > 0)
+      log::info("{} pictures are there already", outcome_.images_found);
+    work_.progress(outcome_.images_found);
+  }
+
+  // By default without those that were reported: by this process before it was killed and came back, for one.
+  void run_batch(size_t b, bool again = false) {
+    const bool was_reported = !is_together() && board_.reported(b).has_value();
+    if (was_reported && !again) return;
+    const JobBatch& batch = batches_[b];
+    if (!std::exchange(is_prepared_, true)) work_.prepare();
+    log::debug("batch {} begins", b);
+    Json result;
+    if (const auto failure = attempt(batch, result)) {
+      log::write(log::Level::error,
+                 fmt::format("image {}: {}", batch.images.front().index, failure->message));
+      work_.record_failure(batch, *failure);
+      result = to_json(*failure);
+    }
+    log::debug("batch {} is finished", b);
+    outcome_.images_run += batch.images.size();
+    if (is_together() && !board_.is_main()) return;
+    board_.report(b, json_text(result), was_reported ? 0 : batch.images.size());
+    work_.progress(outcome_.images_found);
+  }
+
+  std::optional<Failure> attempt(const JobBatch& batch, Json& result) {
+    try {
+      result = for_the_store(work_.run(batch));
+      return {};
+    } catch (const Error& error) {
+      if (befalls_every_picture(error) || batches_.size() == 1) throw;
+      if (is_together() && error.kind() != ErrorKind::usage) throw;  // the others do not know of it
+      if (error.kind() == ErrorKind::internal && !tensor::devices_answer()) throw;
+      return Failure{error.kind(), error.what()};
+    } catch (const std::bad_alloc&) {
+      if (batches_.size() == 1 || is_together()) throw;
+      return Failure{ErrorKind::memory, "out of memory"};
+    } catch (const c10::Error& error) {
+      if (batches_.size() == 1 || is_together() || !tensor::devices_answer()) throw;
+      return Failure{ErrorKind::internal, fmt::format("libtorch: {}", error.what_without_backtrace())};
+    }
+  }
+
+  void collect() {
+    for (size_t b = 0; b < batches_.size(); ++b) {
+      const auto& images = batches_[b].images;
+      const auto reported =
+          found_[b].is_null() ? board_.reported(b) : std::optional(json_text(for_the_store(found_[b])));
+      // Found on another host, by a process that was killed before it said more: finished, but under which
+      // name?
+      if (!reported) continue;
+      const Json result = parse_json(*reported, "store");
+      for (size_t i = 0; i < images.size(); ++i) {
+        if (!result.contains("images")) {
+          outcome_.failed.push_back({images[i], failure_of(result)});
+          continue;
+        }
+        Json summary = {{"index", images[i].index}, {"prompt", images[i].prompt}, {"seed", images[i].seed}};
+        summary.update(result["images"].at(i));
+        outcome_.images.push_back(std::move(summary));
+      }
+    }
+  }
+
+  const std::vector<JobBatch>& batches_;
+  JobSchedule schedule_;
+  JobBoard& board_;
+  const JobWork& work_;
+  std::vector<Json> found_;   // on this host
+  std::vector<size_t> todo_;  // by all processes, the same in all
+  bool is_prepared_ = false;
+  JobOutcome outcome_;
+};
+
+}  // namespace
+
+JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
+                   const JobWork& work) {
+  JobOutcome outcome;
+  take_part(board, [&] { outcome = Runner(batches, schedule, board, work).run(); });
+  if (!board.is_main()) board.leave({});
+  return outcome;
+}
+
+void take_part(JobBoard& board, const std::function<void()>& part) {
+  try {
+    part();
+  } catch (const std::exception&) {
+    tell(board, current_failure());
+    throw;
+  }
+}
+
+void throw_if_failed(const JobOutcome& outcome) {
+  if (outcome.failed.empty()) return;
+  const FailedImage& first = outcome.failed.front();
+  const bool alike = std::all_of(outcome.failed.begin(), outcome.failed.end(),
+                                 [&](const FailedImage& f) { return f.failure.kind == first.failure.kind; });
+  if (outcome.images.empty() && alike)
+    throw Error(first.failure.kind, "all pictures: " + first.failure.message);
+  throw SomeFailed("{} of {} pictures failed, the first is picture {}: {}. --resume tries them again",
+                   outcome.failed.size(), outcome.failed.size() + outcome.images.size(), first.image.index,
+                   first.failure.message);
+}
+
+}  // namespace diffract::jobs

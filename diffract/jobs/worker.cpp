@@ -1,0 +1,221 @@
+#include "diffract/jobs/worker.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "diffract/core/error.h"
+#include "diffract/core/log.h"
+#include "diffract/core/stop.h"
+#include "diffract/distributed/cores.h"
+#include "diffract/loading/find_model.h"
+#include "diffract/loading/small_models.h"
+#include "diffract/placement/rank_map.h"
+#include "diffract/tensor/threads.h"
+#include "diffract/weights/host_budget.h"
+
+namespace diffract::jobs {
+namespace {
+
+using loading::LoadField;
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// What must be the same in all processes of a job, beside its requests.
+Json job_settings(const JobOptions& options) {
+  Json settings = load_parameters(options.loading, LoadField::Scope::images);
+  if (options.is_over_ranks()) settings.update(load_parameters(options.loading, LoadField::Scope::placement));
+  settings["output"] = options.output.pattern;
+  settings["batch_size"] = options.batch_size;
+  return settings;
+}
+
+}  // namespace
+
+Worker::Worker(const JobOptions& options, const JobPlace& place)
+    : options_(options),
+      place_(place),
+      board_(*place.board),
+      is_together_(options.is_over_ranks()),
+      batches_(plan_job(options.requests, options.seed, options.batch_size)),
+      output_(options.output, batches_, board_),
+      // Before the processes of the job have met: none computes yet.
+      free_at_start_(weights::available_host_bytes()) {}
+
+size_t Worker::image_count() const {
+  size_t images = 0;
+  for (const auto& batch : batches_) images += batch.images.size();
+  return images;
+}
+
+JobWork Worker::work() {
+  return {.settings = job_settings(options_),
+          .keeps_results = options_.output.latent,
+          .find_finished = [this] { return find_finished(); },
+          .prepare =
+              [this] {
+                observer_->begins();
+                take_cores();
+                pipeline();
+                spare_threads();
+              },
+          .run = [this](const JobBatch& batch) { return run_batch(batch); },
+          .record_failure =
+              [this](const auto& batch, const auto& failure) {
+                if (writes()) output_.record_failure(batch, failure);
+              },
+          .finish_share = [this] { output_.finish_share(); },
+          .progress =
+              [this](size_t found) {
+                stop_if_asked();
+                observer_->progress(found);
+              },
+          .in_flight = in_flight()};
+}
+
+JobOutcome Worker::run(const JobObserver& observer) {
+  observer_ = &observer;
+  const Stopwatch watch;
+  try {
+    if (is_together_) pipeline();  // all processes at once
+    auto outcome = run_job(batches_, schedule(), board_, work());
+    figures_.run_seconds = watch.seconds() - figures_.load_seconds;
+    return outcome;
+  } catch (const Cancelled& error) {
+    if (!asked_to_stop() || !output_.can_resume() || options_.seed_is_random) throw;
+    throw Cancelled("{}; --resume goes on with the job", error.what());
+  }
+}
+
+JobFigures Worker::figures() const {
+  JobFigures figures = figures_;
+  if (pipeline_) {
+    figures.stays = pipeline_->stays();
+    figures.device_map = pipeline_->hf_device_map();
+  }
+  return figures;
+}
+
+Json Worker::parameters() const {
+  return parameters_ ? parameters_->of_model(batches_.front().request) : Json::object();
+}
+
+// Which latents are in which process' file must not depend on who is faster.
+JobSchedule Worker::schedule() const {
+  if (is_together_) return JobSchedule::together;
+  return options_.equal_shares || options_.output.latent ? JobSchedule::fixed : JobSchedule::dynamic;
+}
+
+int Worker::in_flight() const {
+  if (!options_.output.save_steps.empty()) return 1;  // they are saved in their order
+  return options_.in_flight > 0 ? options_.in_flight : 2 * board_.world_size();
+}
+
+// A process that comes back finds others at work, whose memory is no longer free.
+loading::MemoryCheck Worker::memory_check() const {
+  const bool shares = place_.local_world_size > 1 && !board_.came_back();
+  loading::MemoryCheck check = loading::load_options(options_.loading, place_.local_rank).memory_check;
+  check.processes_on_host = shares ? std::min(place_.local_world_size, static_cast<int>(batches_.size())) : 1;
+  check.free_at_start = free_at_start_;
+  return check;
+}
+
+// Loaded when first needed: a process without a share does not load it.
+const families::DiffusionPipeline& Worker::pipeline() {
+  if (pipeline_) return *pipeline_;
+  const Stopwatch watch;
+  const auto& first = batches_.front().request;
+  auto load = loading::load_options(options_.loading, place_.local_rank);
+  load.expected = {.height = first.height,
+                   .width = first.width,
+                   .batch_size = options_.batch_size,
+                   .max_sequence_length = first.max_sequence_length,
+                   .num_inference_steps = first.num_inference_steps};
+  load.memory_check = memory_check();
+  load.on_load = [this](const auto& report) {
+    stop_if_asked();
+    if (observer_->on_load) observer_->on_load(report);
+  };
+  // What is wrong with the scheduler of all pictures shows before weights are read.
+  const bool all_alike = std::all_of(batches_.begin(), batches_.end(), [&](const JobBatch& batch) {
+    return batch.request.scheduler == first.scheduler &&
+           batch.request.scheduler_config == first.scheduler_config;
+  });
+  if (all_alike) {
+    load.scheduler = first.scheduler;
+    load.scheduler_config = first.scheduler_config;
+    load.requires_scheduler = true;
+  }
+  pipeline_ = families::DiffusionPipeline::from_pretrained(options_.model, load);
+  figures_.load_seconds = watch.seconds();
+  parameters_.emplace(*pipeline_, load_parameters(options_.loading, LoadField::Scope::images));
+  output_.describe(*parameters_);
+  const auto& map = pipeline_->hf_device_map();
+  if (!map.empty() && (board_.is_main() || !placement::is_over_ranks(map)))
+    log::info("device map: {}", map.to_text());
+  return *pipeline_;
+}
+
+std::vector<Json> Worker::find_finished() {
+  if (output_.looks_for_finished() || board_.came_back()) pipeline();  // its defaults are in the parameters
+  return output_.find_finished();
+}
+
+Json Worker::run_batch(const JobBatch& batch) {
+  const auto observe = [&](const pipelines::StepReport& step) {
+    log::debug("step {} of {}", step.index + 1, step.count);
+    if (writes()) output_.record_step(step);
+    observer_->step(step, batch);
+    if (step.latents.is_cpu()) busy_cores_.look(at::get_num_threads());
+    stop_if_asked();
+  };
+  const auto result = pipeline()(batch.request, observe);
+  observer_->finished_batch(batch);
+  return writes() ? output_.finish_batch(batch, result) : Json::array();
+}
+
+// Once, when all processes of this host have come: its part of their cores. Those that compute together have
+// shared them when they met.
+void Worker::take_cores() {
+  if (is_together_ || options_.threads > 0 || place_.local_world_size == 1) return;
+  distributed::share_cores(place_.local_rank, place_.local_world_size, board_.shares_cpus());
+}
+
+// As they will be drawn: of the model's own size where none is given. Those that cannot be drawn count as
+// none.
+int64_t Worker::pixels_of(const JobBatch& batch) const {
+  try {
+    const loading::ImageSize size = pipeline_->image_size(batch.request);
+    return size.height * size.width * static_cast<int64_t>(batch.images.size());
+  } catch (const UsageError&) {
+    return 0;
+  }
+}
+
+// A model that is too small to gain from several threads gets one. That is asked of the largest batch of the
+// job, so that all processes answer the same.
+void Worker::spare_threads() const {
+  if (is_together_ || options_.threads > 0 || tensor::chosen_threads() || at::get_num_threads() == 1) return;
+  if (!loading::load_options(options_.loading, place_.local_rank).device.is_cpu()) return;
+  const auto& largest =
+      *std::max_element(batches_.begin(), batches_.end(),
+                        [this](const JobBatch& a, const JobBatch& b) { return pixels_of(a) < pixels_of(b); });
+  if (pixels_of(largest) == 0) return;  // none can be drawn
+  if (loading::is_too_small_to_share(io::ModelFolder::open(loading::find_model(options_.model)),
+                                     &pipeline_->facts(),
+                                     {.height = largest.request.height,
+                                      .width = largest.request.width,
+                                      .batch_size = static_cast<int64_t>(largest.images.size())}))
+    at::set_num_threads(1);
+}
+
+}  // namespace diffract::jobs

@@ -1,0 +1,35 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "diffract/placement/pipeline_map.h"
+#include "diffract/schedulers/schedule.h"
+
+namespace diffract::loading {
+
+/// What a checkpoint family is, as data: the planner, the checks of requests, messages and --help read it. A
+/// family's folder holds it (families/), and families/registry.cpp lists it.
+struct FamilyFacts {
+  std::string_view class_name;  // diffusers' pipeline, as model_index.json names it
+  std::string_view models;      // for messages: "Stable Diffusion 1.x and 2.x"
+  /// Other pipelines of diffusers over the same parts, whose checkpoints are run as this one.
+  std::span<const std::string_view> runs_too;
+  std::string_view denoiser, denoiser_class;  // the component that runs in each step: "unet"
+  // diffusers' own, where the checkpoint does not say.
+  int64_t num_inference_steps;
+  double guidance_scale;
+  int64_t sample_size;  // latents each way, where the denoiser's config has no sample_size
+  /// Sizes are multiples of the VAE's scale times this: others are an error, or, above 1, rounded down.
+  int64_t latents_a_token;
+  /// Whether the components come and go with their stage.
+  placement::Residency residency;
+  schedulers::Path path;       // which schedulers fit
+  std::string_view scheduler;  // what to take where the checkpoint's is one that diffract has not
+  /// Fields of a request that have an effect, beside those that every family takes
+  /// (pipelines/request_checks.h); the others are refused.
+  std::span<const std::string_view> takes;
+  bool has_float8 = false;  // products of the denoiser in float8
+};
+
+}  // namespace diffract::loading

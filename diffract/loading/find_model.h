@@ -1,0 +1,26 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace diffract::loading {
+
+/// What a model is looked for, which decides what a message tells to fetch: some part of it, or its config
+/// files for a plan.
+enum class ModelUse { part, configs };
+/// The folder of a model: a built-in name, a path, or ORG/NAME[@REV] from the Hugging Face cache. Throws
+/// CheckpointError saying where it looked, or what the text is instead: a single file, a web address, a
+/// misspelt name.
+std::filesystem::path find_model(const std::string& model, ModelUse use = ModelUse::part);
+
+/// Throws for a checkpoint of a class of model_index.json that cannot be run; `where` is for the message.
+using ClassCheck = std::function<void(std::string_view class_name, const std::string& where)>;
+/// The folder of a whole pipeline. `check` sees its class, or the class that a well-known model on the hub is
+/// of, so that nobody fetches gigabytes to learn that they do not run.
+std::filesystem::path find_pipeline(const std::string& model, const ClassCheck& check);
+
+/// The name of the model that is used when none is given.
+inline constexpr const char* kDefaultModel = "emoji-sd";
+
+}  // namespace diffract::loading

@@ -1,0 +1,108 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "diffract/io/model_folder.h"
+#include "diffract/loading/load_options.h"
+#include "diffract/loading/model_placements.h"
+#include "diffract/loading/request_memory.h"
+#include "diffract/models/model_class.h"
+#include "diffract/schedulers/scheduler_spec.h"
+#include "diffract/weights/weight_scope.h"
+
+namespace diffract::loading {
+
+/// Where a model comes from.
+struct ModelSource {
+  std::string name;  // in messages
+  ConfigReader config;
+  io::WeightFiles weights;
+};
+
+/// How a model is loaded.
+struct ModelSetting {
+  tensor::DtypePolicy policy;
+  weights::ModelPlacement placement = {};
+  std::shared_ptr<const DeviceBudgets> budgets = {};  // hold as long as the model lives
+  LoadObserver on_load = {};
+};
+
+/// A model's checkpoint, opened.
+struct OpenedWeights {
+  std::shared_ptr<const weights::Checkpoint> checkpoint;
+  weights::WeightScope root;
+};
+OpenedWeights open_weights(const ModelSource& source, const ModelSetting& setting);
+/// Throws CheckpointError where the config's "quantization_config" holds for the weights; warns of one over
+/// plain weights.
+void check_quantization(const ModelSource& source, const weights::Checkpoint& checkpoint);
+/// Warns of tensors that no layer asked for.
+void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint);
+/// Builds a model from its config and its weights: models::ModelClass::build.
+using BuildModel = std::shared_ptr<const void>(const ConfigReader& config, const weights::WeightScope& root);
+
+/// A model that `build` builds; its budgets hold as long as it lives. Throws CheckpointError when the files
+/// are damaged.
+std::shared_ptr<const void> build_model(const ModelSource& source, const ModelSetting& setting,
+                                        BuildModel& build);
+template <typename Model>
+std::shared_ptr<const Model> build_model(const ModelSource& source, const ModelSetting& setting) {
+  return std::static_pointer_cast<const Model>(build_model(source, setting, models::build<Model>));
+}
+
+/// Builds the parts of a pipeline from its folder: config, weights, class checked against what the code
+/// builds.
+class ComponentLoader {
+ public:
+  /// `without`: components that the caller gives or leaves out, which need no place.
+  ComponentLoader(io::ModelFolder folder, const FamilyFacts& facts, const LoadOptions& options,
+                  const std::vector<std::string>& without = {});
+
+  /// Throws CheckpointError when model_index.json names another class, or the files are damaged or missing.
+  template <typename Model>
+  std::shared_ptr<const Model> model(const std::string& component) const {
+    const ModelSource from = source(component, Model::kClassName);
+    const auto model = build_model<Model>(from, setting(component));
+    folder_.open_files().close(from.weights.files);
+    return model;
+  }
+  /// The same checks without converting the weights or keeping the model, so that an error shows before the
+  /// model's stage begins. The files stay open for it.
+  template <typename Model>
+  void check(const std::string& component) const {
+    const ModelSource from = source(component, Model::kClassName);
+    const auto checkpoint = weights::Checkpoint::open(from.weights);
+    check_quantization(from, *checkpoint);
+    weights::Part part;  // only written down, never read
+    models::build<Model>(from.config, weights::WeightScope(checkpoint, policy_).recording(part));
+    report_unused(from, *checkpoint);
+  }
+
+  void require_class(const std::string& component, const std::vector<std::string>& class_names) const;
+  schedulers::SchedulerSpec scheduler() const;
+  const io::ModelFolder& folder() const { return folder_; }
+  /// True when a step of the component is the same work over the same memory each time, all on one GPU.
+  bool may_record(const std::string& component) const;
+  /// True where processes of the job share the models, which then stay: each has only its part in memory.
+  bool over_ranks() const { return placements_.over_ranks(); }
+  /// What requests to the pipeline take; null where processes share the models.
+  std::shared_ptr<const RequestMemory> request_memory() const;
+  /// Computes what belongs to no model: latents and the schedule.
+  at::Device device() const { return placements_.device(); }
+  const tensor::DtypePolicy& policy() const { return policy_; }
+  const placement::DeviceMap& hf_device_map() const { return placements_.hf_device_map(); }
+
+ private:
+  ModelSetting setting(const std::string& component) const;
+  ModelSource source(const std::string& component, const std::string& class_name) const;
+
+  io::ModelFolder folder_;
+  const FamilyFacts& facts_;
+  LoadOptions options_;
+  std::vector<std::string> without_;
+  ModelPlacements placements_;
+  tensor::DtypePolicy policy_;
+};
+
+}  // namespace diffract::loading

@@ -1,0 +1,210 @@
+#include "diffract/loading/pipeline_layout.h"
+
+#include <algorithm>
+
+#include "diffract/core/error.h"
+#include "diffract/io/safetensors.h"
+#include "diffract/loading/load_component.h"
+#include "diffract/loading/load_options.h"
+#include "diffract/loading/model_defaults.h"
+#include "diffract/models/model_class.h"
+#include "diffract/models/module_tree.h"
+#include "diffract/weights/weight_scope.h"
+
+namespace diffract::loading {
+namespace {
+
+constexpr int64_t kClipTokens = 77;
+constexpr int64_t kVaeScaleFactor = 8;  // where there is no VAE to ask
+// Of a model that is nobody's denoiser.
+constexpr int64_t kSampleSize = 64, kSteps = 50;
+
+int stage_of(models::Role role) { return static_cast<int>(role); }
+// The denoiser is the last that is given up.
+int importance_of(models::Role role) {
+  return role == models::Role::encoder ? 0 : role == models::Role::decoder ? 1 : 2;
+}
+
+// What most of the stored bytes are in, of the files that `find` gives; it throws where there are none.
+std::optional<at::ScalarType> stored_dtype(const std::function<io::WeightFiles()>& find) {
+  io::WeightFiles files;
+  try {
+    files = find();
+  } catch (const CheckpointError&) {
+    return {};  // a plan needs config.json only
+  }
+  std::map<io::Dtype, uint64_t> bytes;
+  const auto opened = files.open(files.files.front());
+  for (const auto& tensor : opened->tensors()) bytes[tensor.dtype] += tensor.end - tensor.begin;
+  const auto most = std::max_element(bytes.begin(), bytes.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most == bytes.end()) return {};
+  if (most->first == io::Dtype::F16) return at::kHalf;
+  if (most->first == io::Dtype::BF16) return at::kBFloat16;
+  if (most->first == io::Dtype::F8_E4M3) return at::kFloat8_e4m3fn;
+  if (most->first == io::Dtype::F8_E5M2) return at::kFloat8_e5m2;
+  return at::kFloat;
+}
+
+struct Part {
+  std::string name;
+  const models::ModelClass* model_class;
+  ConfigReader config;
+  std::optional<at::ScalarType> stored;  // none without weight files
+};
+
+// What parts of one checkpoint have in common.
+struct Common {
+  const FamilyFacts* facts;  // null for a model that is nobody's denoiser
+  int64_t vae_scale_factor;  // pixels a latent each way
+  Defaults defaults;
+};
+
+Common common_of(const std::vector<Part>& parts, const FamilyFacts* facts) {
+  const int64_t side = facts ? facts->sample_size : kSampleSize;
+  models::SampleSize latents{.height = side, .width = side};
+  int64_t scale = kVaeScaleFactor;
+  for (const Part& part : parts) {
+    if (part.model_class->sample_size) latents = part.model_class->sample_size(part.config);
+    if (part.model_class->scale_factor) scale = part.model_class->scale_factor(part.config);
+  }
+  return {.facts = facts,
+          .vae_scale_factor = scale,
+          .defaults = {.size = {.height = latents.height * scale, .width = latents.width * scale},
+                       .num_inference_steps = facts ? facts->num_inference_steps : kSteps,
+                       .guidance_scale = facts ? facts->guidance_scale : 0}};
+}
+
+void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request, const Common& common) {
+  const models::ModelClass& known = *part.model_class;
+  const bool is_denoiser = known.role == models::Role::denoiser;
+  placement::ModuleTree tree = models::make_module_tree(part.config);
+  auto storage = request.torch_dtype ? request.torch_dtype : part.stored;
+  const int64_t elements = compute_module_sizes(tree).total() / static_cast<int64_t>(sizeof(float));
+  if (request.widens_small && weights::is_widened(elements)) storage = request.arithmetic;
+  const tensor::DtypePolicy policy{.storage = storage.value_or(at::kFloat), .arithmetic = request.arithmetic};
+  const int64_t steps =
+      is_denoiser ? request.num_inference_steps.value_or(common.defaults.num_inference_steps) : 1;
+  const bool is_doubled = is_denoiser && request.is_guided.value_or(known.is_guided);
+  const int64_t batch =
+      known.role == models::Role::encoder ? request.texts.value_or(request.batch_size) : request.batch_size;
+  layout.costs.push_back(
+      models::forward_cost(part.config,
+                           {.batch = is_doubled ? 2 * batch : batch,
+                            .height = layout.height,
+                            .width = layout.width,
+                            .text_tokens = known.reads_long_texts ? request.max_sequence_length : kClipTokens,
+                            .vae_scale_factor = common.vae_scale_factor,
+                            .steps = steps},
+                           policy));
+  layout.components.push_back(
+      {.name = part.name,
+       .tree = std::move(tree),
+       .options = models::plan_options(part.config, static_cast<int64_t>(c10::elementSize(*policy.storage))),
+       .working_bytes = layout.costs.back().peak_bytes,
+       .runs = steps,
+       .stage = stage_of(known.role),
+       .importance = importance_of(known.role)});
+  layout.is_as_stored.push_back(storage == part.stored);
+  layout.stored_bytes.push_back(elements *
+                                static_cast<int64_t>(c10::elementSize(part.stored.value_or(at::kFloat))));
+}
+
+PipelineLayout lay_out(const std::vector<Part>& parts, const LayoutRequest& request, const Common& common) {
+  PipelineLayout layout;
+  layout.height = request.height.value_or(common.defaults.size.height);
+  layout.width = request.width.value_or(common.defaults.size.width);
+  if (common.facts) {
+    layout.residency = common.facts->residency;
+    const int64_t multiple = common.facts->latents_a_token * common.vae_scale_factor;
+    for (int64_t* pixels : {&layout.height, &layout.width})  // as the family rounds them
+      if (multiple > common.vae_scale_factor) *pixels = std::max(*pixels / multiple, int64_t{1}) * multiple;
+  }
+  for (const Part& part : parts) add(layout, part, request, common);
+  return layout;
+}
+
+Part component(const io::ModelFolder& folder, const std::string& name, const std::string& variant) {
+  return {.name = name,
+          .model_class = &models::find_model_class(folder.component_class(name),
+                                                   (folder.path() / "model_index.json").string()),
+          .config = folder.config(name),
+          .stored = stored_dtype([&] { return folder.component_weights(name, variant); })};
+}
+
+Common common_of(const std::vector<Part>& parts, const io::ModelFolder& folder, const FamilyFacts* facts) {
+  Common common = common_of(parts, facts);
+  common.defaults = model_defaults(folder, common.defaults);
+  return common;
+}
+
+}  // namespace
+
+struct PipelineParts::Impl {
+  std::vector<Part> parts;  // in the order of their stages
+  std::vector<std::string> left_out;
+  Common common;
+};
+
+PipelineParts::PipelineParts(const io::ModelFolder& folder, const FamilyFacts* facts,
+                             const std::string& variant, const std::vector<std::string>& without) {
+  std::vector<Part> parts;
+  std::vector<std::string> left_out;
+  for (const std::string& name : folder.component_names()) {
+    if (std::find(without.begin(), without.end(), name) != without.end()) continue;
+    const std::string class_name = folder.component_class(name);
+    std::error_code ignored;
+    if (models::find_model_class(std::string_view(class_name)))
+      parts.push_back(component(folder, name, variant));
+    else if (std::filesystem::exists(folder.path() / name / "config.json", ignored))
+      left_out.push_back(fmt::format("{} ({})", name, class_name));
+  }
+  if (parts.empty() && without.empty())
+    throw CheckpointError("{}: names no model that diffract builds",
+                          (folder.path() / "model_index.json").string());
+  std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+    return stage_of(a.model_class->role) < stage_of(b.model_class->role);
+  });
+  const Common common = common_of(parts, folder, facts);
+  impl_ = std::make_shared<const Impl>(
+      Impl{.parts = std::move(parts), .left_out = std::move(left_out), .common = common});
+}
+
+PipelineLayout PipelineParts::lay_out(const LayoutRequest& request) const {
+  PipelineLayout layout = loading::lay_out(impl_->parts, request, impl_->common);
+  layout.left_out = impl_->left_out;
+  return layout;
+}
+
+PipelineLayout lay_out_pipeline(const io::ModelFolder& folder, const FamilyFacts* facts,
+                                const LayoutRequest& request) {
+  return PipelineParts(folder, facts, request.variant, request.without).lay_out(request);
+}
+
+PipelineLayout lay_out_component(const io::ModelFolder& folder, const FamilyFacts* facts,
+                                 const std::string& name, const LayoutRequest& request) {
+  if (!folder.has_component(name)) {
+    std::string names;
+    for (const std::string& known : folder.component_names()) names += " " + known;
+    throw UsageError("--component \"{}\": {} has no such component; it has:{}", name, folder.path().string(),
+                     names);
+  }
+  Part part = component(folder, name, request.variant);
+  part.name.clear();
+  const std::vector<Part> parts{std::move(part)};
+  return lay_out(parts, request, common_of(parts, folder, facts));
+}
+
+PipelineLayout lay_out_model(const std::filesystem::path& folder, const FamilyFacts* facts,
+                             const LayoutRequest& request) {
+  ConfigReader config = io::load_config(folder);
+  const auto& model_class = models::find_model_class(models::class_name_of(config), config.source());
+  const std::vector<Part> parts{
+      {.name = "", .model_class = &model_class, .config = std::move(config), .stored = stored_dtype([&] {
+                                                                               return io::find_weight_files(
+                                                                                   folder, request.variant);
+                                                                             })}};
+  return lay_out(parts, request, common_of(parts, facts));
+}
+
+}  // namespace diffract::loading

@@ -1,0 +1,12 @@
+#pragma once
+#include "diffract/loading/pipeline_layout.h"
+
+namespace diffract::loading {
+
+/// True where one run of a pipeline's denoiser is so little work that threads lose more in waiting for each
+/// other than they gain (docs/performance.md, "Threads and small models"). The answer is the same on every
+/// machine.
+bool is_too_small_to_share(const io::ModelFolder& folder, const FamilyFacts* facts,
+                           const LayoutRequest& request);
+
+}  // namespace diffract::loading

@@ -1,0 +1,53 @@
+#include "diffract/models/text/clip_text_model.h"
+
+#include "diffract/models/model_class.h"
+#include "diffract/models/shared/on_meta.h"
+
+namespace diffract::models {
+namespace {
+
+using weights::WeightScope;
+
+constexpr ModuleRow kModules[] = {
+    {"CLIPTextModel", "embeddings=CLIPTextEmbeddings encoder=CLIPEncoder final_layer_norm=LayerNorm"},
+    {"CLIPTextEmbeddings", "token_embedding=Embedding position_embedding=Embedding"},
+    {"CLIPEncoder", "layers=[CLIPEncoderLayer]"},
+    {"CLIPEncoderLayer", "self_attn=CLIPAttention layer_norm1=LayerNorm mlp=CLIPMLP layer_norm2=LayerNorm"},
+    {"CLIPAttention", "k_proj=Linear v_proj=Linear q_proj=Linear out_proj=Linear"},
+    {"CLIPMLP", "~activation_fn=Activation fc1=Linear fc2=Linear"}};
+constexpr const char* kWhole[] = {"CLIPEncoderLayer", "CLIPTextEmbeddings"};
+constexpr const char* kAlso[] = {"CLIPModel"};
+constexpr const char* kModelTypes[] = {"clip_text_model", "clip"};
+
+Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardShape& shape) {
+  const auto model = std::make_shared<CLIPTextModel>(CLIPTextConfig::from_json(config), w);
+  return {[=] { (*model)(some_ids(shape, model->config().max_position_embeddings)); }};
+}
+
+// The numbers of its positions, which no checkpoint holds.
+void add_position_ids(placement::ModuleTree& tree, const ConfigReader& config) {
+  const int64_t positions = CLIPTextConfig::from_json(config).max_position_embeddings;
+  for (placement::Module& child : tree.root.children)
+    if (child.name == "embeddings")
+      child.tensors.push_back({.name = "position_ids",
+                               .elements = positions,
+                               .bytes = positions * static_cast<int64_t>(sizeof(int64_t)),
+                               .is_floating = false,
+                               .is_buffer = true});
+}
+
+}  // namespace
+
+extern const ModelClass kCLIPTextModelClass;
+const ModelClass kCLIPTextModelClass = {.name = CLIPTextModel::kClassName,
+                                        .type = &typeid(CLIPTextModel),
+                                        .role = Role::encoder,
+                                        .also = kAlso,
+                                        .model_types = kModelTypes,
+                                        .no_split_modules = kWhole,
+                                        .modules = kModules,
+                                        .build = build<CLIPTextModel>,
+                                        .forward = forward,
+                                        .complete = add_position_ids};
+
+}  // namespace diffract::models

@@ -1,0 +1,77 @@
+#include "diffract/models/unet/unet_2d_condition_model.h"
+
+#include "diffract/core/error.h"
+
+namespace diffract::models {
+namespace {
+
+nn::ConvShape same_size(int64_t kernel) { return {.kernel = kernel, .padding = (kernel - 1) / 2}; }
+
+}  // namespace
+
+UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& c, const WeightScope& w)
+    : config_(c),
+      conv_in_(w / "conv_in", c.in_channels, c.block_out_channels.front(), same_size(c.conv_in_kernel)),
+      time_embedding_(w / "time_embedding", c.block_out_channels.front(), c.time_embed_dim(), c.act_fn),
+      conv_norm_out_(w / "conv_norm_out", c.norm_num_groups, c.block_out_channels.front(), c.norm_eps),
+      conv_out_(w / "conv_out", c.block_out_channels.front(), c.out_channels, same_size(c.conv_out_kernel)),
+      arithmetic_(w.arithmetic()) {
+  if (c.has_mid_block) mid_block_.emplace(w / "mid_block", c);
+  down_blocks_.reserve(c.levels());
+  up_blocks_.reserve(c.levels());
+  for (size_t level = 0; level < c.levels(); ++level)
+    down_blocks_.emplace_back(w / "down_blocks" / static_cast<int64_t>(level), c, level);
+  for (size_t i = 0; i < c.levels(); ++i)
+    up_blocks_.emplace_back(w / "up_blocks" / static_cast<int64_t>(i), c, c.levels() - 1 - i);
+}
+
+void UNet2DConditionModel::check(const Tensor& sample, const Tensor& text) const {
+  if (sample.dim() != 4 || sample.size(1) != config_.in_channels)
+    throw UsageError("unet: sample has shape {}; expected [batch, {}, height, width]",
+                     c10::str(sample.sizes()), config_.in_channels);
+  if (text.dim() != 3 || text.size(0) != sample.size(0) ||
+      text.size(2) != config_.cross_attention_dim.front())
+    throw UsageError("unet: text embeddings have shape {}; expected [{}, tokens, {}]", c10::str(text.sizes()),
+                     sample.size(0), config_.cross_attention_dim.front());
+}
+
+Tensor UNet2DConditionModel::time_embedding(const Tensor& timesteps) const {
+  const Tensor sinusoid = nn::sinusoidal_embedding(timesteps, {.width = config_.block_out_channels.front(),
+                                                               .flip_sin_to_cos = config_.flip_sin_to_cos,
+                                                               .frequency_shift = config_.freq_shift});
+  return nn::activate(config_.act_fn, time_embedding_(sinusoid.to(arithmetic_)));
+}
+
+std::vector<const PlacedResnet*> UNet2DConditionModel::resnets() const {
+  std::vector<const PlacedResnet*> all;
+  const auto add = [&](const auto& block) {
+    for (const PlacedResnet& resnet : block.resnets()) all.push_back(&resnet);
+  };
+  for (const auto& block : down_blocks_) add(block);
+  if (mid_block_)
+    for (const PlacedResnet* resnet : mid_block_->resnets()) all.push_back(resnet);
+  for (const auto& block : up_blocks_) add(block);
+  return all;
+}
+
+Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, const Tensor& text) const {
+  return (*this)(sample, at::full({sample.size(0)}, timestep, sample.options().dtype(at::kFloat)), text);
+}
+
+Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& timesteps,
+                                        const Tensor& text) const {
+  check(sample, text);
+  UNetConditioning cond{.temb = time_embedding(timesteps), .text = text.to(arithmetic_)};
+  cond.time = TimeProjections(cond.temb, resnets());
+  Tensor x = sample.to(arithmetic_);
+  if (config_.center_input_sample) x = 2 * x - 1;
+  x = conv_in_(x);
+  std::vector<Tensor> skips{x};
+  for (const auto& block : down_blocks_) x = block(x, cond, skips);
+  if (mid_block_) x = (*mid_block_)(x, cond);
+  for (const auto& block : up_blocks_) x = block(x, cond, skips);
+  x = conv_out_(conv_norm_out_(x, config_.act_fn));
+  return nn::beside(sample, x).to(sample.scalar_type());
+}
+
+}  // namespace diffract::models

@@ -1,0 +1,45 @@
+#include "diffract/models/vae/autoencoder_kl.h"
+
+#include "diffract/core/error.h"
+#include "diffract/tensor/memory_errors.h"
+
+namespace diffract::models {
+namespace {
+
+constexpr nn::ConvShape kPointwise{.kernel = 1, .padding = 0};
+
+}  // namespace
+
+AutoencoderKL::AutoencoderKL(const AutoencoderKLConfig& c, const WeightScope& w)
+    : config_(c), encoder_(w / "encoder", c), decoder_(w / "decoder", c), arithmetic_(w.arithmetic()) {
+  if (c.use_quant_conv)
+    quant_conv_.emplace(w / "quant_conv", 2 * c.latent_channels, 2 * c.latent_channels, kPointwise);
+  if (c.use_post_quant_conv)
+    post_quant_conv_.emplace(w / "post_quant_conv", c.latent_channels, c.latent_channels, kPointwise);
+}
+
+LatentDistribution AutoencoderKL::encode(const Tensor& pixels) const {
+  const int64_t multiple = config_.scale_factor();
+  if (pixels.dim() != 4 || pixels.size(1) != config_.in_channels || pixels.size(2) % multiple != 0 ||
+      pixels.size(3) % multiple != 0 || pixels.numel() == 0)
+    throw UsageError("vae: pixels have shape {}; expected [batch, {}, height, width], both multiples of {}",
+                     c10::str(pixels.sizes()), config_.in_channels, multiple);
+  Tensor moments = encoder_(pixels.to(arithmetic_));
+  if (quant_conv_) moments = (*quant_conv_)(moments);
+  const auto halves = moments.to(at::kFloat).chunk(2, 1);
+  return {.mean = halves[0], .logvar = halves[1].clamp(-30.0, 20.0)};
+}
+
+Tensor AutoencoderKL::decode(const Tensor& latents) const {
+  if (latents.dim() != 4 || latents.size(1) != config_.latent_channels || latents.numel() == 0)
+    throw UsageError("vae: latents have shape {}; expected [batch, {}, height, width]",
+                     c10::str(latents.sizes()), config_.latent_channels);
+  return tensor::with_memory_errors([&] {
+    std::vector<Tensor> images;
+    for (const Tensor& one : latents.to(arithmetic_).split(1))
+      images.push_back(decoder_(post_quant_conv_ ? (*post_quant_conv_)(one) : one).to(at::kFloat));
+    return at::cat(images);
+  });
+}
+
+}  // namespace diffract::models

@@ -1,0 +1,43 @@
+#pragma once
+#include "diffract/models/vae/vae.h"
+
+namespace diffract::models {
+
+/// The distribution that an encoder gives for the latents of a picture: a Gaussian a value.
+/// Source: diffusers vae.py, DiagonalGaussianDistribution.
+struct LatentDistribution {
+  Tensor mean;    // [B, latent_channels, h, w]
+  Tensor logvar;  // the same shape, in [-30, 20]
+
+  /// mean + standard deviation * noise.
+  Tensor sample(const Tensor& noise) const { return mean + (0.5 * logvar).exp() * noise; }
+  const Tensor& mode() const { return mean; }
+};
+
+/// Pixels in [-1, 1] to latents and back. Source: diffusers autoencoder_kl.py.
+class AutoencoderKL {
+ public:
+  static constexpr const char* kClassName = "AutoencoderKL";
+  using Config = AutoencoderKLConfig;
+
+  AutoencoderKL(const AutoencoderKLConfig& config, const WeightScope& weights);
+
+  /// Latent distribution of `pixels` [B, in_channels, H, W], H and W multiples of config().scale_factor().
+  /// Not scaled by scaling_factor. Throws UsageError for other shapes.
+  LatentDistribution encode(const Tensor& pixels) const;
+  /// Pixels [B, out_channels, H, W], about [-1, 1], of `latents` [B, latent_channels, h, w] that were divided
+  /// by scaling_factor. One image at a time, so that the peak of memory is one image's. Throws MemoryError
+  /// when that is too much.
+  Tensor decode(const Tensor& latents) const;
+
+  const AutoencoderKLConfig& config() const { return config_; }
+
+ private:
+  AutoencoderKLConfig config_;
+  VaeEncoder encoder_;
+  VaeDecoder decoder_;
+  std::optional<nn::Placed<nn::Conv2d>> quant_conv_, post_quant_conv_;
+  at::ScalarType arithmetic_;
+};
+
+}  // namespace diffract::models

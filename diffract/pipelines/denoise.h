@@ -1,0 +1,38 @@
+#pragma once
+#include "diffract/pipelines/request.h"
+#include "diffract/schedulers/schedule.h"
+#include "diffract/tensor/dtype.h"
+
+namespace diffract::pipelines {
+
+/// Predicts noise or velocity for one request. Owns what is constant over its steps.
+class Denoiser {
+ public:
+  virtual ~Denoiser() = default;
+  /// What the model makes of `input`, which is the schedule's: [B, ...], or [2B, ...] with guidance, the
+  /// negative half first.
+  virtual at::Tensor predict(const at::Tensor& input, size_t step, double timestep) = 0;
+};
+
+/// Classifier-free guidance, as guide() takes it.
+struct Guidance {
+  bool is_on = false;
+  double scale = 1, rescale = 0;
+};
+
+/// What a walk from noise to latents needs beside the latents; all live as long as it.
+struct DenoiseSetting {
+  Denoiser& denoiser;
+  schedulers::Schedule& schedule;
+  schedulers::NoiseSource noise;  // of the steps
+  Guidance guidance;
+  const tensor::DtypePolicy& policy;
+  const StepObserver& observe;
+};
+
+/// The denoise loop, the only one: `latents` [B, ...] are the noise that the walk begins with, in units of
+/// the schedule. Throws CheckpointError for values that are not finite, what `observe` throws, and Cancelled
+/// when the process was asked to stop.
+at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting);
+
+}  // namespace diffract::pipelines

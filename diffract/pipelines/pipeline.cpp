@@ -1,0 +1,35 @@
+#include "diffract/pipelines/pipeline.h"
+
+#include "diffract/core/heartbeat.h"
+#include "diffract/core/log.h"
+#include "diffract/loading/flush.h"
+#include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/device_backend.h"
+#include "diffract/tensor/memory_errors.h"
+
+namespace diffract::pipelines {
+
+Output Pipeline::run(const Request& request, const schedulers::SchedulerSpec& scheduler,
+                     const StepObserver& observe) const {
+  struct AtTheEnd {
+    const Pipeline& pipeline;
+    ~AtTheEnd() {
+      try {
+        pipeline.give_back();
+      } catch (const std::exception& error) {  // a device that failed; what generate() threw says more
+        log::debug("memory was not given back: {}", error.what());
+      }
+      tensor::settle_backends();
+    }
+  } at_the_end{*this};
+  const HeartbeatRestAtEnd rests;
+  const c10::InferenceMode no_autograd;
+  return tensor::with_memory_errors([&] {
+    check_request(request, facts());
+    return generate(request, scheduler_of(request, scheduler, scheduler_rules()), observe);
+  });
+}
+
+void Pipeline::give_back() const { loading::flush(); }
+
+}  // namespace diffract::pipelines

@@ -1,0 +1,191 @@
+#include "diffract/pipelines/request_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "diffract/core/error.h"
+#include "diffract/tensor/dtype.h"
+
+namespace diffract::pipelines {
+namespace {
+
+using Kind = RequestField::Kind;
+using Scope = RequestField::Scope;
+
+constexpr int64_t kMostInteger = std::numeric_limits<int64_t>::max();
+
+ConfigReader reader(const Json& value, const std::string& where, const char* key) {
+  return {Json{{key, value}}, where};
+}
+
+template <typename T>
+Json json_of(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+Json json_of(const std::string& value) { return value.empty() ? Json() : Json(value); }
+
+template <auto kMember>
+Json get(const Request& request) {
+  return json_of(request.*kMember);
+}
+
+template <auto kMember>
+void set_integer(Request& request, const Json& value, const std::string& where, const char* key) {
+  request.*kMember = reader(value, where, key).integer(key, -kMostInteger, kMostInteger);
+}
+
+template <auto kMember>
+void set_number(Request& request, const Json& value, const std::string& where, const char* key) {
+  request.*kMember = reader(value, where, key).number(key, -1e300, 1e300);
+}
+
+// A text, or a list of them.
+template <auto kMember>
+void set_texts(Request& request, const Json& value, const std::string& where, const char* key) {
+  auto& texts = request.*kMember;
+  const auto in = reader(value, where, key);
+  texts = value.is_array() ? in.texts(key) : std::vector<std::string>{in.text(key)};
+  for (const std::string& text : texts) refuse_zero_byte(text, fmt::format("{}: \"{}\"", where, key));
+}
+
+template <auto kMember>
+Json get_texts(const Request& request) {
+  const auto& texts = request.*kMember;
+  return texts.empty() ? Json() : Json(texts);
+}
+
+template <auto kMember>
+void set_text(Request& request, const Json& value, const std::string& where, const char* key) {
+  request.*kMember = reader(value, where, key).text(key);
+}
+
+void set_seed(Request& request, const Json& value, const std::string& where, const char* key) {
+  if (!value.is_number_unsigned())
+    throw UsageError("{}: \"{}\" is {}; expected a whole number from 0 to {}", where, key, excerpt(value),
+                     std::numeric_limits<uint64_t>::max());
+  request.seed = value.get<uint64_t>();
+}
+
+void set_eta(Request& request, const Json& value, const std::string& where, const char* key) {
+  request.eta = reader(value, where, key).number(key, -1e300, 1e300);
+}
+Json get_eta(const Request& request) { return request.eta == 0 ? Json() : Json(request.eta); }
+
+void set_images(Request& request, const Json& value, const std::string& where, const char* key) {
+  request.num_images_per_prompt = reader(value, where, key).integer(key, -kMostInteger, kMostInteger);
+}
+Json get_images(const Request& request) { return request.num_images_per_prompt; }
+
+void set_noise_dtype(Request& request, const Json& value, const std::string& where, const char* key) {
+  request.noise_dtype = tensor::parse_dtype(reader(value, where, key).text(key));
+}
+Json get_noise_dtype(const Request& request) {
+  return request.noise_dtype == at::kFloat ? Json() : Json(tensor::dtype_name(request.noise_dtype));
+}
+
+void set_scheduler_config(Request& request, const Json& value, const std::string& where, const char* key) {
+  if (!value.is_object())
+    throw UsageError("{}: \"{}\" is {}; expected a JSON object", where, key, excerpt(value));
+  request.scheduler_config = value;
+}
+Json get_scheduler_config(const Request& request) {
+  return request.scheduler_config.empty() ? Json() : request.scheduler_config;
+}
+
+void set_output_type(Request& request, const Json& value, const std::string& where, const char* key) {
+  const std::string type = reader(value, where, key).choice(key, {"png", "latent"});
+  request.output_type = type == "latent" ? OutputType::latent : OutputType::image;
+}
+Json get_output_type(const Request& request) {
+  return request.output_type == OutputType::latent ? Json("latent") : Json();
+}
+
+// In the order in which --help, an image's parameters and a job's differences name them.
+constexpr RequestField kFields[] = {
+    {"prompt", nullptr, "-p", "What to draw; may be given several times", Kind::texts, Scope::image,
+     set_texts<&Request::prompt>, get_texts<&Request::prompt>},
+    {"negative_prompt", nullptr, "-n", "What not to draw: once for all prompts, or once each", Kind::texts,
+     Scope::image, set_texts<&Request::negative_prompt>, get_texts<&Request::negative_prompt>},
+    {"prompt_2", nullptr, nullptr, "For a model's second text encoder: once for all, or once each",
+     Kind::texts, Scope::image, set_texts<&Request::prompt_2>, get_texts<&Request::prompt_2>},
+    {"seed", nullptr, "-s", "Image i uses seed + i; random draws one and prints it; default: 0", Kind::seed,
+     Scope::image, set_seed, get<&Request::seed>},
+    {"num_inference_steps", "steps", nullptr, "Denoising steps", Kind::integer, Scope::batch,
+     set_integer<&Request::num_inference_steps>, get<&Request::num_inference_steps>, 1, 10'000},
+    {"guidance_scale", nullptr, nullptr, "How closely to follow the prompt; 1 and below: no guidance",
+     Kind::number, Scope::batch, set_number<&Request::guidance_scale>, get<&Request::guidance_scale>, 0,
+     1000},
+    {"true_cfg_scale", nullptr, nullptr, "Guidance with a negative prompt in guidance-distilled models",
+     Kind::number, Scope::batch, set_number<&Request::true_cfg_scale>, get<&Request::true_cfg_scale>, 0,
+     1000},
+    {"guidance_rescale", nullptr, nullptr, "Reduces over-exposure at high guidance (try 0.7)", Kind::number,
+     Scope::batch, set_number<&Request::guidance_rescale>, get<&Request::guidance_rescale>, 0, 1},
+    {"clip_skip", nullptr, nullptr, "Last layers of the CLIP text encoder to skip", Kind::integer,
+     Scope::batch, set_integer<&Request::clip_skip>, get<&Request::clip_skip>},
+    {"max_sequence_length", nullptr, nullptr, "Tokens of the T5 prompt", Kind::integer, Scope::batch,
+     set_integer<&Request::max_sequence_length>, get<&Request::max_sequence_length>, 1, 4096},
+    {"eta", nullptr, nullptr, "DDIM's share of fresh noise; default: 0", Kind::number, Scope::batch, set_eta,
+     get_eta, 0, 1},
+    {"noise_dtype", nullptr, nullptr,
+     "Type in which the noise is drawn; default: float32, the same image for every --dtype. diffusers draws "
+     "in its torch_dtype, which gives other images",
+     Kind::dtype, Scope::batch, set_noise_dtype, get_noise_dtype},
+    {"height", nullptr, "-H", "Pixels, a multiple of 8; FLUX rounds down to one of 16", Kind::integer,
+     Scope::batch, set_integer<&Request::height>, get<&Request::height>, 8, kMostPixels},
+    {"width", nullptr, "-W", "Pixels, a multiple of 8; FLUX rounds down to one of 16", Kind::integer,
+     Scope::batch, set_integer<&Request::width>, get<&Request::width>, 8, kMostPixels},
+    {"scheduler", nullptr, nullptr, "Class, e.g. EulerDiscreteScheduler; default: the checkpoint's",
+     Kind::text, Scope::batch, set_text<&Request::scheduler>, get<&Request::scheduler>},
+    {"scheduler_config", nullptr, nullptr,
+     "JSON object of keys to change, e.g. '{\"use_karras_sigmas\": true}'", Kind::json, Scope::batch,
+     set_scheduler_config, get_scheduler_config},
+    {"num_images_per_prompt", nullptr, nullptr, "Images of each prompt; default: 1", Kind::integer,
+     Scope::count, set_images, get_images, 1, kMostImages},
+    {"output_type", nullptr, nullptr, "png, or latent: one safetensors file; default: png", Kind::output,
+     Scope::job, set_output_type, get_output_type},
+};
+
+bool is_same(std::string_view name, const char* known) {
+  return known && std::equal(name.begin(), name.end(), known, known + std::string_view(known).size(),
+                             [](char a, char b) { return (a == '-' ? '_' : a) == b; });
+}
+
+}  // namespace
+
+std::string RequestField::option() const {
+  std::string option = std::string("--") + name;
+  std::replace(option.begin(), option.end(), '_', '-');
+  return option;
+}
+
+std::span<const RequestField> request_fields() { return kFields; }
+
+const RequestField* find_request_field(std::string_view name) {
+  for (const RequestField& field : kFields)
+    if (is_same(name, field.name) || is_same(name, field.alias)) return &field;
+  return nullptr;
+}
+
+const RequestField& request_field(std::string_view name) {
+  if (const RequestField* field = find_request_field(name)) return *field;
+  throw InternalError("request_fields: has no \"{}\"", name);
+}
+
+void check_ranges(const Request& request) {
+  for (const RequestField& field : kFields) {
+    if (field.kind != Kind::integer && field.kind != Kind::number) continue;
+    const Json value = field.get(request);
+    if (value.is_null()) continue;
+    const auto number = value.get<double>();
+    if (!(number >= field.low && number <= field.high))
+      throw UsageError("{} {}: expected {} to {}", field.name, number, field.low, field.high);
+  }
+}
+
+void refuse_zero_byte(std::string_view text, const std::string& where) {
+  if (const size_t at = text.find('\0'); at != std::string_view::npos)
+    throw UsageError("{}: the text has a zero byte, at byte {} of it; a prompt cannot hold one", where, at);
+}
+
+}  // namespace diffract::pipelines

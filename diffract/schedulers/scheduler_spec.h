@@ -1,0 +1,18 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "diffract/core/json.h"
+
+namespace diffract::schedulers {
+
+/// A scheduler's class and the keys of its config; the schedule itself is made for each request.
+struct SchedulerSpec {
+  std::string class_name;
+  Json config = Json::object();
+  /// Keys of the config that its file does not have: another scheduler made from it has its own defaults.
+  std::vector<std::string> not_in_file = {};
+  std::string source;  // names the config in messages
+};
+
+}  // namespace diffract::schedulers

@@ -1,0 +1,53 @@
+#include "diffract/jobs/job.h"
+
+#include <gtest/gtest.h>
+
+#include "diffract/core/error.h"
+
+namespace diffract::jobs {
+namespace {
+
+TEST(PlanJob, NumbersPicturesByPromptThenImage) {
+  const auto batches = plan_job({{.prompt = {"a", "b"}, .num_images_per_prompt = 2}}, 10, 3);
+  ASSERT_EQ(batches.size(), 2u);
+  EXPECT_EQ(batches[0].request.prompt, (std::vector<std::string>{"a", "a", "b"}));
+  EXPECT_EQ(batches[0].request.seeds, (std::vector<uint64_t>{10, 11, 12}));
+  EXPECT_EQ(batches[0].request.num_images_per_prompt, 1);
+  EXPECT_EQ(batches[1].images[0].index, 3u);
+  EXPECT_EQ(batches[1].images[0].seed, 13u);
+}
+
+TEST(PlanJob, KeepsEachPromptsNegativePrompt) {
+  const auto batches = plan_job({{.prompt = {"a", "b"}, .negative_prompt = {"x", "y"}}}, 0, 4);
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].request.negative_prompt, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(batches[0].images[1].negative_prompt, "y");
+}
+
+TEST(PlanJob, StartsABatchWhereTheSettingsChange) {
+  const auto batches = plan_job({{.prompt = {"a"}},
+                                 {.prompt = {"b"}, .height = 256},
+                                 {.prompt = {"c"}, .negative_prompt = {"x"}, .height = 256}},
+                                0, 8);
+  EXPECT_EQ(batches.size(), 3u);
+}
+
+TEST(PlanJob, TakesAnEntrysOwnSeed) {
+  const auto batches =
+      plan_job({{.prompt = {"a"}}, {.prompt = {"b"}, .num_images_per_prompt = 2, .seed = 100}}, 5, 1);
+  EXPECT_EQ(batches[0].images[0].seed, 5u);
+  EXPECT_EQ(batches[1].images[0].seed, 100u);
+  EXPECT_EQ(batches[2].images[0].seed, 101u);
+  EXPECT_EQ(batches[2].images[0].index, 2u);
+}
+
+TEST(PlanJob, RefusesJobsThatMakeNoSense) {
+  EXPECT_THROW(plan_job({}, 0, 1), UsageError);
+  EXPECT_THROW(plan_job({{.prompt = {}}}, 0, 1), UsageError);
+  EXPECT_THROW(plan_job({{.prompt = {"a"}}}, 0, 0), UsageError);
+  EXPECT_THROW(plan_job({{.prompt = {"a"}, .num_images_per_prompt = 0}}, 0, 1), UsageError);
+  EXPECT_THROW(plan_job({{.prompt = {"a", "b", "c"}, .negative_prompt = {"x", "y"}}}, 0, 1), UsageError);
+}
+
+}  // namespace
+}  // namespace diffract::jobs

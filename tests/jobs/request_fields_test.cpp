@@ -1,0 +1,149 @@
+// Walks the table of a request's options: what is declared there reaches every use.
+#include "diffract/pipelines/request_fields.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "diffract/core/error.h"
+#include "diffract/jobs/job_description.h"
+#include "diffract/jobs/picture_parameters.h"
+#include "diffract/jobs/prompt_entry.h"
+#include "diffract/loading/load_fields.h"
+#include "tests/support/temp_folder.h"
+
+namespace diffract::jobs {
+namespace {
+
+using pipelines::Request;
+using pipelines::RequestField;
+using Kind = RequestField::Kind;
+using Scope = RequestField::Scope;
+
+const Request kBase = {.prompt = {"a dog"}, .prompt_2 = {"x"}, .negative_prompt = {"y"}, .seed = 3};
+
+// A value that kBase does not have.
+Json other_value(const RequestField& field) {
+  switch (field.kind) {
+    case Kind::texts:
+      return "other";
+    case Kind::integer:
+      return 16;
+    case Kind::number:
+      return 0.5;
+    case Kind::seed:
+      return 99u;
+    case Kind::text:
+      return "EulerDiscreteScheduler";
+    case Kind::json:
+      return {{"use_karras_sigmas", true}};
+    case Kind::dtype:
+      return "float16";
+    case Kind::output:
+      return "latent";
+  }
+  return nullptr;
+}
+
+Request with(const RequestField& field, const Json& value) {
+  Request request = kBase;
+  field.set(request, value, "test", field.name);
+  return request;
+}
+
+std::string fingerprint(const Request& request) {
+  return describe_job(plan_job({request}, 0, 8), JobSchedule::dynamic, Json::object());
+}
+
+TEST(RequestFields, EachChangesTheFingerprint) {
+  for (const RequestField& field : pipelines::request_fields())
+    EXPECT_NE(fingerprint(with(field, other_value(field))), fingerprint(kBase)) << field.name;
+}
+
+TEST(RequestFields, EachChangesTheParametersOfAPicture) {
+  const auto pipeline =
+      families::DiffusionPipeline::from_pretrained(test::data("reference/checkpoints/sd15").string());
+  const PictureParameters parameters(pipeline, Json::object());
+  const auto of = [&](const Request& request) {
+    const auto batches = plan_job({request}, 0, 8);
+    return parameters.of(batches[0], batches[0].images[0]);
+  };
+  for (const RequestField& field : pipelines::request_fields()) {
+    const bool is_seen = field.scope == Scope::image || field.scope == Scope::batch;
+    EXPECT_EQ(of(with(field, other_value(field))) != of(kBase), is_seen) << field.name;
+  }
+}
+
+TEST(RequestFields, PicturesShareABatchWhereTheFieldsOfABatchAgree) {
+  for (const RequestField& field : pipelines::request_fields()) {
+    const auto batches = plan_job({kBase, with(field, other_value(field))}, 0, 64);
+    const bool may_share = field.scope == Scope::image || field.scope == Scope::count;
+    EXPECT_EQ(batches.size(), may_share ? 1u : 2u) << field.name;
+  }
+}
+
+TEST(RequestFields, JsonLinesTakeEachThatIsNotTheWholeJobs) {
+  for (const RequestField& field : pipelines::request_fields()) {
+    Json line = {{"prompt", "a dog"}};
+    line[field.name] = other_value(field);
+    if (field.scope == Scope::job) {
+      EXPECT_THROW(prompt_entry(line, "line", kBase), UsageError) << field.name;
+      continue;
+    }
+    const Json found = field.get(prompt_entry(line, "line", Request()));
+    EXPECT_EQ(field.kind == Kind::texts ? found[0] : found, other_value(field)) << field.name;
+    if (field.alias) {
+      EXPECT_EQ(pipelines::find_request_field(field.alias), &field);
+    }
+    EXPECT_EQ(pipelines::find_request_field(field.option().substr(2)), &field);
+  }
+}
+
+TEST(RequestFields, NumbersAreCheckedAtTheirBounds) {
+  for (const RequestField& field : pipelines::request_fields()) {
+    if (!std::isfinite(field.high)) continue;
+    const auto is_refused = [&](double value) {
+      const Json number = field.kind == Kind::integer ? Json(static_cast<int64_t>(value)) : Json(value);
+      const std::string message = test::error_of<UsageError>([&] { check_ranges(with(field, number)); });
+      return message.starts_with(field.name);
+    };
+    const double step = field.kind == Kind::integer ? 1 : 0.001;
+    EXPECT_TRUE(is_refused(field.high + step)) << field.name;
+    EXPECT_TRUE(is_refused(field.low - step)) << field.name;
+    EXPECT_NO_THROW(check_ranges(
+        with(field, field.kind == Kind::integer ? Json(static_cast<int64_t>(field.high)) : Json(field.high))))
+        << field.name;
+  }
+}
+
+TEST(RequestFields, NamesAreTheirOwn) {
+  std::set<std::string> names;
+  const auto add = [&](const char* name) { EXPECT_TRUE(names.insert(name).second) << name; };
+  for (const RequestField& field : pipelines::request_fields()) {
+    add(field.name);
+    if (field.alias) add(field.alias);
+    if (field.short_option) add(field.short_option);
+  }
+  for (const auto& field : loading::load_fields()) add(field.name);
+}
+
+TEST(LoadFields, EachIsSetFromItsText) {
+  const std::map<std::string, std::string> texts = {
+      {"dtype", "float16"},      {"compute_dtype", "float32"}, {"device", "cpu"},      {"device_map", "auto"},
+      {"max_memory", "cpu=1GB"}, {"variant", "fp16"},          {"offload_folder", "x"}};
+  for (const auto& field : loading::load_fields()) {
+    const bool is_flag = field.kind == loading::LoadField::Kind::flag;
+    ASSERT_TRUE(is_flag || texts.contains(field.name)) << field.name;
+    const loading::LoadTexts given = {{field.name, is_flag ? "true" : texts.at(field.name)}};
+    EXPECT_NO_THROW(loading::load_options(given, 0)) << field.name;
+    size_t scopes = 0;
+    for (const auto scope : {loading::LoadField::Scope::images, loading::LoadField::Scope::placement,
+                             loading::LoadField::Scope::process})
+      scopes += loading::load_parameters(given, scope).contains(field.name) ? 1 : 0;
+    EXPECT_EQ(scopes, 1u) << field.name;
+  }
+  EXPECT_THROW(loading::load_options({{"dtype", "int3"}}, 0), UsageError);
+}
+
+}  // namespace
+}  // namespace diffract::jobs
