@@ -35,6 +35,7 @@ def on_config(config):
 
 
 def on_files(files, config):
+    files.remove(files.get_file_from_path("Doxyfile"))  # no page
     for name in ROOT_PAGES:
         files.append(File(name, str(ROOT), config["site_dir"], config["use_directory_urls"]))
     return files
