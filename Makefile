@@ -1,12 +1,13 @@
 # make demo      pictures of a dog and a cat from the model that ships with the project, into out/
 # make test      all tests (slow ones: make test-slow; as other processors compute: make test-isa)
 # make lint      clang-format, and clang-tidy over what changed since it was last run over everything (make lint-all)
+# make docs      the documentation's site, with the C++ reference, into build/docs; fails on a dead link
 # Each installs what is missing (tools/setup.sh) and builds what it needs; a second call does nothing twice.
 .DEFAULT_GOAL := demo
 BUILD := build/release
 JOBS ?= $(shell nproc)
 
-.PHONY: demo program cuda setup-cuda build test test-slow test-isa lint lint-all fuzz asan setup setup-dev clean
+.PHONY: demo program cuda setup-cuda build test test-slow test-isa lint lint-all docs fuzz asan setup setup-dev clean
 setup:
 	@tools/setup.sh
 
@@ -50,6 +51,13 @@ lint: setup-dev
 lint-all: setup-dev
 	@test -f build/lint/build.ninja || cmake --preset lint
 	@cmake --build --preset lint --parallel $(JOBS) --target lint-all
+
+# The pages first: mkdocs clears the folder, then Doxygen writes into it.
+docs: setup-dev
+	@tools/check_docs.py
+	@mkdocs build --quiet --strict
+	@doxygen docs/Doxyfile
+	@tools/check_docs.py --site build/docs
 
 asan: setup-dev
 	@test -f build/asan/build.ninja || cmake --preset asan
