@@ -47,15 +47,15 @@ class Bench {
 
   // A checkpoint of any names, its tensors drawn on the GPU.
   // Those that `stays` does not want go to host memory.
-  std::shared_ptr<const weights::Checkpoint> random_checkpoint(
-      at::ScalarType dtype, const std::function<bool(const std::string&)>& stays) const {
+  weights::TensorSourcePtr random_checkpoint(at::ScalarType dtype,
+                                             const std::function<bool(const std::string&)>& stays) const {
     const auto make = [=, this](const std::string& name, at::IntArrayRef shape) {
       Tensor values = at::randn(shape, on_gpu(dtype)).mul_(0.02);
       const bool is_norm_scale = shape.size() == 1 && name.ends_with("weight");
       if (is_norm_scale) values.add_(1);
       return stays(name) ? values : values.cpu();
     };
-    return weights::Checkpoint::made(make, [](const std::string& name) { return name == "shared.weight"; });
+    return weights::made_source(make, [](const std::string& name) { return name == "shared.weight"; });
   }
   weights::WeightScope random_weights(at::ScalarType dtype, bool float8 = false) const {
     return {random_checkpoint(dtype, [](const std::string&) { return true; }),

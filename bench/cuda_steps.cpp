@@ -30,7 +30,7 @@ weights::WeightScope random_weights(at::ScalarType dtype) {
     if (shape.size() == 1 && name.ends_with("weight")) values.add_(1);  // of a norm
     return values;
   };
-  return {weights::Checkpoint::made(make, [](const std::string&) { return false; }),
+  return {weights::made_source(make, [](const std::string&) { return false; }),
           {.storage = dtype, .arithmetic = dtype},
           kGpu};
 }

@@ -105,7 +105,7 @@ std::shared_ptr<const FluxTransformer2DModel> random_transformer(bool float8) {
     if (shape.size() == 1 && name.ends_with("weight")) values.add_(1);  // of a norm
     return values;
   };
-  const weights::WeightScope scope(weights::Checkpoint::made(make, [](const std::string&) { return false; }),
+  const weights::WeightScope scope(weights::made_source(make, [](const std::string&) { return false; }),
                                    {.storage = at::kBFloat16, .arithmetic = at::kBFloat16, .float8 = float8},
                                    kGpu);
   return std::make_shared<const FluxTransformer2DModel>(

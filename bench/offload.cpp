@@ -22,6 +22,7 @@
 #include "diffract/io/model_folder.h"
 #include "diffract/models/flux/flux_transformer_2d_model.h"
 #include "diffract/tensor/host_memory.h"
+#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/part_reader.h"
 
 namespace {
@@ -103,7 +104,7 @@ std::string in_first_block(const std::string& tensor) {
 // others do not fit there, and these are larger than a processor's caches.
 double compute_seconds(const io::ModelFolder& folder, const Picture& picture) {
   const auto files = weights::Checkpoint::open(folder.component_weights("transformer", ""));
-  const auto checkpoint = weights::Checkpoint::made(
+  const auto checkpoint = weights::made_source(
       [files](const std::string& name, at::IntArrayRef shape) {
         return files->stored(in_first_block(name), shape).view;
       },

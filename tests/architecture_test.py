@@ -16,7 +16,7 @@ MAY_INCLUDE = {
     "tensor": "core",
     "placement": "core",
     "distributed": "core net tensor",
-    "weights": "core io tensor placement distributed",
+    "weights": "core io tensor placement distributed kernels",
     "kernels": "core tensor distributed",
     "nn": "core tensor distributed weights kernels",
     "models": "core tensor placement weights kernels nn",

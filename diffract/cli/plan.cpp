@@ -50,6 +50,8 @@ loading::LayoutRequest layout_request(const PlanArguments& arguments) {
   const loading::LoadOptions load = loading::load_options(arguments.loading, 0);
   const pipelines::Request& settings = arguments.settings;
   check_ranges(settings);
+  if (arguments.batch_size < 1 || arguments.batch_size > 1024)
+    throw UsageError("--batch-size {}: expected 1 to 1024", arguments.batch_size);
   loading::LayoutRequest request{.height = settings.height,
                                  .width = settings.width,
                                  .batch_size = arguments.batch_size,
@@ -169,6 +171,8 @@ void plan(const PlanArguments& arguments) {
   Plan result{.budgets = placement::get_max_memory(given, loading::free_memory(backend))};
   loading::LayoutRequest request = layout_request(arguments);
   request.arithmetic = arithmetic_of(arguments, result.budgets, backend);
+  if (loading::computes_on(arguments.device_map, result.budgets).is_accelerator())
+    request.overhead = backend ? backend->overhead() : tensor::kGpuOverhead;
   result.layout = lay_out(folder, arguments, request);
   result.map = make_map(arguments, result.layout, result.budgets, result.warnings);
   if (placement::is_over_ranks(result.map)) result.layout.residency = placement::Residency::all;
@@ -194,16 +198,15 @@ void declare(CLI::App& app, PlanArguments& a) {
   add_field(app, loading::load_field("compute_dtype"), a.loading);
   add_field(app, loading::load_field("variant"), a.loading);
   add_path(app, "--device-map", a.device_map,
-           "auto, balanced, balanced_low_0, sequential, a device, or FILE.json");
+           "auto, balanced, balanced_low_0, sequential, a device, or FILE.json; over ranks with --max-memory "
+           "rank:0=16GB,rank:1=16GB");
   add_optional(app, "--max-memory", a.max_memory,
                "Budgets, e.g. 0=16GB,1=16GB,cpu=30GB; default: what is free on this machine");
   for (const char* name : {"height", "width", "num_inference_steps", "max_sequence_length"}) {
     const auto& field = pipelines::request_field(name);
     add_field(app, field, a.settings);
   }
-  app.add_option("--batch-size", a.batch_size, "Images computed together")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  app.add_option("--batch-size", a.batch_size, "Images computed together")->capture_default_str();
   add_optional(app, "--gflops", a.gflops, "Speed of the devices, to plan for others than this machine's CPU")
       ->check(CLI::PositiveNumber);
   add_optional(app, "--host-gbps", a.host_gbps, "GB a second from CPU memory to a device; default: measured")

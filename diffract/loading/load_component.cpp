@@ -5,6 +5,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/io/model_identity.h"
+#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/host_budget.h"
 
 namespace diffract::loading {
@@ -95,6 +96,10 @@ tensor::DtypePolicy choose_policy(const LoadOptions& options, at::Device device)
   const auto implied = options.float8 ? std::optional(at::kBFloat16) : std::nullopt;
   return tensor::DtypePolicy::choose(options.torch_dtype ? options.torch_dtype : implied, options.arithmetic,
                                      device);
+}
+
+uint64_t overhead_on(at::Device device) {
+  return device.is_cpu() ? 0 : tensor::backend_of(device).overhead();
 }
 
 ModelPlacements place(const std::function<PipelineParts()>& parts, const LoadOptions& options) {
@@ -190,7 +195,8 @@ std::shared_ptr<const RequestMemory> ComponentLoader::request_memory() const {
       RequestMemory::Setting{.parts = PipelineParts(folder_, &facts_, options_.variant, without_),
                              .base = {.torch_dtype = options_.torch_dtype,
                                       .arithmetic = policy_.arithmetic,
-                                      .widens_small = hf_device_map().empty()},
+                                      .widens_small = hf_device_map().empty(),
+                                      .overhead = overhead_on(device())},
                              .placements = placements_,
                              .max_memory = options_.max_memory,
                              .keeps_host_budget = placements_.keeps_budgets(),

@@ -9,6 +9,7 @@
 #include "diffract/loading/request_memory.h"
 #include "diffract/models/model_class.h"
 #include "diffract/schedulers/scheduler_spec.h"
+#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/weight_scope.h"
 
 namespace diffract::loading {

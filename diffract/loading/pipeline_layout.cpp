@@ -101,7 +101,7 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
       {.name = part.name,
        .tree = std::move(tree),
        .options = models::plan_options(part.config, static_cast<int64_t>(c10::elementSize(*policy.storage))),
-       .working_bytes = layout.costs.back().peak_bytes,
+       .working_bytes = layout.costs.back().peak_bytes + static_cast<int64_t>(request.overhead),
        .runs = steps,
        .stage = stage_of(known.role),
        .importance = importance_of(known.role)});

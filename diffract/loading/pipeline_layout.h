@@ -24,6 +24,7 @@ struct LayoutRequest {
   std::optional<at::ScalarType> torch_dtype = {};  // unset: as the weight files have it, or float32 without
   at::ScalarType arithmetic = at::kFloat;
   bool widens_small = false;  // small models are kept in what they compute in (weights::is_widened)
+  uint64_t overhead = 0;      // bytes that computing takes beside a model's tensors (DeviceBackend)
   std::string variant = {};   // of the weight files
   std::vector<std::string> without = {};  // components that are not wanted, nor looked for
 };

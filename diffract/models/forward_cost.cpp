@@ -8,7 +8,7 @@ using weights::WeightScope;
 Cost forward_cost(const ConfigReader& config, const ForwardShape& shape, const tensor::DtypePolicy& policy) {
   const ModelClass& model_class = find_model_class(class_name_of(config), config.source());
   int64_t largest_weight = 0;  // elements
-  const WeightScope w(weights::Checkpoint::make_meta([&](const std::string&, at::IntArrayRef sizes) {
+  const WeightScope w(weights::meta_source([&](const std::string&, at::IntArrayRef sizes) {
                         largest_weight = std::max(largest_weight, c10::multiply_integers(sizes));
                       }),
                       {.storage = policy.arithmetic, .arithmetic = policy.arithmetic});

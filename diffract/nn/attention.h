@@ -1,26 +1,11 @@
 #pragma once
 #include <optional>
 
+#include "diffract/nn/attention_core.h"
 #include "diffract/nn/linear_group.h"
 #include "diffract/nn/placed.h"
 
 namespace diffract::nn {
-
-struct AttentionShape {
-  int64_t heads;
-  bool causal = false;               // a position sees itself and those before it
-  bool upcast = false;               // scores in float32 when the arithmetic is narrower
-  std::optional<double> scale = {};  // of the scores; unset: 1 / sqrt(width of a head)
-};
-
-/// softmax(scale Q K^T + bias) V for `query` [B, L, heads * d], `key` and `value` [B, S, heads * d]; gives
-/// [B, L, heads * d], written to `out` where that is defined. `bias` [1 or B, heads, L, S] or undefined. The
-/// one place where attention is computed.
-Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionShape& shape,
-              const Tensor& bias = {}, const Tensor& out = {});
-
-/// Says, while a layer is built, that it will attend with heads of `inner` in all (kernels/attention.h).
-void expect_attention(const WeightScope& w, const AttentionShape& shape, int64_t inner);
 
 /// The names of the four projections, which differ among checkpoints; device maps have these here.
 struct AttentionNames {
@@ -48,12 +33,12 @@ class Attention {
   };
   std::vector<Tensor> project(const Tensor& x, const Tensor& context) const;
 
+  AttentionCore core_;
   std::optional<LinearGroup> to_qkv_;  // where the tokens that ask and those looked at have one width
   std::optional<Linear> to_q_;         // elsewhere
   std::optional<LinearGroup> to_kv_;
   std::optional<Apart> apart_;  // instead, where a device map may divide them
   Placed<Linear> to_out_;
-  AttentionShape shape_;
 };
 
 }  // namespace diffract::nn

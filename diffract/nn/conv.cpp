@@ -1,6 +1,7 @@
 #include "diffract/nn/conv.h"
 
 #include "diffract/kernels/bias_residual.h"
+#include "diffract/kernels/device_traits.h"
 #include "diffract/nn/expected_work.h"
 
 namespace diffract::nn {
@@ -8,7 +9,7 @@ namespace {
 
 // cuDNN's convolutions for the matrix units read channels-last.
 Weight laid_out(Weight weight) {
-  if (!weight.stored().is_cuda()) return weight;
+  if (!kernels::traits(weight.stored()).channels_last) return weight;
   return {weight.stored().contiguous(at::MemoryFormat::ChannelsLast), weight.arithmetic()};
 }
 
@@ -28,7 +29,7 @@ Tensor Conv2d::without_bias(const Tensor& x) const {
 }
 
 Tensor Conv2d::operator()(const Tensor& x, const Tensor& residual) const {
-  if (!x.is_cuda()) {
+  if (!kernels::traits(x).fuses_sums) {
     const Tensor weight = weight_.get();
     const double pixels =
         static_cast<double>(x.numel()) / static_cast<double>(x.size(-3) * shape_.stride * shape_.stride);

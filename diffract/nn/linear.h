@@ -17,19 +17,16 @@ enum class Bias { yes, no };
 class Linear {
  public:
   Linear(const WeightScope& w, int64_t in, int64_t out, Bias bias = Bias::yes);
-  Linear(Weight weight, Tensor scales, Tensor bias)
-      : weight_(std::move(weight)), scales_(std::move(scales)), bias_(std::move(bias)) {}
-  /// `end`: what is done to the product before it is written. Rows in float8 are for layers that are.
+  Linear(Weight weight, Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  /// As multiply().
   Tensor operator()(const kernels::Rows& x, const kernels::LinearEnd& end = {}) const;
 
-  bool is_float8() const { return scales_.defined(); }
-  const Tensor& scales() const { return scales_; }
+  bool wants_rounded_rows() const { return weight_.wants_rounded_rows(); }
   const Weight& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }
 
  private:
   Weight weight_;  // [out, in]
-  Tensor scales_;  // [out, 1] of a weight in float8, undefined otherwise
   Tensor bias_;    // [out], undefined without one
 };
 

@@ -1,21 +1,22 @@
 #include "diffract/nn/linear_group.h"
 
+#include "diffract/kernels/device_traits.h"
+
 namespace diffract::nn {
 
 LinearGroup::LinearGroup(std::vector<Linear> layers) : layers_(std::move(layers)), begins_{0} {
-  std::vector<Tensor> weights, scales, biases;
-  bool on_gpu = true;
+  std::vector<Weight> weights;
+  std::vector<Tensor> biases;
+  bool as_one = true;
   for (const Linear& layer : layers_) {
     const Tensor& stored = layer.weight().stored();
-    on_gpu = on_gpu && stored.is_cuda();
+    as_one = as_one && kernels::traits(stored).prefers_one_product;
     begins_.push_back(begins_.back() + stored.size(0));
-    weights.push_back(stored);
-    if (layer.is_float8()) scales.push_back(layer.scales());
+    weights.push_back(layer.weight());
     if (layer.bias().defined()) biases.push_back(layer.bias());
   }
-  if (!on_gpu) return;
-  fused_.emplace(Weight(at::cat(weights), layers_.front().weight().arithmetic()),
-                 scales.empty() ? Tensor() : at::cat(scales), biases.empty() ? Tensor() : at::cat(biases));
+  if (!as_one) return;
+  fused_.emplace(Weight::joined(weights), biases.empty() ? Tensor() : at::cat(biases));
   layers_.clear();
 }
 
@@ -34,11 +35,9 @@ std::vector<Tensor> LinearGroup::operator()(const kernels::Rows& x, const Tensor
 std::vector<Tensor> LinearGroup::some(const kernels::Rows& x, size_t begin, size_t end) const {
   if (is_fused()) {
     const int64_t first = begins_[begin], width = begins_[end] - first;
-    const Tensor &bias = fused_->bias(), &scales = fused_->scales();
-    const Linear part(
-        Weight(fused_->weight().stored().narrow(0, first, width), fused_->weight().arithmetic()),
-        scales.defined() ? scales.narrow(0, first, width) : Tensor(),
-        bias.defined() ? bias.narrow(0, first, width) : Tensor());
+    const Tensor& bias = fused_->bias();
+    const Linear part(fused_->weight().rows(first, width),
+                      bias.defined() ? bias.narrow(0, first, width) : Tensor());
     return split(part(x), begin, end);
   }
   std::vector<Tensor> parts;

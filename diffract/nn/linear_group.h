@@ -5,8 +5,8 @@
 
 namespace diffract::nn {
 
-/// Several linear layers over one input, such as a query's, key's and value's. On a GPU their weights lie
-/// behind each other, so that they are one product.
+/// Several linear layers over one input, such as a query's, key's and value's. Where one
+/// product pays (kernels/device_traits.h) their weights lie behind each other.
 class LinearGroup {
  public:
   /// All with the same width of input, and with or without biases alike.
@@ -19,7 +19,9 @@ class LinearGroup {
   std::vector<Tensor> some(const kernels::Rows& x, size_t begin, size_t end) const;
   /// All of them as one tensor [..., sum of the outs].
   Tensor joined(const Tensor& x) const;
-  bool is_float8() const { return is_fused() ? fused_->is_float8() : layers_.front().is_float8(); }
+  bool wants_rounded_rows() const {
+    return is_fused() ? fused_->wants_rounded_rows() : layers_.front().wants_rounded_rows();
+  }
   bool is_fused() const { return fused_.has_value(); }
 
  private:

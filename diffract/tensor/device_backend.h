@@ -40,6 +40,11 @@ class CopyStream {
   virtual DeviceEventPtr record() = 0;
 };
 
+/// What computing takes on a GPU beside the tensors that a model makes, bytes: workspaces of libraries, the
+/// allocator's pages that are partly used, weights that are laid out anew for a product. Measured with FLUX.1
+/// (docs/notes/memory.md). A plan counts it for a GPU that is not here, too.
+inline constexpr uint64_t kGpuOverhead = uint64_t{640} << 20;
+
 /// What diffract asks of an accelerator beyond ATen's operations. Devices are numbered from 0. Calls come
 /// from any thread.
 class DeviceBackend {
@@ -54,6 +59,8 @@ class DeviceBackend {
   virtual bool computes_fast(at::ScalarType dtype, int device) const = 0;
 
   virtual DeviceMemory memory(int device) const = 0;
+  /// kGpuOverhead, for a device that has it. It counts within set_limit().
+  virtual uint64_t overhead() const { return 0; }
   /// Bytes: the most that this process's tensors used since reset_peak(). Touches no device.
   virtual uint64_t peak(int device) const = 0;
   virtual void reset_peak(int device) = 0;
@@ -100,7 +107,7 @@ void settle_backends() noexcept;
 bool devices_answer() noexcept;
 
 /// Changes with every change of this header, so that a library of another build is refused.
-inline constexpr int kBackendInterface = 3;
+inline constexpr int kBackendInterface = 4;
 /// What the library's entry function gives.
 struct BackendEntry {
   int interface_version;

@@ -1,7 +1,6 @@
 #include "diffract/weights/checkpoint.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "diffract/core/error.h"
 
@@ -50,26 +49,7 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files,
   return checkpoint;
 }
 
-std::shared_ptr<const Checkpoint> Checkpoint::made(Maker make, std::function<bool(const std::string&)> has) {
-  auto checkpoint = std::make_shared<Checkpoint>();
-  checkpoint->make_ = std::move(make);
-  checkpoint->has_ = std::move(has);
-  checkpoint->total_elements_ = std::numeric_limits<int64_t>::max();  // kept as they are made
-  return checkpoint;
-}
-
-std::shared_ptr<const Checkpoint> Checkpoint::make_meta(Asked asked) {
-  auto checkpoint = std::make_shared<Checkpoint>();
-  checkpoint->asked_ = std::move(asked);
-  return checkpoint;
-}
-
 StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) const {
-  if (make_) return {make_(name, shape), nullptr, 0};
-  if (asked_) {
-    asked_(name, shape);
-    return {at::empty(shape, at::TensorOptions(at::kFloat).device(at::kMeta)), nullptr, 0};
-  }
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
     throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name,

@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "diffract/core/error.h"
+#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/save_tensors.h"
 
 namespace diffract::weights {

@@ -4,8 +4,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/model_placement.h"
+#include "diffract/weights/tensor_source.h"
 
 namespace diffract::weights {
 

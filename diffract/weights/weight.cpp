@@ -30,6 +30,25 @@ at::Tensor Weight::get() const {
   return widened;
 }
 
+Weight Weight::rows(int64_t first, int64_t count) const {
+  Weight part = *this;
+  part.stored_ = stored_.narrow(0, first, count);
+  if (scales_.defined()) part.scales_ = scales_.narrow(0, first, count);
+  return part;
+}
+
+Weight Weight::joined(const std::vector<Weight>& matrices) {
+  std::vector<at::Tensor> stored, scales;
+  for (const Weight& matrix : matrices) {
+    stored.push_back(matrix.stored_);
+    if (matrix.scales_.defined()) scales.push_back(matrix.scales_);
+  }
+  Weight all = matrices.front();
+  all.stored_ = at::cat(stored);
+  if (!scales.empty()) all.scales_ = at::cat(scales);
+  return all;
+}
+
 void release_scratch() { scratch() = at::Tensor(); }
 
 }  // namespace diffract::weights

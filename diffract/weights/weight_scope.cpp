@@ -20,16 +20,14 @@ at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
 
 bool is_widened(int64_t elements) { return elements < kWidenBelowElements; }
 
-WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
-                         at::Device device)
-    : WeightScope(std::move(checkpoint), policy, ModelPlacement{.device = device}, nullptr) {}
+WeightScope::WeightScope(TensorSourcePtr source, const tensor::DtypePolicy& policy, at::Device device)
+    : WeightScope(std::move(source), policy, ModelPlacement{.device = device}, nullptr) {}
 
-WeightScope::WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
-                         ModelPlacement placement, std::shared_ptr<WeightStream> stream) {
+WeightScope::WeightScope(TensorSourcePtr source, const tensor::DtypePolicy& policy, ModelPlacement placement,
+                         std::shared_ptr<WeightStream> stream) {
   // A map's budgets are for the weights as they are stored.
-  const bool widen =
-      is_widened(checkpoint->total_elements()) && (placement.map.empty() || placement.may_widen);
-  root_ = std::make_shared<const Root>(Root{.checkpoint = std::move(checkpoint),
+  const bool widen = is_widened(source->total_elements()) && (placement.map.empty() || placement.may_widen);
+  root_ = std::make_shared<const Root>(Root{.source = std::move(source),
                                             .policy = policy,
                                             .placement = std::move(placement),
                                             .stream = std::move(stream),
@@ -53,13 +51,13 @@ WeightScope WeightScope::child(std::string_view module, std::string_view tensors
 }
 
 bool WeightScope::has(std::string_view name) const {
-  return root_->checkpoint->has(placement::join_name(tensors_, name));
+  return root_->source->has(placement::join_name(tensors_, name));
 }
 
 at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool widen) const {
   std::string full_name = placement::join_name(tensors_, name);
   if (loaded_) return loaded_->at(full_name);
-  StoredTensor stored = root_->checkpoint->stored(full_name, shape);
+  StoredTensor stored = root_->source->stored(full_name, shape);
   if (device_ && device_->is_meta())
     return at::empty(shape, at::TensorOptions(root_->policy.arithmetic).device(at::kMeta));
   const auto& storage = root_->policy.storage;  // rounds small tensors in the same way as large ones
@@ -71,17 +69,25 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
       root_->stream->add_resident(placed.nbytes());
     return placed;
   }
-  const at::Tensor view = stored.view;
   part_->add({.module_name = placement::join_name(module_, name),
               .name = std::move(full_name),
               .stored = std::move(stored),
               .storage = storage,
               .dtype = dtype});
-  return view;
+  // Without data: what a constructor made of it would be made again when the layer is built.
+  return at::empty(shape, at::TensorOptions(dtype).device(at::kMeta));
 }
 
 Weight WeightScope::weight(std::string_view name, at::IntArrayRef shape) const {
   return {fetch(name, shape, root_->widen_at_load), root_->policy.arithmetic};
+}
+
+Weight WeightScope::matrix(std::string_view name, at::IntArrayRef shape) const {
+  Weight dense = weight(name, shape);
+  const auto& policy = root_->policy;
+  const bool is_narrow = policy.float8 && !exact_ && !part_ &&
+                         kernels::can_multiply_float8(dense.stored(), policy.smallest_float8);
+  return is_narrow ? Weight(kernels::to_float8(dense.stored())) : dense;
 }
 
 at::Tensor WeightScope::tensor(std::string_view name, at::IntArrayRef shape) const {

@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "diffract/tensor/dtype.h"
-#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/model_placement.h"
+#include "diffract/weights/tensor_source.h"
 #include "diffract/weights/weight.h"
 #include "diffract/weights/weight_stream.h"
 
@@ -23,13 +23,12 @@ bool is_widened(int64_t elements);
 class WeightScope {
  public:
   /// All weights on one device.
-  WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
-              at::Device device = at::kCPU);
+  WeightScope(TensorSourcePtr source, const tensor::DtypePolicy& policy, at::Device device = at::kCPU);
   /// Weights where `placement` says. Modules that are not kept where they compute go through `stream`, which
   /// may be null where there are none. With a stream and without a map, the blocks of a BlockList go through
   /// it.
-  WeightScope(std::shared_ptr<const Checkpoint> checkpoint, const tensor::DtypePolicy& policy,
-              ModelPlacement placement, std::shared_ptr<WeightStream> stream);
+  WeightScope(TensorSourcePtr source, const tensor::DtypePolicy& policy, ModelPlacement placement,
+              std::shared_ptr<WeightStream> stream);
 
   WeightScope operator/(std::string_view name) const { return child(name, name); }
   WeightScope operator/(int64_t index) const { return *this / std::to_string(index); }
@@ -43,16 +42,16 @@ class WeightScope {
   /// A matrix, kernel or table, kept in its storage type. Throws CheckpointError when it is missing, is not
   /// of a floating-point type, or has another shape.
   Weight weight(std::string_view name, at::IntArrayRef shape) const;
+  /// A product's matrix [out, in], encoded as the policy says: the one place where that is done.
+  Weight matrix(std::string_view name, at::IntArrayRef shape) const;
   /// A bias, a norm's scale or another small tensor: converted to the arithmetic type once. Errors as
   /// `weight`.
   at::Tensor tensor(std::string_view name, at::IntArrayRef shape) const;
 
   at::ScalarType arithmetic() const { return root_->policy.arithmetic; }
-  /// Whether products may be in float8; exact() is the same module with those that may not.
-  bool float8() const { return root_->policy.float8 && !exact_; }
-  int64_t smallest_float8() const { return root_->policy.smallest_float8; }
   /// The same module, computed in float32 where the policy says float16: for values beyond its 65504.
   WeightScope wide() const;
+  /// The same module with all matrices dense, whatever the policy says.
   WeightScope exact() const {
     WeightScope same = *this;
     same.exact_ = true;
@@ -83,7 +82,7 @@ class WeightScope {
 
  private:
   struct Root {
-    std::shared_ptr<const Checkpoint> checkpoint;
+    TensorSourcePtr source;
     tensor::DtypePolicy policy;
     ModelPlacement placement;
     std::shared_ptr<WeightStream> stream;

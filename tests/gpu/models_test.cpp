@@ -6,6 +6,7 @@
 #include "diffract/models/text/t5_encoder_model.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/weights/checkpoint.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/reference_case.h"
 
@@ -24,7 +25,7 @@ struct Pair {
     const auto checkpoint = weights::Checkpoint::open(io::find_weight_files(folder, variant));
     const auto config = Config::from_json(io::load_config(folder));
     cpu = std::make_unique<Model>(config, weights::WeightScope(checkpoint, {}));
-    const auto on_gpu = weights::Checkpoint::made(
+    const auto on_gpu = weights::made_source(
         [=](const std::string& name, at::IntArrayRef shape) {
           return checkpoint->tensor(name, shape).to(at::kCUDA, dtype);
         },

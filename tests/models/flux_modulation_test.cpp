@@ -3,6 +3,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/models/flux/flux_transformer_2d_model.h"
+#include "diffract/weights/checkpoint.h"
 #include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
 

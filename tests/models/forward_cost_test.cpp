@@ -12,6 +12,7 @@
 #include "diffract/models/text/t5_encoder_model.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/weights/checkpoint.h"
 #include "tests/support/temp_folder.h"
 
 // What forward_cost computes without running a model, beside what libtorch's CPU allocator gives out when the

@@ -10,6 +10,7 @@
 #include "diffract/models/text/t5_encoder_model.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/weights/checkpoint.h"
 #include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
 

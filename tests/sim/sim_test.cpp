@@ -67,7 +67,8 @@ TEST(Sim, ComputesTheBitsOfTheCpu) {
   const at::Tensor x = at::randn({2, 40, 64}), weight = at::randn({64, 64}), bias = at::randn({64});
   const auto compute = [&](at::Device where) {
     const at::Tensor y = at::linear(x.to(where), weight.to(where), bias.to(where));
-    const at::Tensor z = nn::attend(y, y, y, {.heads = 4});
+    const weights::WeightScope scope(weights::meta_source([](const auto&, auto) {}), {}, where);
+    const at::Tensor z = nn::AttentionCore(scope, {.heads = 4}, 64)(y, y, y);
     at::Tensor picture = z.transpose(1, 2).reshape({2, 64, 8, 5}).contiguous();
     picture = at::conv2d(picture, weight.to(where).view({64, 64, 1, 1}), bias.to(where));
     picture = at::group_norm(at::upsample_nearest2d(picture, {16, 10}), 8);

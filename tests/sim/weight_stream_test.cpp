@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "diffract/core/error.h"
+#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/save_tensors.h"
 #include "tests/sim/sim_support.h"
 #include "tests/support/temp_folder.h"

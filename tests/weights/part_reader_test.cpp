@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "diffract/core/error.h"
+#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/save_tensors.h"
 #include "tests/support/temp_folder.h"
 

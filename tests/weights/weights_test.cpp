@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "diffract/core/error.h"
+#include "diffract/weights/checkpoint.h"
 #include "diffract/weights/host_budget.h"
 #include "diffract/weights/offload_folder.h"
 #include "diffract/weights/part_reader.h"
@@ -53,6 +54,45 @@ TEST_F(WeightScopeTest, NamesFileTensorFoundAndExpected) {
             }).find("to_k.weight"),
             std::string::npos);
   EXPECT_NE(error_of<CheckpointError>([&] { scope().tensor("ids", {3}); }).find("I64"), std::string::npos);
+}
+
+TEST_F(WeightScopeTest, ReadsASourceUnderOtherNames) {
+  const auto files = Checkpoint::open({.files = {folder_ / "a.safetensors"}, .description = "unet"});
+  const auto other = renamed(files, [](const std::string& name) {
+    return name.starts_with("query.") ? "to_q." + name.substr(6) : "none." + name;
+  });
+  const WeightScope scope(other, {});
+  EXPECT_TRUE((scope / "query").has("weight"));
+  EXPECT_FALSE((scope / "to_q").has("weight"));
+  EXPECT_TRUE((scope / "query")
+                  .weight("weight", {2, 3})
+                  .stored()
+                  .equal(files->tensor("to_q.weight", {2, 3}).to(at::kFloat)));
+  EXPECT_EQ(other->total_elements(), files->total_elements());
+  EXPECT_NE(error_of<CheckpointError>([&] { scope.tensor("bias", {2}); }).find("none.bias"),
+            std::string::npos);
+}
+
+// A constructor that made something of the values would do so twice.
+TEST_F(WeightScopeTest, RecordsWithoutHandingOutValues) {
+  Part part;
+  const Weight weight = (scope() / "to_q").recording(part).weight("weight", {2, 3});
+  EXPECT_TRUE(weight.stored().is_meta());
+  ASSERT_EQ(part.tensors.size(), 1u);
+  EXPECT_EQ(part.tensors[0].name, "to_q.weight");
+}
+
+TEST(Weight, JoinsMatricesOfAnEncoding) {
+  const at::Tensor a = at::randn({2, 3}), b = at::randn({4, 3});
+  const Weight dense = Weight::joined({{a, at::kFloat}, {b, at::kFloat}});
+  EXPECT_TRUE(dense.get().equal(at::cat({a, b})));
+  EXPECT_TRUE(dense.rows(2, 4).get().equal(b));
+  EXPECT_FALSE(dense.wants_rounded_rows());
+  const Weight narrow = Weight::joined({Weight(kernels::to_float8(a)), Weight(kernels::to_float8(b))});
+  EXPECT_EQ(narrow.encoding(), Encoding::float8_rows);
+  EXPECT_TRUE(narrow.wants_rounded_rows());
+  EXPECT_TRUE(narrow.rows(2, 4).scales().equal(kernels::to_float8(b).scales));
+  EXPECT_EQ(narrow.stored().sizes(), at::IntArrayRef({6, 3}));
 }
 
 TEST_F(WeightScopeTest, RefusesATensorThatStandsInTwoFiles) {

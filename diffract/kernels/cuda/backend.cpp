@@ -86,6 +86,7 @@ class CudaBackend final : public tensor::DeviceBackend,
             .free = free + kept,  // what the allocator keeps can be had
             .used = static_cast<uint64_t>(used.current)};
   }
+  uint64_t overhead() const override { return tensor::kGpuOverhead; }
   uint64_t peak(int device) const override {
     return static_cast<uint64_t>(allocator::getDeviceStats(index(device)).allocated_bytes[0].peak);
   }

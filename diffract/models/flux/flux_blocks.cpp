@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "diffract/core/error.h"
+#include "diffract/kernels/device_traits.h"
 #include "diffract/kernels/norm_rotary.h"
 #include "diffract/kernels/residual_norm.h"
 
@@ -20,9 +21,8 @@ constexpr FluxQkvProjection::Names kAddedNames{.q = "add_q_proj",
                                                .norm_k = "norm_added_k"};
 
 // [B, L, D]
-Tensor attend(const FluxQkv& qkv, const nn::AttentionShape& shape, const Tensor& out = {}) {
-  return nn::attend(qkv.query.flatten(2), qkv.key.flatten(2), qkv.value.flatten(2), shape,
-                    /*bias=*/{}, out);
+Tensor attend(const nn::AttentionCore& core, const FluxQkv& qkv, const Tensor& out = {}) {
+  return core(qkv.query.flatten(2), qkv.key.flatten(2), qkv.value.flatten(2), {.bias = {}, .out = out});
 }
 
 // The sum x, and norm(x) * (1 + scale) + shift, for layers that multiply in float8 if `to_float8`.
@@ -73,7 +73,7 @@ Tensor AdaLayerNormContinuous::operator()(const Tensor& x, const Tensor& temb) c
 
 FluxSum FluxSum::of(Tensor x, Tensor y, Tensor gate) {
   FluxSum sum{.x = std::move(x), .y = std::move(y), .gate = std::move(gate)};
-  return sum.x.is_cuda() ? sum : FluxSum{.x = sum.value()};
+  return kernels::traits(sum.x).fuses_sums ? sum : FluxSum{.x = sum.value()};
 }
 
 Tensor FluxSum::value() const { return y.defined() ? kernels::gated_residual(x, y, gate) : x; }
@@ -111,7 +111,8 @@ FluxFeedForward::FluxFeedForward(const WeightScope& w, int64_t width)
 
 Tensor FluxFeedForward::operator()(const Rows& x) const {
   // In float8 the gelu is part of the rounding of what comes next.
-  return out_.is_float8() ? out_(kernels::round_beside_gelu({}, proj_(x))) : out_(proj_(x, {.gelu = true}));
+  return out_.wants_rounded_rows() ? out_(kernels::round_beside_gelu({}, proj_(x)))
+                                   : out_(proj_(x, {.gelu = true}));
 }
 
 FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTransformer2DConfig& c)
@@ -121,17 +122,16 @@ FluxTransformerBlock::FluxTransformerBlock(const WeightScope& w, const FluxTrans
       to_add_out_(w / "attn.to_add_out", c.inner_dim(), c.inner_dim()),
       ff_(w / "ff", c.inner_dim()),
       ff_context_(w / "ff_context", c.inner_dim()),
-      shape_{.heads = c.num_attention_heads},
-      arithmetic_(w.arithmetic()) {
-  nn::expect_attention(w, shape_, c.inner_dim());
-}
+      core_(w, {.heads = c.num_attention_heads}, c.inner_dim()),
+      arithmetic_(w.arithmetic()) {}
 
 // Of text and image tokens behind each other.
 FluxQkv FluxTransformerBlock::joint_qkv(const Rows& text, const Rows& image, const Tensor& rope) const {
   const Tensor &words = text.values, &pixels = image.values;
   const int64_t tokens = words.size(1);
   const Tensor text_rope = rope.slice(0, 0, tokens), image_rope = rope.slice(0, tokens);
-  if (!words.is_cuda()) return join(text_qkv_(text, text_rope), image_qkv_(image, image_rope));
+  if (!kernels::traits(words).writes_into_parts)
+    return join(text_qkv_(text, text_rope), image_qkv_(image, image_rope));
   const Tensor joint = at::empty({words.size(0), tokens + pixels.size(1), 3 * words.size(2)},
                                  words.options().dtype(arithmetic_));
   text_qkv_(text, text_rope, joint.slice(1, 0, tokens));
@@ -146,16 +146,16 @@ FluxStreams FluxTransformerBlock::operator()(const FluxStreams& in, const Tensor
   const auto image = FluxModulation::vectors(modulation, in.image.x.size(2));
   const std::vector<Tensor> text(image.begin() + kVectors, image.end());
 
-  const bool narrow = image_qkv_.is_float8();  // as are all large layers of a block, or none
+  const bool narrow = image_qkv_.wants_rounded_rows();  // as are all large layers of a block, or none
   const auto text_in = normed(in.text, text[shift_msa], text[scale_msa], narrow),
              image_in = normed(in.image, image[shift_msa], image[scale_msa], narrow);
-  const Tensor attended = attend(joint_qkv(text_in.norm, image_in.norm, rope), shape_);
+  const Tensor attended = attend(core_, joint_qkv(text_in.norm, image_in.norm, rope));
   const Rows mixed = narrow ? kernels::round_rows(attended) : Rows(attended);
   const int64_t tokens = text_in.sum.size(1), all = attended.size(1);
   const auto behind_attention = [&](const Tensor& x, const Tensor& out, const std::vector<Tensor>& m) {
     return kernels::residual_norm(
         x, out, m[gate_msa],
-        {.eps = kEps, .scale = m[scale_mlp], .shift = m[shift_mlp], .to_float8 = ff_.is_float8()});
+        {.eps = kEps, .scale = m[scale_mlp], .shift = m[shift_mlp], .to_float8 = ff_.wants_rounded_rows()});
   };
   const auto image_out = behind_attention(image_in.sum, to_out_(mixed.slice(tokens, all)), image);
   const auto text_out = behind_attention(text_in.sum, to_add_out_(mixed.slice(0, tokens)), text);
@@ -167,15 +167,13 @@ FluxSingleTransformerBlock::FluxSingleTransformerBlock(const WeightScope& w, con
     : qkv_(w / "attn", c, kNames),
       proj_mlp_(w / "proj_mlp", c.inner_dim(), kFeedForwardFactor * c.inner_dim()),
       proj_out_(w / "proj_out", (1 + kFeedForwardFactor) * c.inner_dim(), c.inner_dim()),
-      shape_{.heads = c.num_attention_heads} {
-  nn::expect_attention(w, shape_, c.inner_dim());
-}
+      core_(w, {.heads = c.num_attention_heads}, c.inner_dim()) {}
 
 FluxSum FluxSingleTransformerBlock::operator()(const FluxSum& in, const Tensor& modulation,
                                                const Tensor& rope, int64_t first) const {
   enum { shift, scale, gate };
   const auto m = FluxModulation::vectors(modulation, in.x.size(2));
-  const auto x = normed(in, m[shift], m[scale], qkv_.is_float8());
+  const auto x = normed(in, m[shift], m[scale], qkv_.wants_rounded_rows());
   const Rows both = beside_mlp(x.norm, rope, first);
   return FluxSum::of(x.sum.slice(1, first), proj_out_(both), m[gate]);
 }
@@ -186,12 +184,13 @@ Rows FluxSingleTransformerBlock::beside_mlp(const Rows& all, const Tensor& rope,
   qkv.query = qkv.query.slice(1, first);
   const Rows x = all.slice(first, all.values.size(1));
   // In float8 the gelu is part of the rounding, and so is bringing the two together.
-  if (proj_out_.is_float8()) return kernels::round_beside_gelu(attend(qkv, shape_), proj_mlp_(x));
-  if (!x.values.is_cuda()) return at::cat({attend(qkv, shape_), proj_mlp_(x, {.gelu = true})}, 2);
+  if (proj_out_.wants_rounded_rows()) return kernels::round_beside_gelu(attend(core_, qkv), proj_mlp_(x));
+  if (!kernels::traits(x.values).writes_into_parts)
+    return at::cat({attend(core_, qkv), proj_mlp_(x, {.gelu = true})}, 2);
   const int64_t width = x.values.size(2);
   Tensor both =
       at::empty({x.values.size(0), x.values.size(1), (1 + kFeedForwardFactor) * width}, qkv.query.options());
-  attend(qkv, shape_, both.slice(2, 0, width));
+  attend(core_, qkv, both.slice(2, 0, width));
   proj_mlp_(x, {.gelu = true, .out = both.slice(2, width)});
   return both;
 }

@@ -39,7 +39,7 @@ class FluxQkvProjection {
   /// Of `x` [B, L, D] at the positions of `rope` [L, d / 2, 2]. On a GPU they are parts of one tensor [B, L,
   /// 3 D], `out` where it is defined.
   FluxQkv operator()(const Rows& x, const Tensor& rope, const Tensor& out = {}) const;
-  bool is_float8() const { return qkv_.is_float8(); }
+  bool wants_rounded_rows() const { return qkv_.wants_rounded_rows(); }
   /// The three parts of a tensor [B, L, 3 D] as [B, L, heads, d].
   FluxQkv parts(const Tensor& qkv) const;
 
@@ -54,7 +54,7 @@ class FluxFeedForward {
  public:
   FluxFeedForward(const WeightScope& w, int64_t width);
   Tensor operator()(const Rows& x) const;
-  bool is_float8() const { return proj_.is_float8(); }
+  bool wants_rounded_rows() const { return proj_.wants_rounded_rows(); }
 
  private:
   nn::Linear proj_, out_;
@@ -106,7 +106,7 @@ class FluxTransformerBlock {
   FluxQkvProjection image_qkv_, text_qkv_;
   nn::Linear to_out_, to_add_out_;
   FluxFeedForward ff_, ff_context_;
-  nn::AttentionShape shape_;
+  nn::AttentionCore core_;
   at::ScalarType arithmetic_;
 };
 
@@ -123,7 +123,7 @@ class FluxSingleTransformerBlock {
 
   FluxQkvProjection qkv_;
   nn::Linear proj_mlp_, proj_out_;
-  nn::AttentionShape shape_;
+  nn::AttentionCore core_;
 };
 
 }  // namespace diffract::models

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "diffract/kernels/device_traits.h"
+
 namespace diffract::models {
 namespace {
 
@@ -79,7 +81,7 @@ ResnetBlock2D::ResnetBlock2D(const WeightScope& w, const ResnetShape& s)
   if (s.in_channels != s.out_channels)
     conv_shortcut_.emplace(w / "conv_shortcut", s.in_channels, s.out_channels,
                            nn::ConvShape{.kernel = 1, .padding = 0});
-  if (conv1_.bias().is_cuda())
+  if (kernels::traits(conv1_.bias()).fuses_sums)
     between_bias_ = time_emb_proj_ ? time_emb_proj_->bias() + conv1_.bias() : conv1_.bias().unsqueeze(0);
 }
 
@@ -95,7 +97,7 @@ Tensor ResnetBlock2D::convolved(const Tensor& input, const Tensor& temb) const {
 }
 
 // The same sums; what is added to a map is added where the map is read or written anyway.
-Tensor ResnetBlock2D::convolved_on_gpu(const Tensor& input, const Tensor& between) const {
+Tensor ResnetBlock2D::convolved_with_sums(const Tensor& input, const Tensor& between) const {
   const Tensor x = conv1_.without_bias(norm1_.activated(input, activation_));
   return conv2_(norm2_.activated(x, activation_, between), conv_shortcut_ ? (*conv_shortcut_)(input) : input);
 }
@@ -111,7 +113,8 @@ Tensor ResnetBlock2D::operator()(const Tensor& input, const Tensor& temb, const 
     if (!time_emb_proj_) return between_bias_;
     return kernels::linear(temb, time_emb_proj_->weight().get(), between_bias_);
   };
-  const Tensor x = input.is_cuda() ? convolved_on_gpu(input, added_between()) : convolved(input, temb);
+  const Tensor x = kernels::traits(input).fuses_sums ? convolved_with_sums(input, added_between())
+                                                     : convolved(input, temb);
   return output_scale_factor_ == 1.0 ? x : x.div_(output_scale_factor_);
 }
 
@@ -126,7 +129,7 @@ Upsample2D::Upsample2D(const WeightScope& w, int64_t channels) : conv_(w / "conv
 
 Tensor Upsample2D::operator()(const Tensor& x, at::OptionalIntArrayRef size) const {
   const std::vector<int64_t> twice{2 * x.size(2), 2 * x.size(3)};
-  if (size || x.is_cuda() || 4 * x.numel() < kBandedElements)
+  if (size || !kernels::traits(x).bands_large_maps || 4 * x.numel() < kBandedElements)
     return conv_(at::upsample_nearest2d(x, size ? *size : at::IntArrayRef(twice)));
   // Bands of the input's rows; each row gives two.
   return by_bands(x.size(2), 4 * x.numel() / x.size(2), [&](const Rows& rows) {

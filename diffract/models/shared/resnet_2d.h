@@ -34,7 +34,7 @@ class ResnetBlock2D {
 
  private:
   Tensor convolved(const Tensor& x, const Tensor& temb) const;
-  Tensor convolved_on_gpu(const Tensor& x, const Tensor& between) const;
+  Tensor convolved_with_sums(const Tensor& x, const Tensor& between) const;
 
   nn::GroupNorm norm1_, norm2_;
   nn::Conv2d conv1_, conv2_;

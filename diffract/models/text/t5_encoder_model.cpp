@@ -69,7 +69,7 @@ T5Block::T5Block(const WeightScope& w, const T5Config& c)
             nn::Linear(w / "layer.0.SelfAttention.v", c.d_model, c.inner_dim(), nn::Bias::no)}),
       o_(w / "layer.0.SelfAttention.o", c.inner_dim(), c.d_model, nn::Bias::no),
       wo_(w / "layer.1.DenseReluDense.wo", c.d_ff, c.d_model, nn::Bias::no),
-      shape_{.heads = c.num_heads, .scale = 1.0},
+      core_(w, {.heads = c.num_heads, .biased = true, .scale = 1.0}, c.inner_dim()),
       activation_(c.dense_act_fn) {
   const WeightScope dense = w / "layer.1.DenseReluDense";
   if (c.is_gated_act) {
@@ -82,7 +82,7 @@ T5Block::T5Block(const WeightScope& w, const T5Config& c)
 
 Tensor T5Block::attention(const Tensor& normed, const Tensor& position_bias, const Tensor& residual) const {
   const auto qkv = qkv_(normed);
-  return o_(nn::attend(qkv[0], qkv[1], qkv[2], shape_, position_bias), {.residual = residual});
+  return o_(core_(qkv[0], qkv[1], qkv[2], {.bias = position_bias, .out = {}}), {.residual = residual});
 }
 
 Tensor T5Block::feed_forward(const Tensor& normed, const Tensor& residual) const {

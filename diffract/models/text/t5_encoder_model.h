@@ -48,7 +48,7 @@ class T5Block {
   std::optional<nn::LinearGroup> gated_wi_;
   std::optional<nn::Linear> wi_;  // not gated
   nn::Linear wo_;
-  nn::AttentionShape shape_;
+  nn::AttentionCore core_;
   nn::Activation activation_;
 };
 

@@ -1,5 +1,6 @@
 #include "diffract/models/unet/unet_2d_blocks.h"
 
+#include "diffract/kernels/device_traits.h"
 namespace diffract::models {
 namespace {
 
@@ -39,7 +40,7 @@ ResnetShape mid_resnet_shape(const UNet2DConditionConfig& c) {
 }  // namespace
 
 TimeProjections::TimeProjections(const Tensor& temb, const std::vector<const PlacedResnet*>& resnets) {
-  if (!temb.is_cuda()) return;
+  if (!kernels::traits(temb).prefers_one_product) return;
   std::vector<const PlacedResnet*> asked;
   std::vector<kernels::LinearLayer> layers;
   for (const PlacedResnet* resnet : resnets) {
