@@ -75,6 +75,17 @@ Common common_of(const std::vector<Part>& parts, const FamilyFacts* facts) {
                        .guidance_scale = facts ? facts->guidance_scale : 0}};
 }
 
+int64_t width_of(const tensor::DtypePolicy& policy) {
+  return static_cast<int64_t>(c10::elementSize(*policy.storage));
+}
+
+// What computing takes, with what libraries take beside it. That grows with the model up to its bound.
+int64_t with_overhead(int64_t peak_bytes, int64_t weight_bytes, const LayoutRequest& request) {
+  constexpr int64_t kMostPart = 4;  // of the model and its activations
+  return peak_bytes +
+         std::min(static_cast<int64_t>(request.overhead), (weight_bytes + peak_bytes) / kMostPart);
+}
+
 void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request, const Common& common) {
   const models::ModelClass& known = *part.model_class;
   const bool is_denoiser = known.role == models::Role::denoiser;
@@ -100,8 +111,8 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
   layout.components.push_back(
       {.name = part.name,
        .tree = std::move(tree),
-       .options = models::plan_options(part.config, static_cast<int64_t>(c10::elementSize(*policy.storage))),
-       .working_bytes = layout.costs.back().peak_bytes + static_cast<int64_t>(request.overhead),
+       .options = models::plan_options(part.config, width_of(policy)),
+       .working_bytes = with_overhead(layout.costs.back().peak_bytes, elements * width_of(policy), request),
        .runs = steps,
        .stage = stage_of(known.role),
        .importance = importance_of(known.role)});

@@ -86,7 +86,7 @@ TEST_F(PlanProgram, SaysWhatOffloadingCosts) {
 }
 
 TEST_F(PlanProgram, PlansAPipelineInStages) {
-  const Json plan = plan_json({"--model", flux_, "--device-map", "auto", "--max-memory", "0=10MB,cpu=1GB",
+  const Json plan = plan_json({"--model", flux_, "--device-map", "auto", "--max-memory", "0=12MB,cpu=1GB",
                                "--height", "64", "--width", "64"});
   EXPECT_EQ(plan["stages"].size(), 3u);
   EXPECT_EQ(plan["stages"][0]["components"], "text_encoder, text_encoder_2");
