@@ -43,6 +43,15 @@ std::string lack_text(const PlaceBytes& need, const PlaceBytes& room) {
   return text;
 }
 
+void log_device_memory(const std::string& name) {
+  if (!log::enabled(log::Level::debug)) return;
+  for (auto* backend : tensor::loaded_backends())
+    for (int i = 0; i < backend->device_count(); ++i)
+      if (backend->peak(i) > 0)  // memory() would wake a device that nobody uses
+        log::debug("{}: loaded; {} of {}:{} are in use", name,
+                   size_text(static_cast<int64_t>(backend->memory(i).used)), backend->name(), i);
+}
+
 void empty_device_caches() {
   for (auto* backend : tensor::loaded_backends()) backend->empty_cache();
 }
@@ -152,6 +161,7 @@ KeptModels::Model KeptModels::get(const std::string& name, const RequestNeeds* n
   if (Model model = begin_stage(*need)) return model;
   log::debug("{}: loads its weights", name);
   Model model = load();
+  log_device_memory(name);
   const std::lock_guard lock(mutex_);
   Slot& slot = slots_.at(name);
   slot.model = model;

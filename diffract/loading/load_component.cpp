@@ -19,10 +19,11 @@ std::shared_ptr<weights::WeightStream> stream_for(const std::string& name,
     const bool streams = placement.map.uses(placement::Place::disk()) ||
                          (placement.map.uses(placement::Place::cpu()) && !placement.device.is_cpu());
     if (!streams) return nullptr;
-    return std::make_shared<weights::WeightStream>(
-        weights::WeightStream::Options{.device = placement.device,
-                                       .budget = placement.stream_bytes,
-                                       .offload_folder = placement.offload_folder});
+    weights::WeightStream::Options options{.device = placement.device,
+                                           .budget = placement.stream_bytes,
+                                           .offload_folder = placement.offload_folder};
+    if (placement.parts_in_transit) options.parts_in_transit = *placement.parts_in_transit;
+    return std::make_shared<weights::WeightStream>(options);
   }
   if (!placement.device.is_cpu()) return nullptr;
   const uint64_t free = weights::available_host_bytes(), stored = checkpoint.total_bytes();
@@ -115,7 +116,8 @@ ModelPlacements place(const std::function<PipelineParts()>& parts, const LoadOpt
                                 .num_inference_steps = options.expected.num_inference_steps,
                                 .max_sequence_length = options.expected.max_sequence_length.value_or(512),
                                 .torch_dtype = options.torch_dtype,
-                                .arithmetic = choose_policy(options, computes).arithmetic});
+                                .arithmetic = choose_policy(options, computes).arithmetic,
+                                .overhead = overhead_on(computes)});
       });
 }
 

@@ -6,6 +6,7 @@
 #include "diffract/core/log.h"
 #include "diffract/distributed/process_group.h"
 #include "diffract/loading/rank_agreement.h"
+#include "diffract/placement/pipeline_map.h"
 #include "diffract/placement/rank_map.h"
 #include "diffract/tensor/dtype.h"
 #include "diffract/weights/host_budget.h"
@@ -205,6 +206,7 @@ weights::ModelPlacement ModelPlacements::of(const std::string& component) const 
   placement.map = map_.below(component);
   placement.may_widen = over_ranks_ && !has_budgets_;
   if (device_.is_cpu()) placement.stream_bytes = host_bytes_;
+  if (budgets_) placement.parts_in_transit = static_cast<uint64_t>(placement::kLayersInTransit);
   placement.offload_folder = offload_folder_;
   return placement;
 }

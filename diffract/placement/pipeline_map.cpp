@@ -44,7 +44,6 @@ ModuleTree join(const Group& group, PlanOptions& options) {
 }
 
 // The two largest offloaded layers of a component may be on their way at once.
-constexpr int64_t kLayersInTransit = 2;
 
 bool is_offloaded(Place place, Place main) {
   return place.is_disk() || (place.is_cpu() && main.is_accelerator());

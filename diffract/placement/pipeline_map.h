@@ -6,6 +6,9 @@
 
 namespace diffract::placement {
 
+/// A plan keeps room for so many of the largest offloaded layers: one that computes, one that is read.
+inline constexpr int64_t kLayersInTransit = 2;
+
 /// A component of a pipeline, as the planner sees it.
 struct PlannedComponent {
   std::string name;  // "transformer"

@@ -43,7 +43,7 @@ class CopyStream {
 /// What computing takes on a GPU beside the tensors that a model makes, bytes: workspaces of libraries, the
 /// allocator's pages that are partly used, weights that are laid out anew for a product. Measured with FLUX.1
 /// (docs/notes/memory.md). A plan counts it for a GPU that is not here, too.
-inline constexpr uint64_t kGpuOverhead = uint64_t{640} << 20;
+inline constexpr uint64_t kGpuOverhead = uint64_t{384} << 20;
 
 /// What diffract asks of an accelerator beyond ATen's operations. Devices are numbered from 0. Calls come
 /// from any thread.

@@ -29,6 +29,8 @@ struct ModelPlacement {
   bool may_widen = false;
   /// What those may take of `device` while they are brought there; unset: from what is free.
   std::optional<uint64_t> stream_bytes = {};
+  /// WeightStream::Options::parts_in_transit, where budgets were planned for another number.
+  std::optional<uint64_t> parts_in_transit = {};
   /// Weights that stay on disk and are used in another dtype than their files have are written here in that
   /// dtype, once; empty: they are converted each time they are read.
   std::string offload_folder = {};

@@ -15,7 +15,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kLongestWait{600};  // for a part
-constexpr uint64_t kMostAhead = 3;                 // of the largest parts; more only takes memory
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -135,12 +134,13 @@ void WeightStream::prepare() {
     total += part.page_bytes();
     largest = std::max(largest, part.page_bytes());
   }
-  uint64_t budget = kMostAhead * largest;
+  uint64_t budget = options_.parts_in_transit * largest;
   if (options_.budget)
     budget = *options_.budget - std::min(*options_.budget, resident_bytes_);
   else if (backend_)  // half of what is free: activations want the rest
     budget = std::min(budget, backend_->memory(options_.device.index()).free / 2);
-  ring_bytes_ = std::clamp(budget, largest, std::max(largest, std::min(kMostAhead * largest, total)));
+  ring_bytes_ =
+      std::clamp(budget, largest, std::max(largest, std::min(options_.parts_in_transit * largest, total)));
   at::Tensor ring = new_memory(ring_bytes_);
   if (backend_)  // what computes with the memory's last owner may still be running
     reader_->copy_stream()->wait(*backend_->record_compute(options_.device.index()));

@@ -33,6 +33,8 @@ class WeightStream {
     at::Device device = at::kCPU;  // that computes
     std::optional<uint64_t> budget =
         {};  // bytes of the device for it and add_resident(); unset: some of what is free
+    /// So many of the largest parts are on the device at once, where nothing stays; more only takes memory.
+    uint64_t parts_in_transit = 3;
     /// True: parts stay on the device where the budget holds more than the two largest, spread evenly over
     /// the model, so that less is read again in each step.
     bool keeps_parts = false;
