@@ -120,7 +120,11 @@ bool devices_answer() noexcept {
 DeviceBackend& backend_of(at::Device device) {
   for (DeviceBackend* backend : loaded_backends())
     if (backend->type() == device.type()) return *backend;
-  throw UsageError("device {}: no backend for it is loaded", device.str());
+  // A program may name a device by libtorch's type alone: at::kCUDA.
+  const std::string name = device.is_cuda() ? "cuda" : "";
+  if (DeviceBackend* backend = name.empty() ? nullptr : find_backend(name)) return *backend;
+  throw UsageError("device {}: no backend for it is loaded{}", device.str(),
+                   name.empty() ? "" : ": " + why_no_backend(name));
 }
 
 }  // namespace diffract::tensor

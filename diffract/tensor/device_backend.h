@@ -92,7 +92,8 @@ class DeviceBackend {
 /// folders in DIFFRACT_BACKEND_PATH (with ':' between), from beside the program, from ../lib/diffract and
 /// ../lib. The library exports `diffract_device_backend` (DIFFRACT_DEVICE_BACKEND below).
 DeviceBackend* find_backend(std::string_view name);
-/// The backend of an accelerator's device type. Throws UsageError when it is not loaded.
+/// The backend of an accelerator's device type, loaded if it is CUDA's. Throws UsageError where there is
+/// none.
 DeviceBackend& backend_of(at::Device device);
 /// Why find_backend gave null, for a message: where it looked, or what the loader said.
 std::string why_no_backend(std::string_view name);
