@@ -11,13 +11,16 @@ namespace {
 using pipelines::Request;
 using pipelines::RequestField;
 
-// "-H,--height", "--num-inference-steps,--steps"
+}  // namespace
+
 std::string names_of(const RequestField& field) {
   std::string names = field.option();
   if (field.short_option) names = std::string(field.short_option) + "," + names;
   if (field.alias) names += std::string(",--") + field.alias;
   return names;
 }
+
+namespace {
 
 Json json_option(const std::string& text, const std::string& option) {
   try {
@@ -31,7 +34,11 @@ Json json_option(const std::string& text, const std::string& option) {
 
 CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& request) {
   const auto set = [&field, &request](const Json& value) {
-    field.set(request, value, field.option(), field.name);
+    try {
+      field.set(request, value, field.option(), field.name);
+    } catch (const CheckpointError& error) {
+      throw UsageError("{}", error.what());  // the option is the user's, not a model's
+    }
   };
   const std::string names = names_of(field);
   switch (field.kind) {
@@ -47,7 +54,10 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
       return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::json:
       return app.add_option_function<std::string>(
-          names, [&field, set](const std::string& text) { set(json_option(text, field.option())); },
+          names,
+          [&field, set](const std::string& text) {
+            if (!text.empty()) set(json_option(text, field.option()));
+          },
           field.help);
     case RequestField::Kind::output:
       return app.add_option_function<std::string>(names, set, field.help)

@@ -8,6 +8,9 @@
 
 namespace diffract::cli {
 
+/// "-H,--height", "--num-inference-steps,--steps": as CLI11 takes them.
+std::string names_of(const pipelines::RequestField& field);
+
 /// Declares a field of a request as an option that sets it. A seed is add_seed's, since it may be drawn.
 CLI::Option* add_field(CLI::App& app, const pipelines::RequestField& field, pipelines::Request& request);
 

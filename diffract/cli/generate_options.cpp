@@ -35,7 +35,7 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
            "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
   for (const auto& field : pipelines::request_fields()) {
     if (field.kind == pipelines::RequestField::Kind::seed)
-      add_seed(app, "-s,--seed", o.seed, field.help);
+      add_seed(app, names_of(field), o.seed, field.help);
     else
       add_field(app, field, o.settings);
   }

@@ -15,7 +15,6 @@
 #include "diffract/io/safetensors.h"
 #include "diffract/loading/find_model.h"
 #include "diffract/models/model_class.h"
-#include "diffract/pipelines/pipeline.h"
 
 namespace diffract::cli {
 namespace fs = std::filesystem;

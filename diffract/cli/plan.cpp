@@ -42,14 +42,14 @@ bool is_pipeline(const fs::path& folder) {
   return fs::exists(folder / "model_index.json", ignored);
 }
 
-const loading::FamilyFacts* facts_of(const families::Family* family) {
-  return family ? family->facts : nullptr;
-}
-
 loading::LayoutRequest layout_request(const PlanArguments& arguments) {
   const loading::LoadOptions load = loading::load_options(arguments.loading, 0);
   const pipelines::Request& settings = arguments.settings;
   check_ranges(settings);
+  constexpr int64_t kFewestPixels = 8;  // a latent
+  for (const auto& pixels : {settings.height, settings.width})
+    if (pixels && *pixels < kFewestPixels)
+      throw UsageError("--height and --width: {} is less than a latent's {} pixels", *pixels, kFewestPixels);
   if (arguments.batch_size < 1 || arguments.batch_size > 1024)
     throw UsageError("--batch-size {}: expected 1 to 1024", arguments.batch_size);
   loading::LayoutRequest request{.height = settings.height,
@@ -70,10 +70,11 @@ PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments,
           "--component {}: {} is no pipeline's folder but a single model's; leave --component out",
           arguments.component, folder.string());
     const std::string class_name = models::class_name_of(io::load_config(folder));
-    return lay_out_model(folder, facts_of(families::family_of_denoiser(class_name)), request);
+    const auto* family = families::family_of_denoiser(class_name);
+    return lay_out_model(folder, family ? family->facts : nullptr, request);
   }
   const auto pipeline = io::ModelFolder::open(folder);
-  const auto* facts = facts_of(families::find_family(pipeline.class_name()));
+  const auto* facts = families::facts_for_plan(pipeline);
   if (!arguments.component.empty()) return lay_out_component(pipeline, facts, arguments.component, request);
   return lay_out_pipeline(pipeline, facts, request);
 }

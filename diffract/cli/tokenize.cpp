@@ -10,7 +10,6 @@
 #include "diffract/core/json.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/loading/find_model.h"
-#include "diffract/pipelines/pipeline.h"
 #include "diffract/text/load_tokenizer.h"
 
 namespace diffract::cli {

@@ -52,10 +52,16 @@ const Family* family_of_denoiser(std::string_view class_name) {
   return nullptr;
 }
 
+const loading::FamilyFacts* facts_for_plan(const io::ModelFolder& folder) {
+  if (const Family* family = find_family(folder.class_name())) return family->facts;
+  for (const std::string& name : folder.component_names())
+    if (const Family* family = family_of_denoiser(folder.component_class(name))) return family->facts;
+  return nullptr;
+}
+
 loading::PipelineLayout lay_out_pipeline(const io::ModelFolder& folder,
                                          const loading::LayoutRequest& request) {
-  const Family* family = find_family(folder.class_name());
-  return loading::lay_out_pipeline(folder, family ? family->facts : nullptr, request);
+  return loading::lay_out_pipeline(folder, facts_for_plan(folder), request);
 }
 
 }  // namespace diffract::families

@@ -29,7 +29,10 @@ void require_family(std::string_view class_name, const std::string& where);
 /// The family of which a model of this class is the denoiser, or null.
 const Family* family_of_denoiser(std::string_view class_name);
 
-/// loading::lay_out_pipeline with the facts of the folder's family, if diffract runs it.
+/// The facts to plan a pipeline's folder with: of its family, else of the one with the same denoiser; null
+/// where there is none.
+const loading::FamilyFacts* facts_for_plan(const io::ModelFolder& folder);
+/// loading::lay_out_pipeline with these facts.
 loading::PipelineLayout lay_out_pipeline(const io::ModelFolder& folder,
                                          const loading::LayoutRequest& request);
 

@@ -28,8 +28,8 @@ ModelFolder ModelFolder::open(const fs::path& folder) {
     throw CheckpointError("{}: is not a folder; expected a model in the diffusers layout", folder.string());
   const fs::path index = folder / "model_index.json";
   if (!fs::exists(index, failure) && fs::exists(folder / "config.json", failure))
-    throw CheckpointError("{}: is the folder of one model; give that of its pipeline, {}", folder.string(),
-                          folder.has_parent_path() ? folder.parent_path().string() : "which holds it");
+    throw CheckpointError("{}: is the folder of one model; expected that of its pipeline, which holds it",
+                          folder.string());
   if (!fs::exists(index, failure) && !failure)
     throw CheckpointError(
         "{}: no such file. A model in the diffusers layout has one; a single .safetensors or .ckpt "

@@ -19,6 +19,8 @@ class PictureOutput {
   /// Checks every file name and folder. Throws UsageError when two pictures would get one name, IoError when
   /// a folder cannot be written to.
   PictureOutput(const OutputOptions& options, const std::vector<JobBatch>& batches, JobBoard& board);
+  PictureOutput(const PictureOutput&) = delete;
+  PictureOutput& operator=(const PictureOutput&) = delete;
 
   /// True when pictures that are there already are to be looked for.
   bool looks_for_finished() const;

@@ -18,7 +18,6 @@ namespace diffract::jobs {
 namespace fs = std::filesystem;
 namespace {
 
-;
 using pipelines::Request;
 
 constexpr uint64_t kMaxBytes = 64 << 20;

@@ -39,6 +39,11 @@ Json job_settings(const JobOptions& options) {
   return settings;
 }
 
+const JobObserver& nobody() {
+  static const JobObserver none;
+  return none;
+}
+
 }  // namespace
 
 Worker::Worker(const JobOptions& options, const JobPlace& place)
@@ -48,6 +53,7 @@ Worker::Worker(const JobOptions& options, const JobPlace& place)
       is_together_(options.is_over_ranks()),
       batches_(plan_job(options.requests, options.seed, options.batch_size)),
       output_(options.output, batches_, board_),
+      observer_(&nobody()),
       // Before the processes of the job have met: none computes yet.
       free_at_start_(weights::available_host_bytes()) {}
 
@@ -88,6 +94,7 @@ JobOutcome Worker::run(const JobObserver& observer) {
   try {
     if (is_together_) pipeline();  // all processes at once
     auto outcome = run_job(batches_, schedule(), board_, work());
+    observer_ = &nobody();
     figures_.run_seconds = watch.seconds() - figures_.load_seconds;
     return outcome;
   } catch (const Cancelled& error) {
@@ -129,17 +136,30 @@ loading::MemoryCheck Worker::memory_check() const {
   return check;
 }
 
+// The largest over all batches; what one of them leaves open is the model's own.
+loading::ExpectedRequest Worker::expected() const {
+  const auto largest = [this](std::optional<int64_t> pipelines::Request::*field) {
+    std::optional<int64_t> most = batches_.front().request.*field;
+    for (const JobBatch& batch : batches_) {
+      const auto& value = batch.request.*field;
+      most = most && value ? std::optional(std::max(*most, *value)) : std::nullopt;
+    }
+    return most;
+  };
+  return {.height = largest(&pipelines::Request::height),
+          .width = largest(&pipelines::Request::width),
+          .batch_size = options_.batch_size,
+          .max_sequence_length = largest(&pipelines::Request::max_sequence_length),
+          .num_inference_steps = largest(&pipelines::Request::num_inference_steps)};
+}
+
 // Loaded when first needed: a process without a share does not load it.
 const families::DiffusionPipeline& Worker::pipeline() {
   if (pipeline_) return *pipeline_;
   const Stopwatch watch;
   const auto& first = batches_.front().request;
   auto load = loading::load_options(options_.loading, place_.local_rank);
-  load.expected = {.height = first.height,
-                   .width = first.width,
-                   .batch_size = options_.batch_size,
-                   .max_sequence_length = first.max_sequence_length,
-                   .num_inference_steps = first.num_inference_steps};
+  load.expected = expected();
   load.memory_check = memory_check();
   load.on_load = [this](const auto& report) {
     stop_if_asked();

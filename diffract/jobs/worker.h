@@ -42,6 +42,8 @@ class Worker {
   /// Checks all names and folders before anything is computed. Throws UsageError, IoError. What it is given
   /// must outlive it.
   Worker(const JobOptions& options, const JobPlace& place);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
 
   const std::vector<JobBatch>& batches() const { return batches_; }
   size_t image_count() const;
@@ -54,6 +56,7 @@ class Worker {
 
  private:
   const families::DiffusionPipeline& pipeline();
+  loading::ExpectedRequest expected() const;
   loading::MemoryCheck memory_check() const;
   JobWork work();
   JobSchedule schedule() const;
@@ -71,7 +74,7 @@ class Worker {
   bool is_together_;
   std::vector<JobBatch> batches_;
   PictureOutput output_;
-  const JobObserver* observer_ = nullptr;
+  const JobObserver* observer_;  // of the run; nobody else
   uint64_t free_at_start_;
   std::optional<families::DiffusionPipeline> pipeline_;
   std::optional<PictureParameters> parameters_;

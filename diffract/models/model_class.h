@@ -33,7 +33,7 @@ struct Forward {
 /// What a model does in a pipeline.
 enum class Role { encoder, denoiser, decoder };
 
-/// A class of models, declared once, beside its code: diffract/models/NAME/NAME_class.cpp. Nobody else names
+/// A class of models, declared once, beside its code: a *_class.cpp in its folder. Nobody else names
 /// it but the families that use it.
 struct ModelClass {
   const char* name;            // of diffusers or transformers

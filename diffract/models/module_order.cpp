@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "diffract/core/error.h"
 #include "diffract/models/model_class.h"
 
 namespace diffract::models {
@@ -42,6 +43,7 @@ std::unordered_map<std::string, std::vector<ChildOrder>> parse_lines() {
   const auto add = [&](const ModuleRow& row) {
     std::string_view rest = row.children;
     auto& children = orders[row.type];
+    if (!children.empty()) throw InternalError("module_order: {} stands in two places", row.type);
     while (!rest.empty()) {
       const std::string_view word = rest.substr(0, rest.find(' '));
       children.push_back(parse_child(word));

@@ -30,14 +30,25 @@ Json get(const Request& request) {
   return json_of(request.*kMember);
 }
 
+// Ranges are check_ranges' affair, which is asked for every way in; here only the type is looked at.
+int64_t integer(const Json& value, const std::string& where, const char* key) {
+  const bool is_too_large = value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{kMostInteger};
+  if (value.is_number_integer() && !is_too_large) return value.get<int64_t>();
+  return reader(value, where, key).integer(key, -kMostInteger, kMostInteger);
+}
+
+double number(const Json& value, const std::string& where, const char* key) {
+  return value.is_number() ? value.get<double>() : reader(value, where, key).number(key, -1e300, 1e300);
+}
+
 template <auto kMember>
 void set_integer(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.*kMember = reader(value, where, key).integer(key, -kMostInteger, kMostInteger);
+  request.*kMember = integer(value, where, key);
 }
 
 template <auto kMember>
 void set_number(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.*kMember = reader(value, where, key).number(key, -1e300, 1e300);
+  request.*kMember = number(value, where, key);
 }
 
 // A text, or a list of them.
@@ -67,14 +78,8 @@ void set_seed(Request& request, const Json& value, const std::string& where, con
   request.seed = value.get<uint64_t>();
 }
 
-void set_eta(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.eta = reader(value, where, key).number(key, -1e300, 1e300);
-}
 Json get_eta(const Request& request) { return request.eta == 0 ? Json() : Json(request.eta); }
 
-void set_images(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.num_images_per_prompt = reader(value, where, key).integer(key, -kMostInteger, kMostInteger);
-}
 Json get_images(const Request& request) { return request.num_images_per_prompt; }
 
 void set_noise_dtype(Request& request, const Json& value, const std::string& where, const char* key) {
@@ -124,24 +129,24 @@ constexpr RequestField kFields[] = {
     {"clip_skip", nullptr, nullptr, "Last layers of the CLIP text encoder to skip", Kind::integer,
      Scope::batch, set_integer<&Request::clip_skip>, get<&Request::clip_skip>},
     {"max_sequence_length", nullptr, nullptr, "Tokens of the T5 prompt", Kind::integer, Scope::batch,
-     set_integer<&Request::max_sequence_length>, get<&Request::max_sequence_length>, 1, 4096},
-    {"eta", nullptr, nullptr, "DDIM's share of fresh noise; default: 0", Kind::number, Scope::batch, set_eta,
-     get_eta, 0, 1},
+     set_integer<&Request::max_sequence_length>, get<&Request::max_sequence_length>, 1, 512},
+    {"eta", nullptr, nullptr, "DDIM's share of fresh noise; default: 0", Kind::number, Scope::batch,
+     set_number<&Request::eta>, get_eta, 0, 1},
     {"noise_dtype", nullptr, nullptr,
      "Type in which the noise is drawn; default: float32, the same image for every --dtype. diffusers draws "
      "in its torch_dtype, which gives other images",
      Kind::dtype, Scope::batch, set_noise_dtype, get_noise_dtype},
     {"height", nullptr, "-H", "Pixels, a multiple of 8; FLUX rounds down to one of 16", Kind::integer,
-     Scope::batch, set_integer<&Request::height>, get<&Request::height>, 8, kMostPixels},
+     Scope::batch, set_integer<&Request::height>, get<&Request::height>, 1, kMostPixels},
     {"width", nullptr, "-W", "Pixels, a multiple of 8; FLUX rounds down to one of 16", Kind::integer,
-     Scope::batch, set_integer<&Request::width>, get<&Request::width>, 8, kMostPixels},
+     Scope::batch, set_integer<&Request::width>, get<&Request::width>, 1, kMostPixels},
     {"scheduler", nullptr, nullptr, "Class, e.g. EulerDiscreteScheduler; default: the checkpoint's",
      Kind::text, Scope::batch, set_text<&Request::scheduler>, get<&Request::scheduler>},
     {"scheduler_config", nullptr, nullptr,
      "JSON object of keys to change, e.g. '{\"use_karras_sigmas\": true}'", Kind::json, Scope::batch,
      set_scheduler_config, get_scheduler_config},
     {"num_images_per_prompt", nullptr, nullptr, "Images of each prompt; default: 1", Kind::integer,
-     Scope::count, set_images, get_images, 1, kMostImages},
+     Scope::count, set_integer<&Request::num_images_per_prompt>, get_images, 1, kMostImages},
     {"output_type", nullptr, nullptr, "png, or latent: one safetensors file; default: png", Kind::output,
      Scope::job, set_output_type, get_output_type},
 };

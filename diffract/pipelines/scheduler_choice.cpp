@@ -2,7 +2,6 @@
 
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <set>
 
 #include "diffract/core/error.h"
@@ -65,7 +64,8 @@ schedulers::SchedulerSpec changed_scheduler(schedulers::SchedulerSpec spec, cons
     check_scheduler(spec, rules);
     return spec;
   }
-  spec.source += " with overrides";
+  constexpr std::string_view kChanged = " with overrides";
+  if (!spec.source.ends_with(kChanged)) spec.source += kChanged;
   try {
     warn_of_unread(overrides, keys_read_by([&] { check_scheduler(spec, rules); }), class_name);
   } catch (const CheckpointError& error) {
@@ -77,15 +77,13 @@ schedulers::SchedulerSpec changed_scheduler(schedulers::SchedulerSpec spec, cons
 schedulers::SchedulerSpec scheduler_of(const Request& request, const schedulers::SchedulerSpec& of_pipeline,
                                        const SchedulerRules& rules) {
   if (request.scheduler.empty()) require_usable(of_pipeline, rules.facts);
+  if (request.scheduler.empty() && request.scheduler_config.empty()) return of_pipeline;
   const std::string& class_name = request.scheduler.empty() ? of_pipeline.class_name : request.scheduler;
-  const auto stands = [&](const auto& item) {
-    const auto found = of_pipeline.config.find(item.key());
-    return found != of_pipeline.config.end() && *found == item.value();
-  };
-  const auto changes = request.scheduler_config.items();
-  if (class_name == of_pipeline.class_name && std::all_of(changes.begin(), changes.end(), stands))
-    return of_pipeline;
-  return changed_scheduler(of_pipeline, class_name, request.scheduler_config, rules);
+  try {
+    return changed_scheduler(of_pipeline, class_name, request.scheduler_config, rules);
+  } catch (const CheckpointError& error) {
+    throw UsageError("{}", error.what());  // the choice is the request's: another one may fit
+  }
 }
 
 schedulers::SchedulerSpec first_scheduler(schedulers::SchedulerSpec of_checkpoint,

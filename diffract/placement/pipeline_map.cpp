@@ -43,8 +43,6 @@ ModuleTree join(const Group& group, PlanOptions& options) {
   return joined;
 }
 
-// The two largest offloaded layers of a component may be on their way at once.
-
 bool is_offloaded(Place place, Place main) {
   return place.is_disk() || (place.is_cpu() && main.is_accelerator());
 }

@@ -172,6 +172,26 @@ TEST_F(WithScheduler, CorrectsWhatOldConfigsSayWrongly) {
   EXPECT_FALSE(load({{"_class_name", "PNDMScheduler"}}).scheduler().config.contains("clip_sample"));
 }
 
+// By name, also where it is the checkpoint's own.
+TEST_F(WithScheduler, OfARequestIsLookedAt) {
+  for (const char* name : {"NopeScheduler", "FlowMatchEulerDiscreteScheduler"}) {
+    const auto pipeline = load({{"_class_name", name}, {"beta_schedule", "scaled_linear"}});
+    const auto named = [](const char* scheduler) {
+      return request([&](pipelines::Request& r) { r.scheduler = scheduler; });
+    };
+    EXPECT_NE(error_of<UsageError>([&] { pipeline(named(name)); }).find(name), std::string::npos);
+    EXPECT_EQ(pipeline(named("EulerDiscreteScheduler")).images.size(), 1u);
+  }
+}
+
+TEST_F(WithScheduler, OfARequestIsThatOfSetScheduler) {
+  auto pipeline = load({{"_class_name", "DDIMScheduler"}});
+  const auto by_request =
+      pipeline(request([](pipelines::Request& r) { r.scheduler = "DDIMScheduler"; })).images[0].pixels;
+  pipeline.set_scheduler("DDIMScheduler");
+  EXPECT_EQ(pipeline(request()).images[0].pixels, by_request);
+}
+
 TEST_F(WithScheduler, OfAnUnknownClassTakesAnother) {
   for (const char* name : {"LCMScheduler", "FlowMatchEulerDiscreteScheduler", "DDPM"}) {
     auto pipeline = load({{"_class_name", name}, {"beta_schedule", "scaled_linear"}});

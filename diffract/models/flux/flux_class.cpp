@@ -57,6 +57,9 @@ Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardS
   return {run, static_cast<double>(times) / static_cast<double>(std::max<int64_t>(s.steps, 1))};
 }
 
+// diffusers' own constant; the config has none.
+SampleSize sample_size(const ConfigReader&) { return {.height = 128, .width = 128}; }
+
 }  // namespace
 
 extern const ModelClass kFluxTransformer2DModelClass;
@@ -68,6 +71,7 @@ const ModelClass kFluxTransformer2DModelClass = {.name = FluxTransformer2DModel:
                                                  .rare_modules = kRare,
                                                  .modules = kModules,
                                                  .build = build<FluxTransformer2DModel>,
-                                                 .forward = forward};
+                                                 .forward = forward,
+                                                 .sample_size = sample_size};
 
 }  // namespace diffract::models
