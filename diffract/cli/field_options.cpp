@@ -1,7 +1,6 @@
 #include "diffract/cli/field_options.h"
 
-#include <algorithm>
-
+#include "diffract/core/dashed_option.h"
 #include "diffract/core/error.h"
 #include "diffract/core/user_path.h"
 
@@ -20,22 +19,12 @@ std::string names_of(const RequestField& field) {
   return names;
 }
 
-namespace {
-
-Json json_option(const std::string& text, const std::string& option) {
-  try {
-    return parse_json(text, option);
-  } catch (const CheckpointError& error) {
-    throw UsageError("{}", error.what());  // the option is the user's, not a model's
-  }
-}
-
-}  // namespace
-
 CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& request) {
-  const auto set = [&field, &request](const Json& value) {
+  const bool is_json = field.kind == RequestField::Kind::json;
+  const auto set = [&field, &request, is_json](const Json& value) {
     try {
-      field.set(request, value, field.option(), field.name);
+      field.set(request, is_json ? parse_json(value.get<std::string>(), field.option()) : value,
+                field.option(), field.name);
     } catch (const CheckpointError& error) {
       throw UsageError("{}", error.what());  // the option is the user's, not a model's
     }
@@ -47,16 +36,15 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
     case RequestField::Kind::number:
       return app.add_option_function<double>(names, set, field.help);
     case RequestField::Kind::text:
+    case RequestField::Kind::dtype:
       return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::texts:
       return add_texts(app, names, set, field.help);
-    case RequestField::Kind::dtype:
-      return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::json:
       return app.add_option_function<std::string>(
           names,
-          [&field, set](const std::string& text) {
-            if (!text.empty()) set(json_option(text, field.option()));
+          [set](const std::string& text) {
+            if (!text.empty()) set(text);
           },
           field.help);
     case RequestField::Kind::output:
@@ -71,8 +59,7 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
 CLI::Option* add_field(CLI::App& app, const loading::LoadField& field, loading::LoadTexts& given,
                        const std::string& help) {
   using Kind = loading::LoadField::Kind;
-  std::string name = std::string("--") + field.name;
-  std::replace(name.begin(), name.end(), '_', '-');
+  const std::string name = dashed_option(field.name);
   const std::string& text = help.empty() ? field.help : help;
   if (field.kind == Kind::flag)
     return app.add_flag_callback(

@@ -11,6 +11,7 @@
 #include "diffract/tensor/threads.h"
 
 namespace diffract::families {
+
 DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model,
                                                      const loading::LoadOptions& options) {
   tensor::keep_host_memory();

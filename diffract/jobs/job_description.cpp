@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "diffract/core/dashed_option.h"
 #include "diffract/core/error.h"
+#include "diffract/core/utf8.h"
 #include "diffract/io/sha256.h"
 #include "diffract/pipelines/request_fields.h"
 
@@ -21,9 +23,7 @@ std::string digest(const std::string& text) {
 
 std::string shortened(const std::string& text) {
   if (text.size() <= kMostBytes) return text;
-  size_t end = kMostBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // not amid a character
-  return fmt::format("{}... [{}]", text.substr(0, end), digest(text));
+  return fmt::format("{} [{}]", diffract::shortened(text, kMostBytes), digest(text));
 }
 
 Json shortened(Json list) {
@@ -90,12 +90,6 @@ std::optional<Json> object_of(const std::string& text) {
 
 std::string shown(const Json& value) { return value.is_null() ? "not given" : shortened(json_text(value)); }
 
-std::string name_of(const std::string& key) {
-  std::string name = "--" + key;
-  std::replace(name.begin(), name.end(), '_', '-');
-  return name;
-}
-
 // What `key` has in two jobs, in words.
 class Difference {
  public:
@@ -106,14 +100,14 @@ class Difference {
       return fmt::format("the prompts are cut into other batches for {} than for {}", ours_, theirs_);
     if (theirs.is_array() && ours.is_array()) {
       if (theirs.size() != ours.size())
-        return pair(name_of(key) + " has", fmt::format("{} values", theirs.size()),
+        return pair(dashed_option(key) + " has", fmt::format("{} values", theirs.size()),
                     std::to_string(ours.size()));
       for (size_t i = 0; i < ours.size(); ++i)
         if (theirs[i] != ours[i])
-          return pair(fmt::format("{}, number {}, is", name_of(key), i + 1), shown(theirs[i]),
+          return pair(fmt::format("{}, number {}, is", dashed_option(key), i + 1), shown(theirs[i]),
                       shown(ours[i]));
     }
-    return pair(name_of(key) + " is", shown(theirs), shown(ours));
+    return pair(dashed_option(key) + " is", shown(theirs), shown(ours));
   }
   std::string pair(const std::string& what, const std::string& theirs, const std::string& ours) const {
     return fmt::format("{} {} for {} and {} for {}", what, theirs, theirs_, ours, ours_);

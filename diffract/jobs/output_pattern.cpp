@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include "diffract/core/error.h"
+#include "diffract/core/utf8.h"
 
 namespace diffract::jobs {
 namespace {
@@ -36,12 +37,7 @@ std::string file_name_part(const std::string& text) {
       part += c;
     }
   }
-  if (part.size() > kMostBytes) {
-    size_t end = kMostBytes;
-    while (end > 0 && (static_cast<unsigned char>(part[end]) & 0xc0) == 0x80)
-      --end;  // not inside a character
-    part.resize(end);
-  }
+  part.resize(whole_characters(part, kMostBytes));
   while (!part.empty() && (part.back() == '_' || part.back() == '.')) part.pop_back();
   while (!part.empty() && part.front() == '.') part.erase(0, 1);
   return part.empty() ? "image" : part;

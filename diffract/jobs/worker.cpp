@@ -128,12 +128,10 @@ int Worker::in_flight() const {
 }
 
 // A process that comes back finds others at work, whose memory is no longer free.
-loading::MemoryCheck Worker::memory_check() const {
+void Worker::share_memory(loading::MemoryCheck& check) const {
   const bool shares = place_.local_world_size > 1 && !board_.came_back();
-  loading::MemoryCheck check = loading::load_options(options_.loading, place_.local_rank).memory_check;
   check.processes_on_host = shares ? std::min(place_.local_world_size, static_cast<int>(batches_.size())) : 1;
   check.free_at_start = free_at_start_;
-  return check;
 }
 
 // The largest over all batches; what one of them leaves open is the model's own.
@@ -160,7 +158,7 @@ const families::DiffusionPipeline& Worker::pipeline() {
   const auto& first = batches_.front().request;
   auto load = loading::load_options(options_.loading, place_.local_rank);
   load.expected = expected();
-  load.memory_check = memory_check();
+  share_memory(load.memory_check);
   load.on_load = [this](const auto& report) {
     stop_if_asked();
     if (observer_->on_load) observer_->on_load(report);

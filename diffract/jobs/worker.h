@@ -57,7 +57,7 @@ class Worker {
  private:
   const families::DiffusionPipeline& pipeline();
   loading::ExpectedRequest expected() const;
-  loading::MemoryCheck memory_check() const;
+  void share_memory(loading::MemoryCheck& check) const;
   JobWork work();
   JobSchedule schedule() const;
   int in_flight() const;

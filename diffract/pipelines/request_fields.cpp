@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "diffract/core/dashed_option.h"
 #include "diffract/core/error.h"
 #include "diffract/tensor/dtype.h"
 
@@ -158,11 +159,7 @@ bool is_same(std::string_view name, const char* known) {
 
 }  // namespace
 
-std::string RequestField::option() const {
-  std::string option = std::string("--") + name;
-  std::replace(option.begin(), option.end(), '_', '-');
-  return option;
-}
+std::string RequestField::option() const { return dashed_option(name); }
 
 std::span<const RequestField> request_fields() { return kFields; }
 

@@ -205,17 +205,13 @@ TEST(Launch, GivesItsAgentANameOfItsOwn) {
   std::getline(comm, name);
   EXPECT_EQ(name, "diffract-agent");
   // The shell says "up" before it is "sleep", and the agent's line may come behind that.
-  const auto deadline = std::chrono::steady_clock::now() + test::kPatience;
-  auto worker = launcher.processes_of("sleep 100");
+  std::vector<pid_t> worker;
   const auto has_all = [&] {
+    worker = launcher.processes_of("sleep 100");
     return worker.size() == 1 && contains(launcher.err(), "debug: launch: rank 0 (local rank 0) on host ") &&
            contains(launcher.err(), fmt::format(", pid {}\n", worker[0]));
   };
-  while (!has_all() && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    worker = launcher.processes_of("sleep 100");
-  }
-  EXPECT_TRUE(has_all()) << worker.size() << " workers; " << launcher.err();
+  EXPECT_TRUE(test::wait_until(has_all)) << worker.size() << " workers; " << launcher.err();
 }
 
 TEST(Launch, SurvivesWhateverAWorkerPrints) {
