@@ -58,6 +58,7 @@ std::shared_ptr<const void> build_model(const ModelSource& source, const ModelSe
   };
   const auto opened = open_weights(source, setting);
   const auto built = std::make_shared<const Held>(Held{setting.budgets, build(source.config, opened.root)});
+  opened.root.finish();
   report_unused(source, *opened.checkpoint);
   return {built, built->model.get()};
 }

@@ -16,7 +16,7 @@ LinearGroup::LinearGroup(std::vector<Linear> layers) : layers_(std::move(layers)
     if (layer.bias().defined()) biases.push_back(layer.bias());
   }
   if (!as_one) return;
-  fused_.emplace(Weight::joined(weights), biases.empty() ? Tensor() : at::cat(biases));
+  fused_.emplace(Weight::joined(weights), biases.empty() ? Tensor() : weights::joined(biases));
   layers_.clear();
 }
 

@@ -30,7 +30,7 @@ void OffloadFolder::take(Part& part, PartReader& reader) {
   static std::atomic<int> count = 0;  // two models of a process may have modules of the same name
   const fs::path file = folder_ / fmt::format("{}-{}-{}.safetensors", part.name, ::getpid(), count++);
   const PartMemory memory{at::empty({static_cast<int64_t>(part.bytes)}, at::kByte)};
-  reader.read_to_host(part, memory);
+  reader.load_to_host(part, memory);
   const LoadedTensors tensors = unpack(part, memory);
   save_tensors(file, {tensors.begin(), tensors.end()});
   files_.push_back(file);

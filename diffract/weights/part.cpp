@@ -1,6 +1,7 @@
 #include "diffract/weights/part.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "diffract/placement/spread.h"
 
@@ -15,6 +16,13 @@ void Part::add(PartTensor tensor) {
   tensor.begin = rounded_up(bytes, kAlignment);
   bytes = tensor.begin + tensor.bytes();
   tensors.push_back(std::move(tensor));
+}
+
+void Part::matrices_first() {
+  std::vector<PartTensor> all = std::exchange(tensors, {});
+  std::stable_partition(all.begin(), all.end(), [](const PartTensor& t) { return t.stored.view.dim() > 1; });
+  bytes = 0;
+  for (PartTensor& tensor : all) add(std::move(tensor));
 }
 
 void Part::lie_as_in_files() {

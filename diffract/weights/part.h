@@ -55,6 +55,9 @@ struct Part {
   uint64_t page_bytes() const { return rounded_up(bytes, kPage); }
   /// Appends a tensor.
   void add(PartTensor tensor);
+  /// Puts matrices before biases and norms, each in the order they were added: so those of a group, as
+  /// queries, keys and values, lie behind each other and are one matrix without a copy.
+  void matrices_first();
   /// Puts the tensors in the order of their files, and those that are used as they are stored to where the
   /// pages of their file begin with pages of memory, those that follow one another in one piece: they are
   /// read without a copy, in few large reads.

@@ -1,5 +1,7 @@
 #include "diffract/weights/part_reader.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cstring>
 #include <exception>
@@ -17,17 +19,24 @@ constexpr uint64_t kChunk = uint64_t{4} << 20;
 // reads took longer in all on the disk that this was measured on, smaller ones cost the computing more.
 constexpr uint64_t kRead = uint64_t{2} << 20;
 constexpr uint64_t kReadsAtOnce = 4;
-constexpr size_t kStagingBuffers = 4;
+// While a model is loaded; eight reach what a bus of PCIe 5 carries.
+constexpr int kMostLoadingReaders = 8;
+constexpr size_t kSpareBuffers = 3;  // whose copies run while another is filled
 // Conversions go in pieces that libtorch does not share out among threads: those belong to the computing.
 constexpr int64_t kPiece = 32768;
 
+size_t loading_readers() {
+  return static_cast<size_t>(std::clamp(at::get_num_threads(), 1, kMostLoadingReaders));
+}
+
 std::byte* data_of(const at::Tensor& bytes) { return static_cast<std::byte*>(bytes.data_ptr()); }
 
-// Calls work(i) for begin <= i < end, kReadsAtOnce at once. Throws what the first that failed threw.
+// Calls work(i) for begin <= i < end, by `threads` at once. Throws what the first that failed threw.
 template <typename Work>
-void in_parallel(uint64_t begin, uint64_t end, const Work& work) {
+void in_parallel(uint64_t begin, uint64_t end, uint64_t threads, const Work& work) {
   std::atomic<uint64_t> next = begin;
   const auto work_on = [&] {
+    const c10::InferenceMode no_autograd;  // the memory may have been taken in it
     try {
       for (uint64_t i = next++; i < end; i = next++) work(i);
     } catch (...) {
@@ -37,7 +46,7 @@ void in_parallel(uint64_t begin, uint64_t end, const Work& work) {
   };
   std::vector<std::future<void>> others;
   try {
-    for (uint64_t i = 1; i < std::min(kReadsAtOnce, end - begin); ++i)
+    for (uint64_t i = 1; i < std::min(threads, end - begin); ++i)
       others.push_back(std::async(std::launch::async, work_on));
   } catch (const std::system_error&) {  // no thread to be had: this one reads alone
   }
@@ -56,18 +65,11 @@ void in_parallel(uint64_t begin, uint64_t end, const Work& work) {
 
 }  // namespace
 
-at::Tensor page_aligned(uint64_t bytes, tensor::DeviceBackend* backend) {
-  const auto size = static_cast<int64_t>(bytes + kPage);
-  const at::Tensor memory = backend ? backend->pinned_memory(size) : at::empty({size}, at::kByte);
-  const auto address = reinterpret_cast<uintptr_t>(memory.data_ptr());
-  return memory.narrow(0, static_cast<int64_t>((kPage - address % kPage) % kPage),
-                       static_cast<int64_t>(bytes));
-}
-
 PartReader::PartReader(at::Device device, tensor::DeviceBackend* backend)
     : device_(device),
       backend_(backend),
-      copies_(backend ? backend->make_copy_stream(device.index()) : nullptr) {}
+      copies_(backend ? backend->make_copy_stream(device.index()) : nullptr),
+      staging_(kChunk + 2 * kPage, backend ? kSpareBuffers : 0, backend) {}
 
 PartReader::~PartReader() {
   try {
@@ -86,19 +88,6 @@ const DirectFile& PartReader::file_of(const PartTensor& tensor) {
   return *file;
 }
 
-PartReader::Staging& PartReader::next_staging() {
-  if (staging_.empty()) {
-    std::vector<Staging> buffers;
-    for (size_t i = 0; i < kStagingBuffers; ++i)
-      buffers.push_back({page_aligned(kChunk + 2 * kPage, backend_), nullptr});
-    staging_ = std::move(buffers);
-  }
-  Staging& staging = staging_[next_++ % staging_.size()];
-  if (staging.in_use) staging.in_use->synchronize();
-  staging.in_use = nullptr;
-  return staging;
-}
-
 void PartReader::check_stopped(const PartTensor& tensor) const {
   if (stopped_) throw Cancelled("{}: not read to its end, as nobody needs it any more", tensor.name);
 }
@@ -113,67 +102,90 @@ void PartReader::read_in_place(std::span<const PartTensor> tensors, const PartMe
   std::byte* const target = data_of(memory.bytes) + (first.begin - memory.begin);
   const DirectFile& file = file_of(first);
   const ReadFrom source = file.best_source({mapped, bytes});
-  in_parallel(offset / kRead, (offset + bytes - 1) / kRead + 1, [&](uint64_t read) {  // of the file
-    check_stopped(first);
-    const uint64_t begin = std::max(read * kRead, offset) - offset;
-    const uint64_t end = std::min((read + 1) * kRead, offset + bytes) - offset;
-    std::byte* const here = target + begin;
-    const auto found = file.read(offset + begin, offset + end, {mapped + begin, end - begin},
-                                 here - (offset + begin) % kPage, source);
-    if (found.data() != here) std::memcpy(here, found.data(), found.size());
+  in_parallel(offset / kRead, (offset + bytes - 1) / kRead + 1, kReadsAtOnce,
+              [&](uint64_t read) {  // of the file
+                check_stopped(first);
+                const uint64_t begin = std::max(read * kRead, offset) - offset;
+                const uint64_t end = std::min((read + 1) * kRead, offset + bytes) - offset;
+                std::byte* const here = target + begin;
+                const auto found = file.read(offset + begin, offset + end, {mapped + begin, end - begin},
+                                             here - (offset + begin) % kPage, source);
+                if (found.data() != here) std::memcpy(here, found.data(), found.size());
+              });
+}
+
+struct PartReader::FromFile {
+  const PartTensor& tensor;
+  std::span<const std::byte> mapped;  // all of the tensor
+  const DirectFile* file;             // null: made in memory
+  ReadFrom source = ReadFrom::page_cache;
+
+  // Bytes of the tensor, in `buffer` or where they are in memory.
+  std::span<const std::byte> read(Stretch bytes, std::byte* buffer) const {
+    const auto in_memory = mapped.subspan(bytes.begin, bytes.bytes());
+    const uint64_t offset = tensor.stored.offset;
+    return file ? file->read(offset + bytes.begin, offset + bytes.end, in_memory, buffer, source) : in_memory;
+  }
+};
+
+void PartReader::copy_to_device(const at::Tensor& target, const at::Tensor& pinned, StagingBuffer& buffer) {
+  const std::lock_guard lock(copies_mutex_);  // a copy stream belongs to one thread at a time
+  copies_->copy(target, pinned);
+  buffer.in_use = copies_->record();
+}
+
+void PartReader::read_elements(const PartTensor& tensor, const FromFile& from, Stretch elements,
+                               const at::Tensor& target, bool to_device) {
+  StagingBuffer buffer = staging_.take();
+  const auto width = static_cast<uint64_t>(tensor.stored.view.element_size());
+  // What is not converted goes into the pinned buffer, without a copy between.
+  const at::Tensor& arrival = tensor.is_converted() || !to_device ? staging_.raw_of(buffer) : buffer.landing;
+  const auto bytes = from.read({elements.begin * width, elements.end * width}, data_of(arrival));
+  at::Tensor landing = to_device ? buffer.landing.narrow(0, 0, target.numel()) : target;
+  const auto begin = bytes.data() - data_of(buffer.landing);
+  if (!tensor.is_converted() && to_device && begin >= 0 && begin < buffer.landing.numel()) {
+    landing = buffer.landing.narrow(0, begin, target.numel());
+  } else if (!tensor.is_converted()) {
+    std::memcpy(landing.data_ptr(), bytes.data(), bytes.size());
+  } else {
+    const at::Tensor stored =
+        at::from_blob(const_cast<std::byte*>(bytes.data()), {static_cast<int64_t>(elements.bytes())},
+                      tensor.stored.view.options());
+    const at::Tensor to = landing.view(tensor.dtype);
+    for (int64_t i = 0; i < to.numel(); i += kPiece) {
+      const int64_t piece = std::min(kPiece, to.numel() - i);
+      to.narrow(0, i, piece).copy_(converted(stored.narrow(0, i, piece), tensor.storage, tensor.dtype));
+    }
+  }
+  if (to_device) copy_to_device(target, landing, buffer);
+  staging_.give_back(std::move(buffer));
+}
+
+void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device,
+                             size_t readers) {
+  const at::Tensor& view = tensor.stored.view;
+  const auto count = static_cast<uint64_t>(view.numel());
+  const uint64_t step =
+      kChunk / std::max<uint64_t>(static_cast<uint64_t>(view.element_size()), c10::elementSize(tensor.dtype));
+  FromFile from{.tensor = tensor,
+                .mapped = {static_cast<const std::byte*>(view.const_data_ptr()), view.nbytes()},
+                .file = tensor.stored.file ? &file_of(tensor) : nullptr};
+  if (from.file) from.source = from.file->best_source(from.mapped);
+  in_parallel(0, (count + step - 1) / step, readers, [&](uint64_t chunk) {
+    check_stopped(tensor);
+    const Stretch elements{chunk * step, std::min((chunk + 1) * step, count)};
+    read_elements(tensor, from, elements, memory.elements(tensor, elements.begin, elements.end), to_device);
   });
 }
 
-void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device) {
-  const at::Tensor& view = tensor.stored.view;
-  const auto width = static_cast<uint64_t>(view.element_size()), wide = c10::elementSize(tensor.dtype);
-  const auto count = static_cast<uint64_t>(view.numel());
-  const uint64_t step = kChunk / std::max(width, wide);
-  const std::span<const std::byte> mapped{static_cast<const std::byte*>(view.const_data_ptr()),
-                                          view.nbytes()};
-  const DirectFile* const file = tensor.stored.file ? &file_of(tensor) : nullptr;  // null: made in memory
-  const ReadFrom source = file ? file->best_source(mapped) : ReadFrom::page_cache;
-  const auto fetch = [&](uint64_t begin, uint64_t end, std::byte* buffer) {
-    const auto in_memory = mapped.subspan(begin, end - begin);
-    const uint64_t offset = tensor.stored.offset;
-    return file ? file->read(offset + begin, offset + end, in_memory, buffer, source) : in_memory;
-  };
-  if (!raw_.defined()) raw_ = page_aligned(kChunk + 2 * kPage);
-  for (uint64_t begin = 0; begin < count; begin += step) {
-    check_stopped(tensor);
-    const uint64_t end = std::min(begin + step, count);
-    const at::Tensor target = memory.elements(tensor, begin, end);
-    Staging* staging = to_device ? &next_staging() : nullptr;
-    const bool direct = staging && !tensor.is_converted();  // into the pinned buffer, no copy between
-    const auto bytes = fetch(begin * width, end * width, data_of(direct ? staging->bytes : raw_));
-    const auto length = static_cast<int64_t>(bytes.size());
-    if (direct && bytes.data() >= data_of(staging->bytes) &&
-        bytes.data() < data_of(staging->bytes) + staging->bytes.numel()) {
-      copies_->copy(target, staging->bytes.narrow(0, bytes.data() - data_of(staging->bytes), length));
-      staging->in_use = copies_->record();
-      continue;
-    }
-    const at::Tensor landing = staging ? staging->bytes.narrow(0, 0, target.numel()) : target;
-    if (!tensor.is_converted()) {
-      std::memcpy(landing.data_ptr(), bytes.data(), bytes.size());
-    } else {
-      const at::Tensor from = at::from_blob(const_cast<std::byte*>(bytes.data()),
-                                            {static_cast<int64_t>(end - begin)}, view.options());
-      const at::Tensor to = landing.view(tensor.dtype);
-      for (int64_t i = 0; i < to.numel(); i += kPiece) {
-        const int64_t piece = std::min(kPiece, to.numel() - i);
-        to.narrow(0, i, piece).copy_(converted(from.narrow(0, i, piece), tensor.storage, tensor.dtype));
-      }
-    }
-    if (staging) {
-      copies_->copy(target, landing);
-      staging->in_use = copies_->record();
-    }
-  }
+void PartReader::load(const Part& part, const PartMemory& memory) {
+  for (const PartTensor& tensor : part.tensors)
+    read_tensor(tensor, memory, copies_ != nullptr, loading_readers());
 }
 
-void PartReader::read_to_host(const Part& part, const PartMemory& memory) {
-  for (const PartTensor& tensor : part.tensors) read_tensor(tensor, memory, /*to_device=*/false);
+void PartReader::load_to_host(const Part& part, const PartMemory& memory) {
+  for (const PartTensor& tensor : part.tensors)
+    read_tensor(tensor, memory, /*to_device=*/false, loading_readers());
 }
 
 void PartReader::read(const Part& part, size_t first, size_t last, const PartMemory& memory) {
@@ -191,7 +203,7 @@ void PartReader::read(const Part& part, size_t first, size_t last, const PartMem
   for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
     end = begin + 1;
     if (!has_pages || !tensors[begin].has_pages) {
-      read_tensor(tensors[begin], memory, copies_ != nullptr);
+      read_tensor(tensors[begin], memory, copies_ != nullptr, /*readers=*/1);
       continue;
     }
     while (end < tensors.size() && tensors[end].continues(tensors[end - 1])) ++end;

@@ -2,17 +2,16 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 #include "diffract/tensor/device_backend.h"
 #include "diffract/weights/direct_file.h"
 #include "diffract/weights/part.h"
+#include "diffract/weights/staging.h"
 
 namespace diffract::weights {
-
-/// Host memory (uint8) that begins with a page; pinned by the backend where there is one.
-at::Tensor page_aligned(uint64_t bytes, tensor::DeviceBackend* backend = nullptr);
 
 /// Reads parts from their files: past the page cache where the file system can, so that a model larger than
 /// memory does not push everything else out of it, and from the page cache what is there already. Belongs to
@@ -31,8 +30,10 @@ class PartReader {
   void read(const Part& part, size_t first, size_t last, const PartMemory& memory);
   /// With all of them.
   void read(const Part& part, const PartMemory& memory) { read(part, 0, part.tensors.size(), memory); }
-  /// Fills host memory.
-  void read_to_host(const Part& part, const PartMemory& memory);
+  /// The same while nothing computes: many threads read and convert a tensor.
+  void load(const Part& part, const PartMemory& memory);
+  /// Fills host memory, as load().
+  void load_to_host(const Part& part, const PartMemory& memory);
 
   /// From any thread: a read that is going on ends with Cancelled, and so does every other.
   void stop() { stopped_ = true; }
@@ -43,23 +44,21 @@ class PartReader {
   tensor::CopyStream* copy_stream() const { return copies_.get(); }
 
  private:
-  struct Staging {
-    at::Tensor bytes;  // pinned, aligned to pages
-    tensor::DeviceEventPtr in_use;
-  };
+  struct FromFile;  // a tensor's file, and where it is read from
   const DirectFile& file_of(const PartTensor& tensor);
-  void read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device);
+  void read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device, size_t readers);
+  void read_elements(const PartTensor& tensor, const FromFile& from, Stretch elements,
+                     const at::Tensor& target, bool to_device);
+  void copy_to_device(const at::Tensor& target, const at::Tensor& pinned, StagingBuffer& buffer);
   void read_in_place(std::span<const PartTensor> tensors, const PartMemory& memory);
   void check_stopped(const PartTensor& tensor) const;
-  Staging& next_staging();
 
   at::Device device_;
   tensor::DeviceBackend* backend_;
   std::unique_ptr<tensor::CopyStream> copies_;
   std::map<const io::SafetensorsFile*, std::unique_ptr<DirectFile>> files_;
-  at::Tensor raw_;                // what comes from a file
-  std::vector<Staging> staging_;  // what goes to an accelerator
-  size_t next_ = 0;
+  StagingBuffers staging_;
+  std::mutex copies_mutex_;
   std::atomic<bool> stopped_ = false;
 };
 

@@ -44,9 +44,24 @@ Weight Weight::joined(const std::vector<Weight>& matrices) {
     if (matrix.scales_.defined()) scales.push_back(matrix.scales_);
   }
   Weight all = matrices.front();
-  all.stored_ = at::cat(stored);
-  if (!scales.empty()) all.scales_ = at::cat(scales);
+  all.stored_ = weights::joined(stored);
+  if (!scales.empty()) all.scales_ = weights::joined(scales);
   return all;
+}
+
+at::Tensor joined(const std::vector<at::Tensor>& tensors) {
+  const at::Tensor& first = tensors.front();
+  int64_t elements = 0, rows = 0;
+  for (const at::Tensor& tensor : tensors) {
+    const bool follows = tensor.is_contiguous() && tensor.is_alias_of(first) &&
+                         tensor.storage_offset() == first.storage_offset() + elements;
+    if (!follows) return at::cat(tensors);
+    elements += tensor.numel();
+    rows += tensor.size(0);
+  }
+  std::vector<int64_t> sizes = first.sizes().vec();
+  sizes.front() = rows;
+  return first.as_strided(sizes, first.strides(), first.storage_offset());
 }
 
 void release_scratch() { scratch() = at::Tensor(); }

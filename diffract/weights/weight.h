@@ -40,7 +40,7 @@ class Weight {
 
   /// The rows from `first` on, without a copy.
   Weight rows(int64_t first, int64_t count) const;
-  /// Matrices of one encoding and width as one, behind each other.
+  /// Matrices of one encoding and width as one, behind each other; as joined() below.
   static Weight joined(const std::vector<Weight>& matrices);
 
  private:
@@ -48,6 +48,10 @@ class Weight {
   at::Tensor stored_, scales_;
   at::ScalarType arithmetic_ = at::kFloat;
 };
+
+/// Tensors [n, ...] of one type and width as one, behind each other: without a copy where they lie so in
+/// memory, as the matrices of an offloaded part do (Part::matrices_first).
+at::Tensor joined(const std::vector<at::Tensor>& tensors);
 
 /// Gives back this thread's scratch buffer; the next get() makes a new one.
 void release_scratch();

@@ -9,12 +9,12 @@
 namespace diffract::weights {
 namespace {
 
-constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
-
 at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
   const bool is_there = tensor.device() == device || tensor.is_meta();  // meta: only shapes are asked for
   return is_there ? tensor : tensor.to(device);
 }
+
+constexpr int64_t kWidenBelowElements = 64 << 20;  // 256 MiB of float32
 
 }  // namespace
 
@@ -64,7 +64,10 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   const at::ScalarType kept = storage.value_or(stored.view.scalar_type());
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;
   if (!part_) {
-    at::Tensor placed = on_device(converted(stored.view, storage, dtype), placed_device());
+    const at::Device device = placed_device();
+    const bool travels = stored.view.is_cpu() && !device.is_cpu();
+    at::Tensor placed = travels ? root_->loader->bring(std::move(stored), storage, dtype, device)
+                                : on_device(converted(stored.view, storage, dtype), device);
     if (root_->stream && placed.device() == root_->stream->device())
       root_->stream->add_resident(placed.nbytes());
     return placed;

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "diffract/tensor/dtype.h"
+#include "diffract/weights/device_loader.h"
 #include "diffract/weights/model_placement.h"
 #include "diffract/weights/tensor_source.h"
 #include "diffract/weights/weight.h"
@@ -79,6 +80,8 @@ class WeightScope {
   Residence residence(const Part& part, bool is_block) const;
   const std::shared_ptr<WeightStream>& stream() const { return root_->stream; }
   const std::string& module_name() const { return module_; }
+  /// Gives back what only building needs: no layer fetches a tensor from a file any more.
+  void finish() const { root_->loader->finish(); }
 
  private:
   struct Root {
@@ -87,6 +90,7 @@ class WeightScope {
     ModelPlacement placement;
     std::shared_ptr<WeightStream> stream;
     bool widen_at_load = false;
+    std::shared_ptr<DeviceLoader> loader = std::make_shared<DeviceLoader>();
   };
   at::Tensor fetch(std::string_view name, at::IntArrayRef shape, bool widen) const;
 

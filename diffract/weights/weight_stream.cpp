@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <set>
 #include <utility>
 
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/core/trace.h"
+#include "diffract/weights/live_streams.h"
 
 namespace diffract::weights {
 namespace {
@@ -44,56 +44,17 @@ WeightStream::Lease::~Lease() {
 }
 const LoadedTensors& WeightStream::Lease::tensors() const { return held_->tensors; }
 
-namespace {
-
-// All streams of the process.
-struct Streams {
-  std::mutex mutex;
-  std::set<WeightStream*> all;
-  static Streams& instance() {
-    static auto* only = new Streams;
-    return *only;
-  }
-};
-
-}  // namespace
-
-void release_streams() {
-  auto& streams = Streams::instance();
-  const std::lock_guard lock(streams.mutex);
-  for (WeightStream* stream : streams.all) stream->release();
-}
-
-StreamStatistics stream_statistics() {
-  auto& streams = Streams::instance();
-  const std::lock_guard lock(streams.mutex);
-  StreamStatistics sum;
-  for (const WeightStream* stream : streams.all) {
-    const StreamStatistics one = stream->statistics();
-    sum.bytes_read += one.bytes_read;
-    sum.seconds_reading += one.seconds_reading;
-    sum.seconds_waiting += one.seconds_waiting;
-  }
-  return sum;
-}
-
 WeightStream::WeightStream(const Options& options)
     : options_(options),
       backend_(options.device.is_cpu() ? nullptr : &tensor::backend_of(options.device)),
       folder_(options.offload_folder.empty() ? nullptr
                                              : std::make_unique<OffloadFolder>(options.offload_folder)),
       reader_(std::make_unique<PartReader>(options.device, backend_)) {
-  auto& streams = Streams::instance();
-  const std::lock_guard lock(streams.mutex);
-  streams.all.insert(this);
+  LiveStreams::instance().add(this);
 }
 
 WeightStream::~WeightStream() {
-  {
-    auto& streams = Streams::instance();
-    const std::lock_guard lock(streams.mutex);
-    streams.all.erase(this);
-  }
+  LiveStreams::instance().remove(this);
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -109,9 +70,10 @@ WeightStream::~WeightStream() {
 }
 
 size_t WeightStream::add(Part part) {
+  if (backend_) part.matrices_first();
   if (part.source == Source::host) {
     part.host = backend_->pinned_memory(static_cast<int64_t>(part.bytes));
-    reader_->read_to_host(part, {part.host});
+    reader_->load_to_host(part, {part.host});
   } else if (folder_) {
     folder_->take(part, *reader_);
   }

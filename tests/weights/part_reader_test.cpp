@@ -56,6 +56,16 @@ class PartReaderTest : public ::testing::Test {
 
 TEST_F(PartReaderTest, ReadsWhatIsStored) { expect_read(part()); }
 
+TEST_F(PartReaderTest, LoadsWithManyThreadsWhatIsStored) {
+  const Part part = this->part();
+  PartReader reader(at::kCPU, nullptr);
+  const PartMemory memory{page_aligned(part.bytes)};
+  reader.load_to_host(part, memory);
+  for (const auto& [name, tensor] : unpack(part, memory))
+    EXPECT_TRUE(tensor.equal(checkpoint_->stored(name, tensor.sizes().vec()).view.to(tensor.scalar_type())))
+        << name;
+}
+
 TEST_F(PartReaderTest, ReadsToWhereItIsUsed) {
   Part part = this->part();
   part.lie_as_in_files();

@@ -162,7 +162,7 @@ TEST(Float8Weights, ComeAndGoAsOthersDo) {
               .dtype = at::kFloat});
     const PartMemory memory{at::empty({static_cast<int64_t>(part.bytes)}, at::kByte)};
     PartReader reader(at::kCPU, nullptr);
-    reader.read_to_host(part, memory);
+    reader.load_to_host(part, memory);
     EXPECT_TRUE(at::equal(memory[part.tensors[0]].to(at::kFloat), narrow.to(at::kFloat)));
     OffloadFolder offload(folder / "offload");
     offload.take(part, reader);  // b is converted, and so all of the part is written
@@ -180,6 +180,37 @@ TEST(Float8Weights, AreRefusedWithAScaleBesideThem) {
     const auto message = error_of<CheckpointError>([&] { checkpoint->tensor("to_q.weight", {2, 3}); });
     EXPECT_NE(message.find(scale), std::string::npos) << message;
   }
+}
+
+TEST(Weight, IsJoinedWithoutACopyWhereTheMatricesLieBehindEachOther) {
+  const at::Tensor memory = at::randn({7, 4});
+  const auto matrix = [&](int64_t first, int64_t rows) {
+    return Weight(memory.narrow(0, first, rows), at::kFloat);
+  };
+  const at::Tensor one = Weight::joined({matrix(1, 2), matrix(3, 3)}).stored();
+  EXPECT_TRUE(one.equal(memory.narrow(0, 1, 5)));
+  EXPECT_TRUE(one.is_alias_of(memory));
+  const at::Tensor apart = Weight::joined({matrix(3, 3), matrix(1, 2)}).stored();
+  EXPECT_TRUE(apart.equal(at::cat({memory.narrow(0, 3, 3), memory.narrow(0, 1, 2)})));
+  EXPECT_FALSE(apart.is_alias_of(memory));
+}
+
+TEST(Part, HasMatricesOfAGroupBehindEachOther) {
+  Part part;
+  for (const char* name : {"to_q", "to_k"})
+    for (const bool is_matrix : {true, false})
+      part.add({.module_name = name,
+                .name = name,
+                .stored = {at::zeros(is_matrix ? std::vector<int64_t>{32, 64} : std::vector<int64_t>{32}),
+                           nullptr, 0},
+                .storage = {},
+                .dtype = at::kFloat});
+  part.matrices_first();
+  const auto& t = part.tensors;
+  EXPECT_EQ(t[1].begin, t[0].begin + t[0].bytes());
+  EXPECT_EQ(t[1].name, "to_k");
+  EXPECT_EQ(t[2].name, "to_q");
+  EXPECT_EQ(part.bytes, t[3].begin + t[3].bytes());
 }
 
 TEST(Weight, IsTheStoredTensorWhereNoWideningIsNeeded) {
