@@ -35,6 +35,12 @@ ReadFrom DirectFile::best_source(std::span<const std::byte> mapped) const {
   return has_all ? ReadFrom::page_cache : ReadFrom::disk;
 }
 
+void DirectFile::will_need(uint64_t begin, uint64_t end) const {
+  if (buffered_ >= 0)  // it only helps
+    ::posix_fadvise(buffered_, static_cast<off_t>(begin), static_cast<off_t>(end - begin),
+                    POSIX_FADV_WILLNEED);
+}
+
 std::span<const std::byte> DirectFile::read(uint64_t begin, uint64_t end, std::span<const std::byte> mapped,
                                             std::byte* buffer, ReadFrom source) const {
   int descriptor = direct_ < 0 || source == ReadFrom::page_cache ? buffered_ : direct_;

@@ -25,6 +25,8 @@ class DirectFile {
   /// that the next piece would be there too, and so in time the whole file, each at the cost of a copy on the
   /// cores that compute.
   ReadFrom best_source(std::span<const std::byte> mapped) const;
+  /// Begins to bring bytes begin to end into the page cache.
+  void will_need(uint64_t begin, uint64_t end) const;
   /// Bytes begin to end of the file, in `buffer`, which begins with a page and holds all pages of the range;
   /// `mapped` is the same range in memory, and what is given where the file can no longer be opened. The page
   /// cache is read as a file too, not as `mapped`: a file that has become shorter is then an error and not a

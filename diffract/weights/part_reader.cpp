@@ -161,8 +161,7 @@ void PartReader::read_elements(const PartTensor& tensor, const FromFile& from, S
   staging_.give_back(std::move(buffer));
 }
 
-void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device,
-                             size_t readers) {
+void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory, const Manner& manner) {
   const at::Tensor& view = tensor.stored.view;
   const auto count = static_cast<uint64_t>(view.numel());
   const uint64_t step =
@@ -171,21 +170,27 @@ void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory,
                 .mapped = {static_cast<const std::byte*>(view.const_data_ptr()), view.nbytes()},
                 .file = tensor.stored.file ? &file_of(tensor) : nullptr};
   if (from.file) from.source = from.file->best_source(from.mapped);
-  in_parallel(0, (count + step - 1) / step, readers, [&](uint64_t chunk) {
+  if (manner.fills_page_cache && from.source == ReadFrom::disk) {
+    from.file->will_need(tensor.stored.offset, tensor.stored.offset + view.nbytes());
+    from.source = ReadFrom::page_cache;
+  }
+  in_parallel(0, (count + step - 1) / step, manner.readers, [&](uint64_t chunk) {
     check_stopped(tensor);
     const Stretch elements{chunk * step, std::min((chunk + 1) * step, count)};
-    read_elements(tensor, from, elements, memory.elements(tensor, elements.begin, elements.end), to_device);
+    read_elements(tensor, from, elements, memory.elements(tensor, elements.begin, elements.end),
+                  manner.to_device);
   });
 }
 
 void PartReader::load(const Part& part, const PartMemory& memory) {
   for (const PartTensor& tensor : part.tensors)
-    read_tensor(tensor, memory, copies_ != nullptr, loading_readers());
+    read_tensor(tensor, memory,
+                {.to_device = copies_ != nullptr, .readers = loading_readers(), .fills_page_cache = true});
 }
 
 void PartReader::load_to_host(const Part& part, const PartMemory& memory) {
   for (const PartTensor& tensor : part.tensors)
-    read_tensor(tensor, memory, /*to_device=*/false, loading_readers());
+    read_tensor(tensor, memory, {.to_device = false, .readers = loading_readers()});
 }
 
 void PartReader::read(const Part& part, size_t first, size_t last, const PartMemory& memory) {
@@ -203,7 +208,7 @@ void PartReader::read(const Part& part, size_t first, size_t last, const PartMem
   for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
     end = begin + 1;
     if (!has_pages || !tensors[begin].has_pages) {
-      read_tensor(tensors[begin], memory, copies_ != nullptr, /*readers=*/1);
+      read_tensor(tensors[begin], memory, {.to_device = copies_ != nullptr});
       continue;
     }
     while (end < tensors.size() && tensors[end].continues(tensors[end - 1])) ++end;

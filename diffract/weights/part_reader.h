@@ -30,9 +30,10 @@ class PartReader {
   void read(const Part& part, size_t first, size_t last, const PartMemory& memory);
   /// With all of them.
   void read(const Part& part, const PartMemory& memory) { read(part, 0, part.tensors.size(), memory); }
-  /// The same while nothing computes: many threads read and convert a tensor.
+  /// The same while nothing computes: many threads read and convert a tensor. What it reads stays in the page
+  /// cache, for the other processes of the host and for the next start.
   void load(const Part& part, const PartMemory& memory);
-  /// Fills host memory, as load().
+  /// Fills host memory with as many threads, past the page cache: it would need the same memory once more.
   void load_to_host(const Part& part, const PartMemory& memory);
 
   /// From any thread: a read that is going on ends with Cancelled, and so does every other.
@@ -46,7 +47,12 @@ class PartReader {
  private:
   struct FromFile;  // a tensor's file, and where it is read from
   const DirectFile& file_of(const PartTensor& tensor);
-  void read_tensor(const PartTensor& tensor, const PartMemory& memory, bool to_device, size_t readers);
+  struct Manner {
+    bool to_device;
+    size_t readers = 1;
+    bool fills_page_cache = false;
+  };
+  void read_tensor(const PartTensor& tensor, const PartMemory& memory, const Manner& manner);
   void read_elements(const PartTensor& tensor, const FromFile& from, Stretch elements,
                      const at::Tensor& target, bool to_device);
   void copy_to_device(const at::Tensor& target, const at::Tensor& pinned, StagingBuffer& buffer);
