@@ -7,7 +7,7 @@
 BUILD := build/release
 JOBS ?= $(shell nproc)
 
-.PHONY: demo program cuda setup-cuda build test test-slow test-isa lint lint-all docs fuzz asan setup setup-dev clean
+.PHONY: demo program cuda setup-cuda build test test-slow test-isa lint lint-all docs fuzz asan tsan setup setup-dev clean
 setup:
 	@tools/setup.sh
 
@@ -63,6 +63,12 @@ asan: setup-dev
 	@test -f build/asan/build.ninja || cmake --preset asan
 	@cmake --build --preset asan --parallel $(JOBS)
 	ctest --preset asan --output-on-failure
+
+# What has threads and no libtorch, which is not built for it: the launcher, its rendezvous, the folders below.
+tsan: setup-dev
+	@test -f build/tsan/build.ninja || cmake --preset tsan
+	@cmake --build --preset tsan --parallel $(JOBS)
+	ctest --preset tsan --output-on-failure
 
 fuzz: setup-dev
 	@test -f build/fuzz/build.ninja || cmake --preset fuzz

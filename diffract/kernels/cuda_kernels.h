@@ -22,7 +22,7 @@ namespace diffract::kernels {
 ///   r   gated_residual, gated_gelu, bias_residual
 ///   2r  norm_rotary, linear, linear_each
 ///   4r  group_norm, residual_norm
-///   1e-6  guide, step_along (float32 only)
+///   1e-6  guide (float32 only)
 ///   3e-2  linear_float8, beside a plain form that rounds to float8 alike
 /// A graph gives the bits that its work gives.
 struct CudaKernels {
@@ -40,7 +40,6 @@ struct CudaKernels {
   void (*expect_attention)(int device, at::ScalarType, int64_t head_width);
   Tensor (*bias_residual)(const Tensor&, const Tensor& bias, const Tensor& residual);
   Tensor (*guide)(const Tensor&, double scale);
-  Tensor (*step_along)(const Tensor&, const Tensor&, double factor);
   /// Runs `work`, choosing the fastest algorithm for each product that was not measured before.
   void (*measure)(const std::function<void()>& work);
   std::unique_ptr<RecordedGraph> (*record)(const Tensor& on_its_device, const std::function<void()>& work);

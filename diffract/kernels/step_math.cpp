@@ -14,19 +14,10 @@ Tensor plain::guide(const Tensor& prediction, double scale) {
   return halves[0] + scale * (halves[1] - halves[0]);
 }
 
-Tensor plain::step_along(const Tensor& x, const Tensor& y, double factor) { return x + y * factor; }
-
 Tensor guide(const Tensor& prediction, double scale) {
   const auto* cuda = cuda_kernels(prediction);
   return cuda && is_plain_float(prediction) ? cuda->guide(prediction, scale)
                                             : plain::guide(prediction, scale);
-}
-
-Tensor step_along(const Tensor& x, const Tensor& y, double factor) {
-  const auto* cuda = cuda_kernels(x);
-  if (cuda && is_plain_float(x) && is_plain_float(y) && x.sizes() == y.sizes())
-    return cuda->step_along(x, y, factor);
-  return plain::step_along(x, y, factor);
 }
 
 }  // namespace diffract::kernels

@@ -1,5 +1,7 @@
 #include "diffract/pipelines/guidance.h"
 
+#include "diffract/kernels/step_math.h"
+
 namespace diffract::pipelines {
 namespace {
 
@@ -12,10 +14,9 @@ at::Tensor deviation_of_each_image(const at::Tensor& x) {
 }  // namespace
 
 at::Tensor guide(const at::Tensor& prediction, double scale, double rescale) {
-  const auto halves = prediction.chunk(2);
-  const at::Tensor &negative = halves[0], &positive = halves[1];
-  const at::Tensor guided = negative + scale * (positive - negative);
+  const at::Tensor guided = kernels::guide(prediction, scale);
   if (rescale <= 0) return guided;
+  const at::Tensor positive = prediction.chunk(2)[1];
   const at::Tensor rescaled = guided * (deviation_of_each_image(positive) / deviation_of_each_image(guided));
   return rescale * rescaled + (1 - rescale) * guided;
 }

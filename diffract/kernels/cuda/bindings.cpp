@@ -111,15 +111,6 @@ Tensor guide(const Tensor& prediction, double scale) {
   return out;
 }
 
-Tensor step_along(const Tensor& x, const Tensor& y, double factor) {
-  const c10::cuda::CUDAGuard device(x.device());
-  Tensor out = at::empty_like(x);
-  check_launch(weighted_sum(1.0f, x.const_data_ptr<float>(), static_cast<float>(factor),
-                            y.const_data_ptr<float>(), out.data_ptr<float>(), out.numel(), stream_of(x)),
-               "weighted_sum");
-  return out;
-}
-
 std::unique_ptr<RecordedGraph> record_step(const Tensor& on_its_device, const std::function<void()>& work) {
   if (has_unmeasured()) measure_products(work);  // while recording nothing can be measured
   return record(on_its_device, work);
@@ -141,7 +132,6 @@ const CudaKernels& table() {
                                    .expect_attention = expect_attention,
                                    .bias_residual = bias_residual,
                                    .guide = guide,
-                                   .step_along = step_along,
                                    .measure = measure_products,
                                    .record = record_step};
   return kernels;

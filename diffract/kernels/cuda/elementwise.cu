@@ -66,12 +66,6 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    weighted_sum_kernel(float a, const float* x, float b, const float* y, float* out, int64_t elements) {
-  for (int64_t i = blockIdx.x * kThreads + threadIdx.x; i < elements; i += gridDim.x * kThreads)
-    out[i] = a * x[i] + b * y[i];
-}
-
-__global__ void __launch_bounds__(kThreads)
     guide_kernel(const float* negative, const float* positive, float scale, float* out, int64_t elements) {
   for (int64_t i = blockIdx.x * kThreads + threadIdx.x; i < elements; i += gridDim.x * kThreads)
     out[i] = negative[i] + scale * (positive[i] - negative[i]);
@@ -119,12 +113,6 @@ cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t t
 cudaError_t guide(const float* negative, const float* positive, float scale, float* out, int64_t elements,
                   cudaStream_t stream) {
   guide_kernel<<<blocks_for(elements), kThreads, 0, stream>>>(negative, positive, scale, out, elements);
-  return cudaGetLastError();
-}
-
-cudaError_t weighted_sum(float a, const float* x, float b, const float* y, float* out, int64_t elements,
-                         cudaStream_t stream) {
-  weighted_sum_kernel<<<blocks_for(elements), kThreads, 0, stream>>>(a, x, b, y, out, elements);
   return cudaGetLastError();
 }
 

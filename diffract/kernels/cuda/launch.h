@@ -126,9 +126,6 @@ cudaError_t copy_rows(const void* from, int64_t from_stride, void* to, int64_t t
 /// out = negative + scale * (positive - negative), float32.
 cudaError_t guide(const float* negative, const float* positive, float scale, float* out, int64_t elements,
                   cudaStream_t stream);
-/// out = a * x + b * y, float32.
-cudaError_t weighted_sum(float a, const float* x, float b, const float* y, float* out, int64_t elements,
-                         cudaStream_t stream);
 
 /// Rows of `x` beside tanh gelu(hidden) to float8 (e4m3), each divided by a scale of its own that is written
 /// too. Widths and strides are multiples of 16 bytes; either width may be 0.
