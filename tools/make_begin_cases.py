@@ -34,6 +34,16 @@ CLASSES = [
     ("HeunDiscrete", dict(use_karras_sigmas=True)),
     ("PNDM", dict(skip_prk_steps=True, steps_offset=1)),
     ("PNDM", dict(skip_prk_steps=False)),
+    ("DPMSolverSinglestep", dict()),
+    ("DPMSolverSinglestep", dict(use_karras_sigmas=True, solver_order=3)),
+    ("EDMDPMSolverMultistep", dict()),
+    ("EDMEuler", dict()),
+    ("KDPM2AncestralDiscrete", dict(timestep_spacing="leading", steps_offset=1)),
+    ("KDPM2Discrete", dict(use_karras_sigmas=True)),
+    ("LCM", dict()),
+    ("SASolver", dict()),
+    ("SASolver", dict(use_karras_sigmas=True, predictor_order=3, corrector_order=4)),
+    ("TCD", dict()),
     ("UniPCMultistep", dict()),
     ("UniPCMultistep", dict(solver_order=3)),
 ]
@@ -55,7 +65,8 @@ def run(name, config, steps, strength):
     sample = scheduler.add_noise(picture, noise, timesteps[:1].repeat(SHAPE[0]))
     case = {"class": name + "Scheduler", "config": {**SD, **config}, "steps": steps, "begin": begin, "timesteps": [float(t) for t in timesteps],
             "start": rounded(sample), "samples": [], "known": []}
-    extra = {"generator": generators} if "generator" in scheduler.step.__code__.co_varnames else {}
+    accepts = scheduler.step.__code__.co_varnames
+    extra = {**({"generator": generators} if "generator" in accepts else {}), **({"eta": 0.0} if "eta" in accepts else {})}  # as pipelines give it
     for i, t in enumerate(timesteps):
         output = 0.3 * scheduler.scale_model_input(sample, t) + 0.1 * math.sin(float(t) / 100)
         sample = scheduler.step(output, t, sample, **extra).prev_sample

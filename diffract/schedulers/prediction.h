@@ -10,7 +10,7 @@ namespace diffract::schedulers {
 using at::Tensor;
 
 /// What the model predicts.
-enum class Prediction { epsilon, sample, v_prediction };
+enum class Prediction { epsilon, sample, v_prediction, flow };
 
 /// Reads prediction_type, one of `allowed`.
 Prediction read_prediction(const ConfigReader& config, const std::vector<std::string>& allowed);

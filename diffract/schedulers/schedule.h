@@ -20,10 +20,11 @@ using NoiseSource = std::function<Tensor()>;
 /// What a request asks of a scheduler.
 struct ScheduleRequest {
   int64_t num_inference_steps = 50;  // 1 to 10,000
-  double eta = 0.0;  // DDIM's noise share in [0, 1]; other schedulers ignore it, as in diffusers
-  // FlowMatchEulerDiscrete's alone:
-  std::vector<float> sigmas;  // set_timesteps' `sigmas`, before shifting; empty: the class's own
-  std::optional<double> mu;   // the shift, where the config has use_dynamic_shifting
+  double eta = 0.0;  // DDIM's and TCD's share of fresh noise in [0, 1]; others ignore it, as in diffusers
+  // set_timesteps' arguments of that name, of which one at most is given, in place of num_inference_steps.
+  std::vector<double> timesteps;
+  std::vector<float> sigmas;  // flow matching: before shifting; Euler: one more than there are steps
+  std::optional<double> mu;   // the shift, where a flow scheduler's config has use_dynamic_shifting
 };
 
 /// One request's walk from noise to image. It belongs to that request alone: multistep methods keep their
@@ -76,8 +77,10 @@ enum class Path { diffusion, flow };
 /// What a pipeline has to know of a scheduler's class.
 struct SchedulerTraits {
   Path path = Path::diffusion;
-  bool uses_eta = false;       // ScheduleRequest::eta
-  bool float32_noise = false;  // diffusers draws its steps' noise in float32, whatever the latents are in
+  bool has_flow_sigmas = false;  // reads use_flow_sigmas, with which the path is that of flow matching
+  bool uses_eta = false;         // ScheduleRequest::eta
+  bool float32_noise = false;    // diffusers draws its steps' noise in float32, whatever the latents are in
+  bool takes_timesteps = false, takes_sigmas = false;  // in a ScheduleRequest
 };
 /// Null for a class that make_schedule does not know.
 const SchedulerTraits* traits_of(const std::string& class_name);

@@ -10,8 +10,10 @@ namespace diffract::schedulers {
 /// What differs between the scheduler classes' defaults and options for the noise they were trained with.
 struct TrainingDefaults {
   double beta_start = 0.0001, beta_end = 0.02;
+  const char* beta_schedule = "linear";
   bool has_exp = false;               // knows beta_schedule "exp"
   bool has_sigmoid = false;           // knows beta_schedule "sigmoid"
+  bool has_laplace = false;           // knows beta_schedule "laplace"
   bool has_rescale_zero_snr = false;  // knows rescale_betas_zero_snr
   bool keep_last_above_zero = false;  // with it, the last alpha becomes 2^-24, so that its sigma is finite
 };

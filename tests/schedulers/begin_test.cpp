@@ -64,7 +64,7 @@ TEST(WalksFromAPicture, FollowDiffusersStepByStep) {
                              expected["config"].dump()));
     follow(expected);
   }
-  EXPECT_GE(cases, 70u);
+  EXPECT_GE(cases, 120u);
 }
 
 // Of LMS diffusers takes the coefficients of steps that a cut walk did not make (docs/differences.md). Where
