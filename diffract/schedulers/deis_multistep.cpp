@@ -37,13 +37,6 @@ class DeisMultistep final : public SolverSchedule {
   }
 
  private:
-  Tensor noise_in(const Tensor& output, size_t index, const Tensor& sample) const {
-    const NoiseLevel here = level(index);
-    if (!range_.quantile) return predicted_noise(prediction_, output, sample, here);
-    const Tensor picture = range_.apply(predicted_picture(prediction_, output, sample, here));
-    return predicted_noise(Prediction::sample, picture, sample, here);
-  }
-
   // The first steps have fewer noises, and the last ones of short walks are of lower order, for stability.
   size_t order_at(size_t index) const {
     constexpr size_t kShort = 15;
@@ -55,14 +48,15 @@ class DeisMultistep final : public SolverSchedule {
   // The integral over rho, from here to the next level, of each Lagrange polynomial in log(rho) through the
   // last `order` levels; the newest first. With x = log(rho) that is the integral of p(x) exp(x).
   std::vector<double> integrals(size_t index, size_t order) const {
-    const double from = sigmas_[index], to = sigmas_[index + 1];
+    const auto rho = [this](size_t i) { return level(i).sigma / level(i).alpha; };
+    const double from = rho(index), to = rho(index + 1);
     std::vector<double> node;
     node.reserve(order);
-    for (size_t back = 0; back < order; ++back) node.push_back(std::log(sigmas_[index - back]));
+    for (size_t back = 0; back < order; ++back) node.push_back(std::log(rho(index - back)));
     // Of exp(x) * 1, x and x * x.
-    const auto moments = [](double rho) {
-      const double x = std::log(rho);
-      return std::array{rho, rho * (x - 1), rho * (x * x - 2 * x + 2)};
+    const auto moments = [](double at) {
+      const double x = std::log(at);
+      return std::array{at, at * (x - 1), at * (x * x - 2 * x + 2)};
     };
     const auto high = moments(to), low = moments(from);
     const auto moment = [&](size_t power) { return high[power] - low[power]; };

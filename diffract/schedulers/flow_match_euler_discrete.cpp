@@ -1,8 +1,11 @@
 #include <cmath>
 
 #include "diffract/core/error.h"
+#include "diffract/schedulers/flow_shift.h"
+#include "diffract/schedulers/prediction.h"
 #include "diffract/schedulers/registry.h"
 #include "diffract/schedulers/sigmas.h"
+#include "diffract/schedulers/spacing.h"
 
 namespace diffract::schedulers {
 namespace {
@@ -26,13 +29,6 @@ struct FlowConfig {  // the keys of scheduler_config.json
         spacing(read_sigma_spacing(config)) {}
 };
 
-// shift * sigma / (1 + (shift - 1) * sigma). Source: Esser et al. 2024, equation 23.
-template <typename Real>
-Real shift_by_factor(Real sigma, double shift) {
-  const auto factor = static_cast<Real>(shift);
-  return factor * sigma / (1 + static_cast<Real>(shift - 1) * sigma);
-}
-
 // numpy keeps the precision of its array: float32 for sigmas that were given, float64 for its own. So do we.
 template <typename Real>
 class SigmaTable {
@@ -42,9 +38,9 @@ class SigmaTable {
 
   std::vector<float> shifted(std::optional<double> mu) {
     for (Real& sigma : sigmas_)
-      sigma = config_.use_dynamic_shifting ? shift_by_mu(sigma, mu.value())
+      sigma = config_.use_dynamic_shifting ? shift_by_mu(sigma, mu.value(), config_.exponential_shift)
                                            : shift_by_factor(sigma, config_.shift);
-    if (config_.shift_terminal > 0) stretch();
+    if (config_.shift_terminal > 0) stretch_to_terminal(sigmas_, config_.shift_terminal);
     if (config_.spacing != SigmaSpacing::timesteps) {
       const auto spaced =
           space_sigmas(config_.spacing, static_cast<double>(sigmas_.front()),
@@ -55,17 +51,6 @@ class SigmaTable {
   }
 
  private:
-  Real shift_by_mu(Real sigma, double mu) const {
-    const auto moved = static_cast<Real>(config_.exponential_shift ? std::exp(mu) : mu);
-    return moved / (moved + (1 / sigma - 1));
-  }
-
-  // So that the last sigma is shift_terminal.
-  void stretch() {
-    const Real factor = (1 - sigmas_.back()) / static_cast<Real>(1 - config_.shift_terminal);
-    for (Real& sigma : sigmas_) sigma = 1 - (1 - sigma) / factor;
-  }
-
   std::vector<Real> sigmas_;
   const FlowConfig& config_;
 };
@@ -77,20 +62,22 @@ class FlowMatchEulerDiscrete final : public Schedule {
   FlowMatchEulerDiscrete(const ConfigReader& reader, const ScheduleRequest& request)
       : stochastic_sampling_(FlowConfig(reader).stochastic_sampling) {
     const FlowConfig config(reader);
-    if (config.use_dynamic_shifting && !request.mu)
-      throw UsageError(
-          "{}: has \"use_dynamic_shifting\", which needs the shift mu of the picture's size; this "
-          "pipeline has none",
-          reader.source());
+    if (config.use_dynamic_shifting && !request.mu) throw_no_mu(reader);
     sigmas_ =
-        request.sigmas.empty()
+        request.sigmas.empty() && request.timesteps.empty()
             ? SigmaTable<double>(own_sigmas(config, request.num_inference_steps), config).shifted(request.mu)
-            : SigmaTable<float>(request.sigmas, config).shifted(request.mu);
+            : SigmaTable<float>(given_sigmas(config, request), config).shifted(request.mu);
     if (config.invert_sigmas)
       for (float& sigma : sigmas_) sigma = 1.0f - sigma;
     for (const float sigma : sigmas_)
       timesteps_.push_back(sigma * static_cast<float>(config.num_train_timesteps));
+    // The model is told what was asked for, though the levels are shifted: as diffusers has it.
+    if (!request.timesteps.empty() && !config.invert_sigmas) timesteps_ = request.timesteps;
     sigmas_.push_back(config.invert_sigmas ? 1.0f : 0.0f);
+  }
+
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override {
+    return NoiseLevel{.alpha = 1.0 - sigmas_[index], .sigma = sigmas_[index]}.mix(sample, noise);
   }
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource& noise) override {
@@ -101,6 +88,14 @@ class FlowMatchEulerDiscrete final : public Schedule {
   }
 
  private:
+  static std::vector<float> given_sigmas(const FlowConfig& config, const ScheduleRequest& request) {
+    std::vector<float> sigmas = request.sigmas;
+    for (const double t : request.timesteps)
+      sigmas.push_back(static_cast<float>(t) / static_cast<float>(config.num_train_timesteps));
+    check_flow_levels(sigmas, request.timesteps.empty() ? "sigmas" : "timesteps");
+    return sigmas;
+  }
+
   static std::vector<double> own_sigmas(const FlowConfig& config, int64_t steps) {
     const auto train = static_cast<float>(config.num_train_timesteps);
     const auto bound = [&](float sigma) {

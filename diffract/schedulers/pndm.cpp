@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "diffract/core/error.h"
+#include "diffract/schedulers/linear_multistep.h"
 #include "diffract/schedulers/prediction.h"
 #include "diffract/schedulers/registry.h"
 #include "diffract/schedulers/spacing.h"
@@ -36,9 +37,14 @@ class Pndm final : public Schedule {
     require_signal(training_, timesteps_, config, kOfEverything);
   }
 
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override {
+    return training_.level(timesteps_[index]).mix(sample, noise);
+  }
+
+  // diffusers counts from where the walk begins, so that a cut walk begins as a whole one does.
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {
-    return index < runge_kutta_count_ ? runge_kutta_step(output, index, sample)
-                                      : multistep(output, index, sample);
+    return index - begin() < runge_kutta_count_ ? runge_kutta_step(output, index, sample)
+                                                : multistep(output, index, sample);
   }
 
  private:
@@ -63,16 +69,17 @@ class Pndm final : public Schedule {
   }
 
   Tensor runge_kutta_step(const Tensor& output, size_t index, const Tensor& sample) {
-    const size_t stage = index % 4;
+    const size_t count = index - begin(), stage = count % 4;
     if (stage == 0) {
-      noises_.push_back(output);
+      rule_.add(output);
       start_ = sample;
       mean_noise_ = output / 6;
     } else if (stage < 3) {
       mean_noise_ = mean_noise_ + output / 3;
     }
     const Tensor direction = stage == 3 ? mean_noise_ + output / 6 : output;
-    const auto from = static_cast<int64_t>(timesteps_[index - stage]);
+    // Not counted from where the walk begins, as in diffusers.
+    const auto from = static_cast<int64_t>(timesteps_[count - stage]);
     const int64_t to = static_cast<int64_t>(timesteps_[index]) - (stage % 2 == 0 ? stride_ / 2 : 0);
     return transfer(start_, from, to, direction);
   }
@@ -80,29 +87,12 @@ class Pndm final : public Schedule {
   Tensor multistep(const Tensor& output, size_t index, const Tensor& sample) {
     auto from = static_cast<int64_t>(timesteps_[index]);
     int64_t to = from - stride_;
-    if (skip_prk_steps_ && index == 1) {  // the first step again, with the mean of both its ends
-      const Tensor mean = (output + noises_.back()) / 2;
+    if (skip_prk_steps_ && index == begin() + 1) {  // the first step again, with the mean of both its ends
+      const Tensor mean = (output + rule_.newest()) / 2;
       return transfer(start_, from + stride_, from, mean);
     }
-    if (noises_.size() == kRungeKuttaSteps) noises_.erase(noises_.begin());
-    noises_.push_back(output);
-    if (index == 0) start_ = sample;
-    return transfer(sample, from, to, extrapolate());
-  }
-
-  // Adams-Bashforth over the noises there are.
-  Tensor extrapolate() const {
-    const auto e = [&](size_t back) -> const Tensor& { return noises_[noises_.size() - back]; };
-    switch (noises_.size()) {
-      case 1:
-        return e(1);
-      case 2:
-        return (3 * e(1) - e(2)) / 2;
-      case 3:
-        return (23 * e(1) - 16 * e(2) + 5 * e(3)) / 12;
-      default:
-        return (55 * e(1) - 59 * e(2) + 37 * e(3) - 9 * e(4)) / 24;
-    }
+    if (index == begin()) start_ = sample;
+    return transfer(sample, from, to, rule_.extrapolate(output));
   }
 
   double alpha_cumprod(int64_t timestep) const {
@@ -128,8 +118,8 @@ class Pndm final : public Schedule {
   double final_alpha_;
   int64_t stride_ = 0;
   size_t runge_kutta_count_ = 0;
-  std::vector<Tensor> noises_;  // the last four, the newest at the end
-  Tensor start_;                // the sample that the current Runge-Kutta step began with
+  LinearMultistep rule_;  // over the noises
+  Tensor start_;          // the sample that the current Runge-Kutta step began with
   Tensor mean_noise_;
 };
 

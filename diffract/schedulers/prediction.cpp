@@ -10,6 +10,7 @@ Prediction read_prediction(const ConfigReader& config, const std::vector<std::st
   const std::string name = config.choice("prediction_type", allowed, "epsilon");
   if (name == "epsilon") return Prediction::epsilon;
   if (name == "v_prediction") return Prediction::v_prediction;
+  if (name == "flow_prediction") return Prediction::flow;
   return Prediction::sample;  // or "original_sample", its old name
 }
 
@@ -24,6 +25,10 @@ NoiseLevel NoiseLevel::of_ratio(double sigma_over_alpha) {
 
 double NoiseLevel::lambda() const { return std::log(alpha) - std::log(sigma); }
 
+Tensor NoiseLevel::mix(const Tensor& picture, const Tensor& noise) const {
+  return alpha * picture + sigma * noise;
+}
+
 Tensor predicted_picture(Prediction prediction, const Tensor& output, const Tensor& sample,
                          const NoiseLevel& level) {
   switch (prediction) {
@@ -33,6 +38,8 @@ Tensor predicted_picture(Prediction prediction, const Tensor& output, const Tens
       return output;
     case Prediction::v_prediction:
       return level.alpha * sample - level.sigma * output;
+    case Prediction::flow:
+      return sample - level.sigma * output;
   }
   throw InternalError("unknown prediction type");
 }
@@ -46,6 +53,8 @@ Tensor predicted_noise(Prediction prediction, const Tensor& output, const Tensor
       return (sample - level.alpha * output) / level.sigma;
     case Prediction::v_prediction:
       return level.alpha * output + level.sigma * sample;
+    case Prediction::flow:
+      return sample + level.alpha * output;
   }
   throw InternalError("unknown prediction type");
 }
@@ -63,6 +72,8 @@ Tensor predicted_picture_unscaled(Prediction prediction, const Tensor& output, c
       const float scale = s * s + 1.0f;
       return output * (-s / std::sqrt(scale)) + sample / scale;
     }
+    case Prediction::flow:
+      break;  // of samples on a straight path only
   }
   throw InternalError("unknown prediction type");
 }

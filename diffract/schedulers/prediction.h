@@ -10,7 +10,7 @@ namespace diffract::schedulers {
 using at::Tensor;
 
 /// What the model predicts.
-enum class Prediction { epsilon, sample, v_prediction };
+enum class Prediction { epsilon, sample, v_prediction, flow };
 
 /// Reads prediction_type, one of `allowed`.
 Prediction read_prediction(const ConfigReader& config, const std::vector<std::string>& allowed);
@@ -25,6 +25,8 @@ struct NoiseLevel {
   static NoiseLevel of_ratio(double sigma_over_alpha);
   /// log(alpha / sigma), the solvers' time.
   double lambda() const;
+  /// alpha * picture + sigma * noise.
+  Tensor mix(const Tensor& picture, const Tensor& noise) const;
 };
 
 /// The picture that a prediction means, given the sample at its level.

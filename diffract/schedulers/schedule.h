@@ -20,14 +20,15 @@ using NoiseSource = std::function<Tensor()>;
 /// What a request asks of a scheduler.
 struct ScheduleRequest {
   int64_t num_inference_steps = 50;  // 1 to 10,000
-  double eta = 0.0;  // DDIM's noise share in [0, 1]; other schedulers ignore it, as in diffusers
-  // FlowMatchEulerDiscrete's alone:
-  std::vector<float> sigmas;  // set_timesteps' `sigmas`, before shifting; empty: the class's own
-  std::optional<double> mu;   // the shift, where the config has use_dynamic_shifting
+  double eta = 0.0;  // DDIM's and TCD's share of fresh noise in [0, 1]; others ignore it, as in diffusers
+  // set_timesteps' arguments of that name, of which one at most is given, in place of num_inference_steps.
+  std::vector<double> timesteps;
+  std::vector<float> sigmas;  // flow matching: before shifting; Euler: one more than there are steps
+  std::optional<double> mu;   // the shift, where a flow scheduler's config has use_dynamic_shifting
 };
 
 /// One request's walk from noise to image. It belongs to that request alone: multistep methods keep their
-/// history here. Calls of step() go through the indices in order, once each.
+/// history here. Calls of step() go through the indices in order, once each, from begin() to the end.
 class Schedule {
  public:
   virtual ~Schedule() = default;
@@ -36,6 +37,15 @@ class Schedule {
   const std::vector<double>& timesteps() const { return timesteps_; }
   /// Standard deviation of the noise that the walk begins with.
   virtual double init_noise_sigma() const { return 1.0; }
+  /// Evaluations of the model that a step takes: 2 for Heun's method, whose last step has one.
+  virtual size_t order() const { return 1; }
+  /// The walk begins at evaluation `index` instead of 0, with what add_noise() gives for it; called before
+  /// the first step(). Source: diffusers' set_begin_index and the `timesteps` that its pipelines cut.
+  void begin_at(size_t index) { begin_ = index; }
+  size_t begin() const { return begin_; }
+  /// `sample` with as much of `noise` as the sample at evaluation `index` has: the start of a walk that does
+  /// not begin with noise alone, and what inpainting keeps after the step before `index`. Of one shape.
+  virtual Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const = 0;
   /// The model's input for `sample` at evaluation `index`.
   virtual Tensor scale_model_input(const Tensor& sample, size_t index) const {
     static_cast<void>(index);
@@ -48,6 +58,9 @@ class Schedule {
 
  protected:
   std::vector<double> timesteps_;
+
+ private:
+  size_t begin_ = 0;
 };
 
 /// Builds the schedule of a diffusers scheduler class, e.g. "PNDMScheduler". `config` holds the keys of
@@ -64,8 +77,10 @@ enum class Path { diffusion, flow };
 /// What a pipeline has to know of a scheduler's class.
 struct SchedulerTraits {
   Path path = Path::diffusion;
-  bool uses_eta = false;       // ScheduleRequest::eta
-  bool float32_noise = false;  // diffusers draws its steps' noise in float32, whatever the latents are in
+  bool has_flow_sigmas = false;  // reads use_flow_sigmas, with which the path is that of flow matching
+  bool uses_eta = false;         // ScheduleRequest::eta
+  bool float32_noise = false;    // diffusers draws its steps' noise in float32, whatever the latents are in
+  bool takes_timesteps = false, takes_sigmas = false;  // in a ScheduleRequest
 };
 /// Null for a class that make_schedule does not know.
 const SchedulerTraits* traits_of(const std::string& class_name);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "diffract/core/json.h"
+#include "diffract/schedulers/schedule.h"
 
 namespace diffract::schedulers {
 
@@ -14,5 +15,9 @@ struct SchedulerSpec {
   std::vector<std::string> not_in_file = {};
   std::string source;  // names the config in messages
 };
+
+/// How a scheduler of this config goes: use_flow_sigmas makes some of them flow matching ones. Of a class
+/// that is not known: diffusion.
+Path path_of(const SchedulerSpec& spec);
 
 }  // namespace diffract::schedulers

@@ -12,10 +12,14 @@ SigmaSchedule::SigmaSchedule(const ConfigReader& config, const ScheduleRequest& 
     : training_(read_training_schedule(config, options.training)),
       prediction_(read_prediction(config, options.predictions)) {
   const auto table = training_.sigmas();
-  timesteps_ = spaced_timesteps(Spacing::from_json(config, "linspace"), {}, training_.timesteps(),
-                                training_.timesteps(), request.num_inference_steps);
-  for (const double t : timesteps_) sigmas_.push_back(interpolate(table, t));
   const SigmaSpacing spacing = options.sigma_spacing ? read_sigma_spacing(config) : SigmaSpacing::timesteps;
+  refuse_own_with_spacing(!request.timesteps.empty(), "timesteps", spacing, config);
+  const Spacing timestep_spacing = Spacing::from_json(config, "linspace");
+  timesteps_ = request.timesteps.empty()
+                   ? spaced_timesteps(timestep_spacing, {}, training_.timesteps(), training_.timesteps(),
+                                      request.num_inference_steps)
+                   : own_timesteps(request.timesteps, training_.timesteps(), OwnTimesteps::fractions);
+  for (const double t : timesteps_) sigmas_.push_back(interpolate(table, t));
   if (spacing != SigmaSpacing::timesteps) {
     const bool bounded = spacing != SigmaSpacing::karras || options.karras_bounds;
     sigmas_ = space_sigmas(spacing,
@@ -45,9 +49,13 @@ void SigmaSchedule::set_init_noise_sigma(const ConfigReader& config) {
   init_noise_sigma_ = leading ? std::sqrt(largest * largest + 1) : largest;
 }
 
-Tensor SigmaSchedule::scale_model_input(const Tensor& sample, size_t index) const {
+Tensor SigmaSchedule::add_noise(const Tensor& sample, const Tensor& noise, size_t index) const {
+  return sample + noise * sigmas_[index];
+}
+
+Tensor SigmaSchedule::scaled_input(const Tensor& sample, double level) {
   // ATen's float32 power, as in TrainingSchedule::sigmas: later steps may cancel down to the last bits.
-  const auto sigma = static_cast<float>(sigmas_[index]);
+  const auto sigma = static_cast<float>(level);
   return sample / at::scalar_tensor(sigma * sigma + 1.0f).pow(0.5).item<float>();
 }
 

@@ -11,7 +11,10 @@ namespace diffract::schedulers {
 class SigmaSchedule : public Schedule {
  public:
   double init_noise_sigma() const override { return init_noise_sigma_; }
-  Tensor scale_model_input(const Tensor& sample, size_t index) const override;
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override;
+  Tensor scale_model_input(const Tensor& sample, size_t index) const override {
+    return scaled_input(sample, sigmas_[index]);
+  }
 
  protected:
   struct Options {
@@ -23,6 +26,8 @@ class SigmaSchedule : public Schedule {
   };
   SigmaSchedule(const ConfigReader& config, const ScheduleRequest& request, const Options& options);
 
+  /// The model's input for a sample at a noise level.
+  static Tensor scaled_input(const Tensor& sample, double sigma);
   /// d(sample)/d(sigma) at a noise level.
   Tensor derivative(const Tensor& output, const Tensor& sample, double sigma) const;
   void round_sigmas();

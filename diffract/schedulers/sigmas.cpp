@@ -9,18 +9,40 @@
 namespace diffract::schedulers {
 namespace {
 
-// i of n evenly between a and b.
-double between(double a, double b, int64_t i, int64_t n) {
-  // As numpy.linspace rounds it.
-  return n == 1 ? a : i == n - 1 ? b : a + static_cast<double>(i) * ((b - a) / static_cast<double>(n - 1));
-}
-
 double beta_quantile(double p) {
   constexpr double kShape = 0.6;  // both parameters, diffusers' choice
   return p <= 0 ? 0.0 : p >= 1 ? 1.0 : boost::math::ibeta_inv(kShape, kShape, p);
 }
 
+const char* key_of(SigmaSpacing spacing) {
+  switch (spacing) {
+    case SigmaSpacing::karras:
+      return "use_karras_sigmas";
+    case SigmaSpacing::exponential:
+      return "use_exponential_sigmas";
+    case SigmaSpacing::beta:
+      return "use_beta_sigmas";
+    case SigmaSpacing::lu:
+      return "use_lu_lambdas";
+    case SigmaSpacing::timesteps:
+      break;
+  }
+  throw InternalError("key_of: no key spaces timesteps");
+}
+
 }  // namespace
+
+double evenly(double first, double last, int64_t i, int64_t count) {
+  if (count == 1) return first;
+  if (i == count - 1) return last;
+  return first + static_cast<double>(i) * ((last - first) / static_cast<double>(count - 1));
+}
+
+void refuse_own_with_spacing(bool own, const char* what, SigmaSpacing spacing, const ConfigReader& config) {
+  if (!own || spacing == SigmaSpacing::timesteps) return;
+  throw UsageError("{}: {} has \"{}\", which spaces its own. Set it to false, or leave {} out", what,
+                   config.source(), key_of(spacing), what);
+}
 
 SigmaSpacing read_sigma_spacing(const ConfigReader& config) {
   const bool karras = config.boolean("use_karras_sigmas", false);
@@ -48,17 +70,17 @@ std::vector<double> space_sigmas(SigmaSpacing spacing, double largest, double sm
     switch (spacing) {
       case SigmaSpacing::karras:
         sigmas.push_back(
-            std::pow(between(std::pow(largest, 1 / kRho), std::pow(smallest, 1 / kRho), i, steps), kRho));
+            std::pow(evenly(std::pow(largest, 1 / kRho), std::pow(smallest, 1 / kRho), i, steps), kRho));
         break;
       case SigmaSpacing::exponential:
-        sigmas.push_back(std::exp(between(std::log(largest), std::log(smallest), i, steps)));
+        sigmas.push_back(std::exp(evenly(std::log(largest), std::log(smallest), i, steps)));
         break;
       case SigmaSpacing::lu:  // as exponential, from float32 logarithms: their timesteps are rounded
-        sigmas.push_back(std::exp(between(std::log(static_cast<float>(largest)),
-                                          std::log(static_cast<float>(smallest)), i, steps)));
+        sigmas.push_back(std::exp(
+            evenly(std::log(static_cast<float>(largest)), std::log(static_cast<float>(smallest)), i, steps)));
         break;
       case SigmaSpacing::beta:
-        sigmas.push_back(smallest + beta_quantile(1 - between(0, 1, i, steps)) * (largest - smallest));
+        sigmas.push_back(smallest + beta_quantile(1 - evenly(0, 1, i, steps)) * (largest - smallest));
         break;
       case SigmaSpacing::timesteps:
         throw InternalError("space_sigmas: nothing to space");

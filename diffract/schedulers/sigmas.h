@@ -18,6 +18,12 @@ enum class SigmaSpacing {
 
 /// Reads use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas, at most one of them true.
 SigmaSpacing read_sigma_spacing(const ConfigReader& config);
+/// Throws UsageError where timesteps or sigmas were asked for (`own`, named by `what`) and the config spaces
+/// its own.
+void refuse_own_with_spacing(bool own, const char* what, SigmaSpacing spacing, const ConfigReader& config);
+
+/// The `i`-th of `count` numbers evenly from `first` to `last`, as numpy.linspace rounds it.
+double evenly(double first, double last, int64_t i, int64_t count);
 
 /// sigma_min or sigma_max. Classes without these keys find them too when a config was made for another class,
 /// as diffusers keeps the keys it does not know; `read` is false where it does not look.

@@ -54,6 +54,29 @@ std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& 
   return timesteps;
 }
 
+std::vector<double> own_timesteps(const std::vector<double>& timesteps, int64_t train_timesteps,
+                                  OwnTimesteps kind) {
+  const auto last = static_cast<double>(train_timesteps - 1);
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const double t = timesteps[i];
+    if (!(t >= 0 && t <= last))
+      throw UsageError("timesteps: the one at {} is {}; the model was trained at 0 to {}", i, t, last);
+    if (kind == OwnTimesteps::whole && t != std::floor(t))
+      throw UsageError("timesteps: the one at {} is {}; this scheduler takes whole numbers", i, t);
+    if (i > 0 && t >= timesteps[i - 1])
+      throw UsageError("timesteps: the one at {} is {}, after {}; expected falling numbers", i, t,
+                       timesteps[i - 1]);
+  }
+  return timesteps;
+}
+
+void check_flow_levels(const std::vector<float>& sigmas, const char* what) {
+  for (size_t i = 0; i < sigmas.size(); ++i)
+    if (!(sigmas[i] > 0 && sigmas[i] <= 1) || (i > 0 && sigmas[i] >= sigmas[i - 1]))
+      throw UsageError("{}: the one at {} is noise level {}; expected falling levels from 1 at most, above 0",
+                       what, i, sigmas[i]);
+}
+
 void check_trained(const std::vector<double>& timesteps, int64_t train_timesteps, int64_t steps) {
   for (const double t : timesteps)
     if (t < 0 || t >= static_cast<double>(train_timesteps))

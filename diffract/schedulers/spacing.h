@@ -30,6 +30,16 @@ struct SpacingRule {
 std::vector<double> spaced_timesteps(const Spacing& spacing, const SpacingRule& rule, int64_t train_timesteps,
                                      int64_t last_timestep, int64_t steps);
 
+/// Which numbers a request's own timesteps may be.
+enum class OwnTimesteps { whole, fractions };
+/// The request's `timesteps`, checked: falling, of those that the model was trained at. Throws UsageError.
+std::vector<double> own_timesteps(const std::vector<double>& timesteps, int64_t train_timesteps,
+                                  OwnTimesteps kind);
+
+/// Throws UsageError unless a request's own levels of a straight path fall from 1 at most, above 0. `what`
+/// names them.
+void check_flow_levels(const std::vector<float>& sigmas, const char* what);
+
 /// Throws UsageError unless every timestep is one that the model was trained at, for the methods that look
 /// them up.
 void check_trained(const std::vector<double>& timesteps, int64_t train_timesteps, int64_t steps);

@@ -29,6 +29,13 @@ Tensor betas_for(const std::function<double(double)>& alpha_bar, int64_t count) 
 
 double cosine(double t) { return std::pow(std::cos((t + 0.008) / 1.008 * std::numbers::pi / 2), 2); }
 double exponential(double t) { return std::exp(-12.0 * t); }
+// Its log signal-to-noise ratio is Laplace distributed. Source: diffusers' betas_for_alpha_bar.
+double laplace(double t) {
+  const double from_middle = 0.5 - t;
+  const double lambda = std::copysign(-0.5, from_middle) * std::log(1 - 2 * std::abs(from_middle) + 1e-6);
+  const double snr = std::exp(lambda);
+  return std::sqrt(snr / (1 + snr));
+}
 
 // Shifts and scales sqrt(alphas_cumprod) so that nothing of the picture is left at the end.
 // Source: Lin et al. 2024, algorithm 1.
@@ -61,11 +68,13 @@ Tensor read_betas(const ConfigReader& config, const TrainingDefaults& defaults) 
   std::vector<std::string> known = {"linear", "scaled_linear", "squaredcos_cap_v2"};
   if (defaults.has_exp) known.emplace_back("exp");
   if (defaults.has_sigmoid) known.emplace_back("sigmoid");
-  const std::string schedule = config.choice("beta_schedule", known, "linear");
+  if (defaults.has_laplace) known.emplace_back("laplace");
+  const std::string schedule = config.choice("beta_schedule", known, defaults.beta_schedule);
   if (schedule == "linear") return at::linspace(start, end, count, at::kFloat);
   if (schedule == "scaled_linear")
     return at::linspace(std::sqrt(start), std::sqrt(end), count, at::kFloat).pow(2);
   if (schedule == "sigmoid") return at::linspace(-6, 6, count, at::kFloat).sigmoid() * (end - start) + start;
+  if (schedule == "laplace") return betas_for(laplace, count);
   return betas_for(schedule == "exp" ? exponential : cosine, count);
 }
 

@@ -3,14 +3,17 @@
 #include <vector>
 
 #include "diffract/core/json.h"
+#include "diffract/schedulers/prediction.h"
 
 namespace diffract::schedulers {
 
 /// What differs between the scheduler classes' defaults and options for the noise they were trained with.
 struct TrainingDefaults {
   double beta_start = 0.0001, beta_end = 0.02;
+  const char* beta_schedule = "linear";
   bool has_exp = false;               // knows beta_schedule "exp"
   bool has_sigmoid = false;           // knows beta_schedule "sigmoid"
+  bool has_laplace = false;           // knows beta_schedule "laplace"
   bool has_rescale_zero_snr = false;  // knows rescale_betas_zero_snr
   bool keep_last_above_zero = false;  // with it, the last alpha becomes 2^-24, so that its sigma is finite
 };
@@ -22,6 +25,10 @@ struct TrainingSchedule {
   const char* end_key = "beta_end";  // the config's, which says what is left at the end
 
   int64_t timesteps() const { return static_cast<int64_t>(alphas_cumprod.size()); }
+  /// At one of the training timesteps.
+  NoiseLevel level(double timestep) const {
+    return NoiseLevel::of_alpha_cumprod(alphas_cumprod[static_cast<size_t>(timestep)]);
+  }
   /// Noise to signal, sqrt((1 - a) / a), at each training timestep; rising.
   std::vector<double> sigmas() const;
 };

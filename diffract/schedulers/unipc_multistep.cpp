@@ -1,23 +1,54 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diffract/core/error.h"
+#include "diffract/schedulers/flow_shift.h"
 #include "diffract/schedulers/registry.h"
 #include "diffract/schedulers/solver_schedule.h"
+#include "diffract/schedulers/spacing.h"
 
 namespace diffract::schedulers {
 namespace {
+
+// Shifted as flow matching schedulers do, from the request's own levels or those of the class.
+std::vector<double> shifted_levels(const ConfigReader& config, const ScheduleRequest& request,
+                                   int64_t train_timesteps) {
+  check_flow_levels(request.sigmas, "sigmas");
+  std::vector<double> sigmas(request.sigmas.begin(), request.sigmas.end());
+  const int64_t own_steps = sigmas.empty() ? request.num_inference_steps : 0;
+  for (int64_t i = 0; i < own_steps; ++i)
+    sigmas.push_back(evenly(1.0, 1.0 / static_cast<double>(train_timesteps), i, own_steps + 1));
+  const bool dynamic = config.boolean("use_dynamic_shifting", false);
+  if (dynamic && !request.mu) throw_no_mu(config);
+  const bool exponential =
+      config.choice("time_shift_type", {"exponential", "linear"}, "exponential") == "exponential";
+  const double shift = config.number("flow_shift", 1e-6, 1e6, 1.0);
+  for (double& sigma : sigmas)
+    sigma = dynamic ? shift_by_mu(sigma, *request.mu, exponential) : shift_by_factor(sigma, shift);
+  if (const double terminal = config.number("shift_terminal", 0, 0.999, 0.0); terminal > 0)
+    stretch_to_terminal(sigmas, terminal);
+  constexpr double kLeastAlpha = 1e-6;  // at level 1 nothing of the picture is left to divide by
+  if (std::abs(sigmas.front() - 1) < kLeastAlpha) sigmas.front() -= kLeastAlpha;
+  return sigmas;
+}
 
 /// UniPC: a predictor of any order, and a corrector that takes the last step again once the model has been
 /// asked where it led. Source: Zhao et al. 2023, algorithms 5 to 8; diffusers scheduling_unipc_multistep.py.
 class UniPcMultistep final : public SolverSchedule {
  public:
   UniPcMultistep(const ConfigReader& config, const ScheduleRequest& request)
-      : SolverSchedule(config, request, {.rounds_even_with_cosine = true, .final_is_last_spaced = true}),
+      : SolverSchedule(config, request,
+                       {.rounds_even_with_cosine = true, .final_is_last_spaced = true, .has_own_flow = true}),
         order_(static_cast<size_t>(config.integer("solver_order", 1, 4, 2))),
         predicts_picture_(config.boolean("predict_x0", true)),
         lower_order_final_(config.boolean("lower_order_final", true)) {
-    config.unsupported_unless("solver_p");
-    config.unsupported_unless("shift_terminal");
+    if (is_flow()) plan_flow(config, request);
+    if (!is_flow() && config.has("shift_terminal"))
+      throw CheckpointError("{}: \"shift_terminal\" needs \"use_flow_sigmas\" true", config.source());
+    if (!is_flow() && !request.sigmas.empty())
+      throw UsageError(
+          "sigmas: UniPCMultistepScheduler takes them with \"use_flow_sigmas\" true only; leave them out");
+    if (config.has("solver_p")) plan_predictor(config, request);
     // The other schedulers' solver types stand for bh2, as diffusers has it.
     bh1_ = config.choice("solver_type", {"bh1", "bh2", "midpoint", "heun", "logrho"}, "bh2") == "bh1";
     if (config.has("disable_corrector"))
@@ -25,10 +56,11 @@ class UniPcMultistep final : public SolverSchedule {
         uncorrected_.push_back(static_cast<size_t>(index));
   }
 
-  Tensor step(const Tensor& output, size_t index, const Tensor& predicted, const NoiseSource&) override {
+  Tensor step(const Tensor& output, size_t index, const Tensor& predicted,
+              const NoiseSource& noise) override {
     const Tensor prediction = converted(output, index, predicted);
-    const bool correct =
-        index > 0 && std::find(uncorrected_.begin(), uncorrected_.end(), index - 1) == uncorrected_.end();
+    const bool correct = index > begin() &&
+                         std::find(uncorrected_.begin(), uncorrected_.end(), index - 1) == uncorrected_.end();
     const Tensor sample = correct ? advance(index - 1, step_order_, start_, prediction) : predicted;
     if (history_.size() == order_) history_.erase(history_.begin());
     history_.push_back(prediction);
@@ -38,14 +70,47 @@ class UniPcMultistep final : public SolverSchedule {
                                                  : order_;
     step_order_ = std::min(order, history_.size());
     start_ = sample;
-    return advance(index, step_order_, sample, {});
+    return solver_p_ ? solver_p_->step(output, index, sample, noise)
+                     : advance(index, step_order_, sample, {});
   }
 
  private:
+  void plan_flow(const ConfigReader& config, const ScheduleRequest& request) {
+    const SigmaSpacing spacing = read_sigma_spacing(config);
+    std::vector<double> sigmas;
+    if (spacing == SigmaSpacing::timesteps) {
+      sigmas = shifted_levels(config, request, training_.timesteps());
+    } else if (spacing == SigmaSpacing::karras && request.sigmas.empty()) {
+      const auto table = training_.sigmas();
+      sigmas = space_sigmas(spacing, read_sigma_bound(config, "sigma_max", true, table.back()),
+                            read_sigma_bound(config, "sigma_min", true, table.front()),
+                            request.num_inference_steps);
+      for (double& sigma : sigmas) sigma /= sigma + 1;
+    } else {
+      throw CheckpointError(
+          "{}: \"use_flow_sigmas\" has levels of its own; it goes with \"use_karras_sigmas\" alone, and with "
+          "that only where a request has no sigmas",
+          config.source());
+    }
+    const bool to_picture = config.choice("final_sigmas_type", {"zero", "sigma_min"}, "zero") == "zero";
+    walk_flow(sigmas, to_picture ? 0.0 : sigmas.back());
+  }
+
+  // diffusers takes an object there; here it is the object's class and config.
+  void plan_predictor(const ConfigReader& config, const ScheduleRequest& request) {
+    const Json& solver = config.json()["solver_p"];
+    const std::string source = fmt::format("{}: \"solver_p\"", config.source());
+    const std::string name = ConfigReader(solver, source).text("_class_name");
+    solver_p_ = make_schedule(name, solver, source, {.num_inference_steps = request.num_inference_steps});
+    if (solver_p_->timesteps() != timesteps_)
+      throw CheckpointError(
+          "{}: {} visits other timesteps than this scheduler; give both the same \"timestep_spacing\"",
+          source, name);
+  }
+
   Tensor converted(const Tensor& output, size_t index, const Tensor& sample) const {
-    const NoiseLevel here = level(index);
-    return predicts_picture_ ? range_.apply(predicted_picture(prediction_, output, sample, here))
-                             : predicted_noise(prediction_, output, sample, here);
+    return predicts_picture_ ? picture_in(output, index, sample)
+                             : predicted_noise(prediction_, output, sample, level(index));
   }
 
   /// The sample that the step from `index` leads to. With `at_end`, the prediction at that end, it is the
@@ -105,10 +170,11 @@ class UniPcMultistep final : public SolverSchedule {
 
   size_t order_;
   bool predicts_picture_, lower_order_final_, bh1_ = false;
-  std::vector<size_t> uncorrected_;  // steps that the corrector leaves as they are
-  std::vector<Tensor> history_;      // converted predictions, the newest at the end
-  Tensor start_;                     // the sample that the last step began with
-  size_t step_order_ = 1;            // of that step
+  std::unique_ptr<Schedule> solver_p_;  // predicts in place of UniPC's own rule, where there is one
+  std::vector<size_t> uncorrected_;     // steps that the corrector leaves as they are
+  std::vector<Tensor> history_;         // converted predictions, the newest at the end
+  Tensor start_;                        // the sample that the last step began with
+  size_t step_order_ = 1;               // of that step
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "diffract/core/error.h"
 #include "diffract/schedulers/foreign_schedulers.h"
 #include "diffract/schedulers/schedule.h"
+#include "diffract/schedulers/scheduler_spec.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::schedulers {
@@ -19,10 +20,15 @@ void make(const std::string& name, const Json& config, int64_t steps, double eta
 
 constexpr const char* kFlow = "FlowMatchEulerDiscreteScheduler";
 
+// Those that know neither a training schedule nor a spacing of timesteps.
+bool has_own_keys(const std::string& name) {
+  return name == kFlow || name.starts_with("EDM") || name == "IPNDMScheduler";
+}
+
 TEST(MakeSchedule, ListsTheKnownClassesForAnUnknownOne) {
   const auto message = error_of<UsageError>([] { make("EulerScheduler", Json::object(), 5); });
   EXPECT_NE(message.find("EulerDiscreteScheduler"), std::string::npos) << message;
-  EXPECT_EQ(scheduler_names().size(), 11u);
+  EXPECT_EQ(scheduler_names().size(), 20u);
   EXPECT_TRUE(std::is_sorted(scheduler_names().begin(), scheduler_names().end()));
 }
 
@@ -36,7 +42,11 @@ TEST(MakeSchedule, KnowsWhatOtherProgramsCallItsClasses) {
       {"DPM++ 2M Karras", R"(DPMSolverMultistepScheduler here, with the config {"use_karras_sigmas": true})"},
       {"DPM++ 2M SDE", R"({"algorithm_type": "sde-dpmsolver++"})"},
       {"uni_pc", "it is UniPCMultistepScheduler here"},
-      {"LCMScheduler", "it is not there yet"},
+      {"SCMScheduler", "it is not there yet"},
+      {"lcm", "it is LCMScheduler here"},
+      {"DPM2 a", "it is KDPM2AncestralDiscreteScheduler here"},
+      {"DPM++ SDE Karras",
+       R"(DPMSolverSinglestepScheduler here, with the config {"use_karras_sigmas": true})"},
       {"deis", "it is DEISMultistepScheduler here"},
       {"PNDMSheduler", "did you mean PNDMScheduler?"},
       {"UniPCMultistep2Scheduler", "did you mean UniPCMultistepScheduler?"}};
@@ -44,7 +54,7 @@ TEST(MakeSchedule, KnowsWhatOtherProgramsCallItsClasses) {
     const auto message = error_of<UsageError>([&] { make(name, Json::object(), 5); });
     EXPECT_NE(message.find(advice), std::string::npos) << message;
   }
-  for (const char* unlike : {"LCMScheduler", "XYZScheduler"}) {
+  for (const char* unlike : {"SCMScheduler", "XYZScheduler"}) {
     const auto message = error_of<UsageError>([&] { make(unlike, Json::object(), 5); });
     EXPECT_EQ(message.find("did you mean"), std::string::npos) << message;
   }
@@ -91,8 +101,13 @@ TEST(MakeSchedule, NamesTheBadKeyOfAConfig) {
       {"trained_betas", "all"},
   };
   for (const auto& name : scheduler_names()) {
-    if (name == kFlow) continue;  // has keys of its own, below
+    if (has_own_keys(name)) continue;  // below
     for (const auto& [key, value] : bad) {
+      // These three look at no spacing.
+      const bool spaces =
+          name != "DPMSolverSinglestepScheduler" && name != "LCMScheduler" && name != "TCDScheduler";
+      if (!spaces && (std::string_view(key) == "timestep_spacing" || std::string_view(key) == "steps_offset"))
+        continue;
       const auto message = error_of<CheckpointError>([&] { make(name, Json{{key, value}}, 5); });
       EXPECT_NE(message.find(std::string("\"") + key + "\""), std::string::npos) << name << ": " << message;
       EXPECT_NE(message.find("scheduler_config.json"), std::string::npos) << message;
@@ -117,9 +132,135 @@ TEST(MakeSchedule, NamesTheBadKeyOfAFlowConfig) {
             std::string::npos);
 }
 
+TEST(MakeSchedule, NamesTheBadKeyOfAnEdmConfig) {
+  const std::pair<const char*, Json> bad[] = {
+      {"sigma_min", 0}, {"sigma_min", 90},          {"sigma_max", "x"},     {"sigma_data", -1},
+      {"rho", 0},       {"sigma_schedule", "even"}, {"prediction_type", 3}, {"final_sigmas_type", "one"}};
+  for (const char* name : {"EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"})
+    for (const auto& [key, value] : bad) {
+      const auto message = error_of<CheckpointError>([&] { make(name, Json{{key, value}}, 5); });
+      EXPECT_NE(message.find(std::string("\"") + key + "\""), std::string::npos) << name << ": " << message;
+    }
+}
+
+TEST(IPNDM, TakesSharesAsTrainedBetas) {
+  for (const Json& bad : {Json::array({0.5}), Json::array({0.5, 1.5}), Json("all")})
+    EXPECT_NE(error_of<CheckpointError>([&] {
+                make("IPNDMScheduler", {{"trained_betas", bad}}, 5);
+              }).find("trained_betas"),
+              std::string::npos);
+}
+
+TEST(FlowSigmas, GoWithThePredictionOfAFlow) {
+  const auto said = [](const char* name, const Json& config) {
+    return error_of<CheckpointError>([&] { make(name, config, 5); });
+  };
+  for (const char* name : {"DEISMultistepScheduler", "DPMSolverMultistepScheduler",
+                           "DPMSolverSinglestepScheduler", "SASolverScheduler", "UniPCMultistepScheduler"}) {
+    EXPECT_EQ(path_of({.class_name = name, .config = {{"use_flow_sigmas", true}}}), Path::flow);
+    EXPECT_EQ(path_of({.class_name = name}), Path::diffusion);
+    EXPECT_NE(said(name, {{"prediction_type", "flow_prediction"}}).find("use_flow_sigmas"),
+              std::string::npos);
+    EXPECT_NE(said(name, {{"use_flow_sigmas", true}, {"use_beta_sigmas", true}}).find("use_flow_sigmas"),
+              std::string::npos);
+    EXPECT_NE(said(name, {{"use_flow_sigmas", true}, {"flow_shift", -1}}).find("flow_shift"),
+              std::string::npos);
+  }
+  EXPECT_NE(said("UniPCMultistepScheduler", {{"shift_terminal", 0.1}}).find("use_flow_sigmas"),
+            std::string::npos);
+  EXPECT_NE(error_of<UsageError>([] {
+              make("UniPCMultistepScheduler", {{"use_flow_sigmas", true}, {"use_dynamic_shifting", true}}, 5);
+            }).find("mu"),
+            std::string::npos);
+}
+
+TEST(UniPCMultistep, RefusesAPredictorThatVisitsOtherTimesteps) {
+  const auto said = [](const Json& solver) {
+    return error_of<CheckpointError>([&] { make("UniPCMultistepScheduler", {{"solver_p", solver}}, 5); });
+  };
+  EXPECT_NE(said({{"_class_name", "DDIMScheduler"}}).find("timestep_spacing"), std::string::npos);
+  EXPECT_NE(said(Json::object()).find("_class_name"), std::string::npos);
+  EXPECT_NE(said(3).find("solver_p"), std::string::npos);
+}
+
+// A schedule of the request's own.
+void make_own(const std::string& name, const Json& config, const ScheduleRequest& request) {
+  make_schedule(name, config, "scheduler_config.json", request);
+}
+
+TEST(OwnSchedule, IsRefusedByNameWhereASchedulerTakesNone) {
+  for (const auto& name : scheduler_names()) {
+    const SchedulerTraits& traits = *traits_of(name);
+    const auto timesteps = error_of<UsageError>([&] {
+      make_own(name, Json::object(), {.timesteps = {900, 500, 100}});
+    });
+    EXPECT_EQ(timesteps == "<no error>", traits.takes_timesteps) << name << ": " << timesteps;
+    if (!traits.takes_timesteps) {
+      EXPECT_NE(timesteps.find("timesteps: " + name), std::string::npos) << timesteps;
+      EXPECT_NE(timesteps.find("EulerDiscreteScheduler"), std::string::npos) << timesteps;
+    }
+    const Json config = name == "UniPCMultistepScheduler" ? Json{{"use_flow_sigmas", true}} : Json::object();
+    const auto sigmas = error_of<UsageError>([&] { make_own(name, config, {.sigmas = {0.9f, 0.5f, 0.1f}}); });
+    EXPECT_EQ(sigmas == "<no error>", traits.takes_sigmas) << name << ": " << sigmas;
+  }
+  EXPECT_NE(error_of<UsageError>([] {
+              make_own("UniPCMultistepScheduler", Json::object(), {.sigmas = {0.9f}});
+            }).find("use_flow_sigmas"),
+            std::string::npos);
+}
+
+TEST(OwnSchedule, IsCheckedBeforeItIsWalked) {
+  const std::vector<double> bad_timesteps[] = {
+      {1000, 5},      {-1},       {5, 5},     {5, 6},
+      {std::nan("")}, {HUGE_VAL}, {900.5, 3}, std::vector<double>(20'000, 1)};
+  for (const auto& timesteps : bad_timesteps)
+    EXPECT_NE(error_of<UsageError>([&] {
+                make_own("DDPMScheduler", Json::object(), {.timesteps = timesteps});
+              }).find("timesteps"),
+              std::string::npos);
+  const std::vector<float> bad_sigmas[] = {{1}, {1, 2}, {1, 0, 0}, {NAN, 0}, {INFINITY, 0}, {1, -1}};
+  for (const auto& sigmas : bad_sigmas)
+    EXPECT_NE(error_of<UsageError>([&] {
+                make_own("EulerDiscreteScheduler", Json::object(), {.sigmas = sigmas});
+              }).find("sigmas"),
+              std::string::npos);
+  for (const auto& sigmas : {std::vector<float>{1.5f, 0.5f}, {0.5f, 0.5f}, {0.5f, 0.0f}, {NAN}})
+    EXPECT_NE(
+        error_of<UsageError>([&] { make_own(kFlow, Json::object(), {.sigmas = sigmas}); }).find("sigmas"),
+        std::string::npos);
+  EXPECT_NE(error_of<UsageError>([] {
+              make_own("EulerDiscreteScheduler", Json::object(), {.timesteps = {5}, .sigmas = {1, 0}});
+            }).find("either"),
+            std::string::npos);
+  for (const char* key : {"use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas"})
+    EXPECT_NE(error_of<UsageError>([&] {
+                make_own("DPMSolverMultistepScheduler", {{key, true}}, {.timesteps = {900, 5}});
+              }).find(key),
+              std::string::npos);
+}
+
+TEST(DistilledSchedulers, TakeNoMoreStepsThanTheModelWasDistilledAt) {
+  for (const char* name : {"LCMScheduler", "TCDScheduler"}) {
+    EXPECT_NE(error_of<UsageError>([&] { make(name, Json::object(), 51); }).find("original_inference_steps"),
+              std::string::npos);
+    EXPECT_NE(error_of<CheckpointError>([&] {
+                make(name, {{"original_inference_steps", 2000}}, 5);
+              }).find("original_inference_steps"),
+              std::string::npos);
+  }
+}
+
+TEST(LearnedVariance, IsTheSecondHalfOfTheModelsOutput) {
+  const auto schedule =
+      make_schedule("DDPMScheduler", {{"variance_type", "learned_range"}}, "", {.num_inference_steps = 3});
+  const Tensor sample = at::ones({1, 2, 2, 2});
+  EXPECT_NE(error_of<CheckpointError>([&] { schedule->step(sample, 0, sample, {}); }).find("variance_type"),
+            std::string::npos);
+}
+
 TEST(MakeSchedule, RefusesWhatItDoesNotBuildRatherThanIgnoringIt) {
   EXPECT_NE(error_of<CheckpointError>([] {
-              make("DPMSolverMultistepScheduler", {{"use_flow_sigmas", true}}, 5);
+              make("SASolverScheduler", {{"tau_func", "x"}}, 5);
             }),
             "<no error>");
   EXPECT_NE(error_of<CheckpointError>([] {
@@ -159,11 +300,13 @@ Json zero_snr(const Json& more) {
 TEST(ZeroTerminalSnr, IsRefusedWhereSomethingDividesByWhatIsLeft) {
   const Json trailing = {{"timestep_spacing", "trailing"}}, leading = {{"timestep_spacing", "leading"}};
   for (const auto& name : scheduler_names()) {
-    if (name == kFlow) continue;
+    if (has_own_keys(name)) continue;
     const auto message = error_of<CheckpointError>([&] { make(name, zero_snr(trailing), 4); });
     EXPECT_NE(message.find("trained_betas"), std::string::npos) << name << ": " << message;
     EXPECT_NE(message.find("zero terminal SNR"), std::string::npos) << message;
     EXPECT_NE(message.find("config.json"), std::string::npos) << message;
+    // These two begin at the end of the table always, and this one near it, whatever the spacing.
+    if (name == "LCMScheduler" || name == "TCDScheduler" || name == "DPMSolverSinglestepScheduler") continue;
     // Only a walk that begins at the end of the table comes there.
     const Json config = name == "PNDMScheduler" ? Json({{"skip_prk_steps", true}}) : Json::object();
     Json begins_earlier = leading;
@@ -206,13 +349,11 @@ TEST(TrainedBetas, AreShares) {
   }
 }
 
-TEST(DDPM, RefusesVariancesThatNoModelHereHas) {
-  for (const char* variance : {"learned", "learned_range", "fixed_large_log"}) {
-    const auto message = error_of<CheckpointError>([&] {
-      make("DDPMScheduler", {{"variance_type", variance}}, 5);
-    });
-    EXPECT_NE(message.find("\"variance_type\""), std::string::npos) << message;
-  }
+TEST(DDPM, RefusesAVarianceThatIsNoNumber) {
+  const auto message = error_of<CheckpointError>([] {
+    make("DDPMScheduler", {{"variance_type", "fixed_large_log"}}, 5);
+  });
+  EXPECT_NE(message.find("\"variance_type\""), std::string::npos) << message;
 }
 
 TEST(MakeSchedule, IgnoresKeysOfOtherClassesAsFromConfigDoes) {
