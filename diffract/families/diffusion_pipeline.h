@@ -25,6 +25,11 @@ class DiffusionPipeline {
   /// MemoryError when memory runs out, Cancelled when `observe` says so.
   pipelines::Output operator()(const pipelines::Request& request,
                                const pipelines::StepObserver& observe = {}) const;
+  /// The same, but pictures may still be on their way (Output::arriving).
+  pipelines::Output begin(const pipelines::Request& request,
+                          const pipelines::StepObserver& observe = {}) const {
+    return pipeline_->begin(request, scheduler_, observe);
+  }
   /// One picture of a prompt, with the defaults of the model.
   template <std::convertible_to<std::string> Text>
   pipelines::Output operator()(const Text& prompt) const {
@@ -40,6 +45,9 @@ class DiffusionPipeline {
     return pipeline_->image_size(request);
   }
   const placement::DeviceMap& hf_device_map() const { return pipeline_->hf_device_map(); }
+  std::shared_ptr<const loading::RequestNeeds> needs_of(const pipelines::Request& request) const {
+    return pipeline_->needs_of(request);
+  }
   std::vector<loading::ComponentStay> stays() const { return pipeline_->stays(); }
   /// Another scheduler over the checkpoint's own config, as `Class.from_config(pipe.scheduler.config,
   /// **overrides)`.

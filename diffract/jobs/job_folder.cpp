@@ -1,7 +1,5 @@
 #include "diffract/jobs/job_folder.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <set>
 #include <unordered_map>
@@ -157,13 +155,14 @@ std::vector<Json> JobFolder::find_finished(const std::vector<JobBatch>& batches)
   return results;
 }
 
-Json JobFolder::put(const JobImage& image, const std::string& parameters, std::span<const std::byte> bytes) {
+Json JobFolder::put(const JobImage& image, const std::string& parameters, int threads,
+                    std::span<const std::byte> bytes) {
   const std::string file = naming_.file(image, naming_.rank);
   AtomicFile out(file);
   out.write(bytes);
   out.commit();
   ManifestEntry entry = entry_of(image, parameters, naming_.rank);
-  entry.threads = at::get_num_threads();
+  entry.threads = threads;
   entry.file = relative(file);
   entry.sha256 = io::sha256_hex(bytes);
   note(entry);

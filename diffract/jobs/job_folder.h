@@ -40,9 +40,10 @@ class JobFolder {
   void remove_leftovers(const std::vector<JobBatch>& batches) const;
 
   /// Puts a picture's file in its place, then its line into the manifest, both safely on the disk.
-  /// `parameters`: as Naming::parameters, in JSON. Gives its summary: index, prompt, seed, rank, file,
-  /// sha256. Throws IoError.
-  Json put(const JobImage& image, const std::string& parameters, std::span<const std::byte> bytes);
+  /// `parameters`: as Naming::parameters, in JSON; `threads`: that computed it. Gives its summary: index,
+  /// prompt, seed, rank, file, sha256. Throws IoError.
+  Json put(const JobImage& image, const std::string& parameters, int threads,
+           std::span<const std::byte> bytes);
   /// Writes into the manifest that a picture failed.
   void record_failure(const JobBatch& batch, const JobImage& image, ErrorKind kind,
                       const std::string& message);

@@ -11,6 +11,7 @@
 #include "diffract/distributed/lane.h"
 #include "diffract/distributed/split.h"
 #include "diffract/jobs/job_description.h"
+#include "diffract/jobs/save_queue.h"
 #include "diffract/loading/component.h"
 #include "diffract/tensor/device_backend.h"
 
@@ -54,6 +55,7 @@ class Runner {
       for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b, work_.keeps_results);
     else
       for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
+    saving_.settle();
     if (!board_.is_main()) {
       work_.finish_share();
       return outcome_;
@@ -62,6 +64,7 @@ class Runner {
     work_.progress(outcome_.images_found);
     if (!is_together())
       for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
+    saving_.settle();
     work_.finish_share();
     collect();
     return outcome_;
@@ -96,23 +99,46 @@ class Runner {
     const JobBatch& batch = batches_[b];
     if (!std::exchange(is_prepared_, true)) work_.prepare();
     log::debug("batch {} begins", b);
+    JobWork::Save save;
+    const auto failure = attempt([&] { save = work_.run(batch, [this] { saving_.look(); }); });
+    outcome_.images_run += batch.images.size();
+    if (is_together() && !board_.is_main()) return;
+    saving_.put([this, b, was_reported, save = std::move(save), failure]() -> SaveQueue::Then {
+      return
+          [this, b, was_reported, saved = save_batch(b, save, failure)] { finish(b, saved, was_reported); };
+    });
+  }
+
+  struct Saved {
+    Json result;  // for the store
+    std::optional<Failure> failure;
+  };
+  Saved save_batch(size_t b, const JobWork::Save& save, std::optional<Failure> failure) {
     Json result;
-    if (const auto failure = attempt(batch, result)) {
-      log::write(log::Level::error,
-                 fmt::format("image {}: {}", batch.images.front().index, failure->message));
-      work_.record_failure(batch, *failure);
+    if (!failure) failure = attempt([&] { result = for_the_store(save()); });
+    if (failure) {
+      work_.record_failure(batches_[b], *failure);
       result = to_json(*failure);
     }
     log::debug("batch {} is finished", b);
-    outcome_.images_run += batch.images.size();
-    if (is_together() && !board_.is_main()) return;
-    board_.report(b, json_text(result), was_reported ? 0 : batch.images.size());
+    return {std::move(result), std::move(failure)};
+  }
+
+  // The board is told by the thread that asks it, after all is safe on the disk.
+  void finish(size_t b, const Saved& saved, bool was_reported) {
+    const JobBatch& batch = batches_[b];
+    if (saved.failure)
+      log::write(log::Level::error,
+                 fmt::format("image {}: {}", batch.images.front().index, saved.failure->message));
+    board_.report(b, json_text(saved.result), was_reported ? 0 : batch.images.size());
+    work_.finished(batch);
     work_.progress(outcome_.images_found);
   }
 
-  std::optional<Failure> attempt(const JobBatch& batch, Json& result) {
+  // Of computing or saving a batch; const, as both go on at once.
+  std::optional<Failure> attempt(const std::function<void()>& work) const {
     try {
-      result = for_the_store(work_.run(batch));
+      work();
       return {};
     } catch (const Error& error) {
       if (befalls_every_picture(error) || batches_.size() == 1) throw;
@@ -157,6 +183,7 @@ class Runner {
   std::vector<size_t> todo_;  // by all processes, the same in all
   bool is_prepared_ = false;
   JobOutcome outcome_;
+  SaveQueue saving_;  // the last member: its thread uses the others
 };
 
 }  // namespace

@@ -26,10 +26,15 @@ struct JobWork {
   /// Before the first batch that this process computes. What it throws would befall every picture and ends
   /// the job, not a picture.
   std::function<void()> prepare = [] {};
-  /// Computes and saves a batch; gives the summaries of its pictures.
-  std::function<Json(const JobBatch& batch)> run;
-  /// Writes down that the pictures of a batch failed.
+  /// Saves a batch that was computed; gives the summaries of its pictures.
+  using Save = std::function<Json()>;
+  /// Computes a batch; gives what saves it, which is called once, in another thread, while the next batch is
+  /// computed. `look` is to be called between steps: it throws where the job ended meanwhile.
+  std::function<Save(const JobBatch& batch, const std::function<void()>& look)> run;
+  /// Writes down that the pictures of a batch failed. Called where batches are saved, in their order.
   std::function<void(const JobBatch& batch, const Failure& failure)> record_failure;
+  /// A batch of this process is saved, or its failure is, and the board knows.
+  std::function<void(const JobBatch& batch)> finished = [](const auto&) {};
   /// After the last batch of this process, before the main process hears that it is through.
   std::function<void()> finish_share;
   /// Called whenever pictures got finished, and several times a second while the main process waits, with the

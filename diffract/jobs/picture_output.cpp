@@ -1,5 +1,6 @@
 #include "diffract/jobs/picture_output.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
+#include "diffract/core/trace.h"
 #include "diffract/core/utf8.h"
 #include "diffract/io/png.h"
 #include "diffract/weights/save_tensors.h"
@@ -116,35 +118,45 @@ void PictureOutput::record_step(const pipelines::StepReport& step) {
         step.latents.to(at::kCPU, step.latents.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
 }
 
-Json PictureOutput::finish_batch(const JobBatch& batch, const pipelines::Output& result) {
+JobWork::Save PictureOutput::finish_batch(const JobBatch& batch, pipelines::Output result) {
   if (options_.latent || !options_.save_steps.empty())
     latents_[batch.images.front().index] = {result.latents, batch.images.size()};
   for (const auto& [index, latents] : batch_steps_) steps_[index].push_back(latents);
   batch_steps_.clear();
+  if (options_.latent) return [images = describe_latents(batch)] { return images; };
+  return [this, &batch, arriving = std::move(result.arriving), threads = at::get_num_threads()] {
+    return put_pictures(batch, arriving(), threads);
+  };
+}
+
+Json PictureOutput::describe_latents(const JobBatch& batch) const {
   const loading::ImageSize size = parameters_->size_of(batch.request);
+  Json images = Json::array();
+  for (const auto& image : batch.images)
+    images.push_back({{"index", image.index},
+                      {"prompt", image.prompt},
+                      {"seed", image.seed},
+                      {"rank", board_.rank()},
+                      {"file", file(image)},
+                      {"width", size.width},
+                      {"height", size.height}});
+  return images;
+}
+
+Json PictureOutput::put_pictures(const JobBatch& batch, const std::vector<io::Image>& pictures, int threads) {
   Json images = Json::array();
   for (size_t i = 0; i < batch.images.size(); ++i) {
     const auto& image = batch.images[i];
-    if (options_.latent) {
-      images.push_back({{"index", image.index},
-                        {"prompt", image.prompt},
-                        {"seed", image.seed},
-                        {"rank", board_.rank()},
-                        {"file", file(image)},
-                        {"width", size.width},
-                        {"height", size.height}});
-      continue;
-    }
     const Json made_with = parameters_->of(batch, image);
-    images.push_back(folder_.put(image, json_text(made_with),
-                                 io::encode_png(result.images[i], {{kWebuiKey, webui_parameters(made_with)},
-                                                                   {kParametersKey, json_text(made_with)}})));
+    const trace::Span span("save", trace::is_on() ? fmt::format("picture {}", image.index) : "");
+    images.push_back(folder_.put(image, json_text(made_with), threads,
+                                 io::encode_png(pictures[i], {{kWebuiKey, webui_parameters(made_with)},
+                                                              {kParametersKey, json_text(made_with)}})));
   }
   return images;
 }
 
 void PictureOutput::record_failure(const JobBatch& batch, const Failure& failure) {
-  batch_steps_.clear();
   if (options_.latent) return;
   for (const auto& image : batch.images) folder_.record_failure(batch, image, failure.kind, failure.message);
 }

@@ -31,9 +31,12 @@ class PictureOutput {
   /// restart, when the job begins anew.
   std::vector<Json> find_finished();
 
+  /// Forgets the steps of a batch that failed.
+  void begin_batch() { batch_steps_.clear(); }
   void record_step(const pipelines::StepReport& step);
-  /// Saves the pictures of a batch; gives their summaries.
-  Json finish_batch(const JobBatch& batch, const pipelines::Output& result);
+  /// Takes what Pipeline::begin gave of a batch; gives what saves its pictures. That and record_failure() may
+  /// run in another thread, one at a time, beside the calls for the next batch.
+  JobWork::Save finish_batch(const JobBatch& batch, pipelines::Output result);
   void record_failure(const JobBatch& batch, const Failure& failure);
   /// Saves what is in one file for all pictures of this process; no file when it had none.
   void finish_share();
@@ -46,6 +49,8 @@ class PictureOutput {
   // Throws UsageError where two pictures would get one.
   std::vector<std::string> distinct_names() const;
   void check_shapes() const;
+  Json put_pictures(const JobBatch& batch, const std::vector<io::Image>& pictures, int threads);
+  Json describe_latents(const JobBatch& batch) const;
   std::string file(const JobImage& image) const { return pattern_.file(image, board_.rank()); }
 
   const OutputOptions& options_;

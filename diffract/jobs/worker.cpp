@@ -9,7 +9,6 @@
 #include "diffract/core/log.h"
 #include "diffract/core/stop.h"
 #include "diffract/distributed/cores.h"
-#include "diffract/loading/find_model.h"
 #include "diffract/loading/small_models.h"
 #include "diffract/placement/rank_map.h"
 #include "diffract/tensor/threads.h"
@@ -74,11 +73,12 @@ JobWork Worker::work() {
                 pipeline();
                 spare_threads();
               },
-          .run = [this](const JobBatch& batch) { return run_batch(batch); },
+          .run = [this](const JobBatch& batch, const auto& look) { return run_batch(batch, look); },
           .record_failure =
               [this](const auto& batch, const auto& failure) {
                 if (writes()) output_.record_failure(batch, failure);
               },
+          .finished = [this](const JobBatch& batch) { observer_->finished_batch(batch); },
           .finish_share = [this] { output_.finish_share(); },
           .progress =
               [this](size_t found) {
@@ -188,17 +188,18 @@ std::vector<Json> Worker::find_finished() {
   return output_.find_finished();
 }
 
-Json Worker::run_batch(const JobBatch& batch) {
+JobWork::Save Worker::run_batch(const JobBatch& batch, const std::function<void()>& look) {
+  output_.begin_batch();
   const auto observe = [&](const pipelines::StepReport& step) {
     log::debug("step {} of {}", step.index + 1, step.count);
     if (writes()) output_.record_step(step);
     observer_->step(step, batch);
     if (step.latents.is_cpu()) busy_cores_.look(at::get_num_threads());
     stop_if_asked();
+    look();
   };
-  const auto result = pipeline()(batch.request, observe);
-  observer_->finished_batch(batch);
-  return writes() ? output_.finish_batch(batch, result) : Json::array();
+  auto result = pipeline().begin(batch.request, observe);
+  return writes() ? output_.finish_batch(batch, std::move(result)) : JobWork::Save();
 }
 
 // Once, when all processes of this host have come: its part of their cores. Those that compute together have
@@ -227,13 +228,9 @@ void Worker::spare_threads() const {
   const auto& largest =
       *std::max_element(batches_.begin(), batches_.end(),
                         [this](const JobBatch& a, const JobBatch& b) { return pixels_of(a) < pixels_of(b); });
-  if (pixels_of(largest) == 0) return;  // none can be drawn
-  if (loading::is_too_small_to_share(io::ModelFolder::open(loading::find_model(options_.model)),
-                                     &pipeline_->facts(),
-                                     {.height = largest.request.height,
-                                      .width = largest.request.width,
-                                      .batch_size = static_cast<int64_t>(largest.images.size())}))
-    at::set_num_threads(1);
+  if (pixels_of(largest) == 0) return;                      // none can be drawn
+  const auto needs = pipeline_->needs_of(largest.request);  // kept for the request itself
+  if (needs && loading::is_too_small_to_share(*needs, pipeline_->facts().denoiser)) at::set_num_threads(1);
 }
 
 }  // namespace diffract::jobs

@@ -21,7 +21,7 @@ struct JobObserver {
   loading::LoadObserver on_load = {};
   std::function<void(const pipelines::StepReport& step, const JobBatch& batch)> step = [](const auto&,
                                                                                           const auto&) {};
-  /// After the last step of a batch of this process.
+  /// A batch of this process is saved, or failed.
   std::function<void(const JobBatch& batch)> finished_batch = [](const auto&) {};
   /// Whenever the number of finished pictures may have changed, and while others are waited for; `found` were
   /// finished before.
@@ -62,7 +62,7 @@ class Worker {
   JobSchedule schedule() const;
   int in_flight() const;
   std::vector<Json> find_finished();
-  Json run_batch(const JobBatch& batch);
+  JobWork::Save run_batch(const JobBatch& batch, const std::function<void()>& look);
   bool writes() const { return !is_together_ || board_.is_main(); }
   void take_cores();
   int64_t pixels_of(const JobBatch& batch) const;

@@ -72,6 +72,7 @@ std::shared_ptr<const RequestNeeds> RequestMemory::needs_of(const RequestShape& 
                        .is_mapped = layout.is_as_stored[i],
                        .importance = component.importance,
                        .stored_bytes = layout.stored_bytes[i],
+                       .flops = layout.costs[i].flops,
                        .is_recorded = component.name == setting_.recorded};
     if (component.name == setting_.float8)
       for (auto& [place, bytes] : need.use.weights) bytes /= 2;

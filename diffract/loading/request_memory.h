@@ -31,6 +31,7 @@ struct ComponentNeed {
   bool is_mapped;  // its weights on the CPU are the mapped files, which the kernel takes back when it must
   int importance;  // the least important is given up first
   int64_t stored_bytes = 0;  // of its weights in their files
+  double flops = 0;          // of one run
   bool is_recorded = false;  // its recorded steps keep what computing takes as long as its weights are there
   /// On an accelerator, what the recorded steps keep; the allocator counts it as free.
   placement::PlaceBytes recorded() const;

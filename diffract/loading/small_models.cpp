@@ -11,13 +11,10 @@ constexpr double kFewestFlops = 0.12e9;
 
 }  // namespace
 
-bool is_too_small_to_share(const io::ModelFolder& folder, const FamilyFacts* facts,
-                           const LayoutRequest& request) {
-  const PipelineLayout layout = lay_out_pipeline(folder, facts, request);
-  double most = 0;  // of what is run in each step
-  for (size_t i = 0; i < layout.components.size(); ++i)
-    if (layout.components[i].runs > 1) most = std::max(most, layout.costs[i].flops);
-  return most > 0 && most < kFewestFlops;
+bool is_too_small_to_share(const RequestNeeds& needs, std::string_view denoiser) {
+  return std::any_of(needs.begin(), needs.end(), [&](const ComponentNeed& need) {
+    return need.name == denoiser && need.flops > 0 && need.flops < kFewestFlops;
+  });
 }
 
 }  // namespace diffract::loading

@@ -1,7 +1,10 @@
 #include "diffract/pipelines/denoise.h"
 
+#include <fmt/format.h>
+
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/stop.h"
+#include "diffract/core/trace.h"
 #include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/request_checks.h"
 
@@ -12,6 +15,7 @@ at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
   const auto& timesteps = schedule.timesteps();
   FiniteCheck finite(policy);
   for (size_t i = schedule.begin(); i < timesteps.size(); ++i) {
+    const trace::Span span("compute", trace::is_on() ? fmt::format("step {}", i) : "");
     const at::Tensor input =
         schedule.scale_model_input(guidance.is_on ? at::cat({latents, latents}) : latents, i);
     at::Tensor prediction = denoiser.predict(input, i, timesteps[i]);
@@ -26,6 +30,7 @@ at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
                .timestep = timesteps[i],
                .latents = latents});
   }
+  const trace::Span span("wait", "last step");
   finite.finish();
   return latents;
 }

@@ -1,11 +1,44 @@
 #include "diffract/pipelines/image_processor.h"
 
 #include <cstring>
+#include <memory>
 
 #include "diffract/core/error.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/tensor/device_backend.h"
+#include "diffract/tensor/device_copy.h"
 
 namespace diffract::pipelines {
+namespace {
+
+// float32 [B, 3, H, W] to uint8 [B, H, W, 3].
+at::Tensor to_bytes(const at::Tensor& values) {
+  at::Tensor unit = values / 2;  // the one copy, as pixels may fill memory
+  unit.add_(0.5).clamp_(0, 1).mul_(255).round_();
+  return unit.to(at::kByte).permute({0, 2, 3, 1}).contiguous();
+}
+
+// Of bytes [B, H, W, 3] on the CPU.
+std::vector<io::Image> images_of(const at::Tensor& bytes) {
+  const int64_t height = bytes.size(1), width = bytes.size(2), size = height * width * 3;
+  std::vector<io::Image> images;
+  for (int64_t i = 0; i < bytes.size(0); ++i) {
+    const uint8_t* begin = bytes.const_data_ptr<uint8_t>() + i * size;
+    io::Image image;
+    image.height = static_cast<decltype(image.height)>(height);
+    image.width = static_cast<decltype(image.width)>(width);
+    image.channels = 3;
+    image.pixels.assign(begin, begin + size);
+    images.push_back(std::move(image));
+  }
+  return images;
+}
+
+}  // namespace
+
+ArrivingImages arrived(std::vector<io::Image> images) {
+  return [there = std::make_shared<std::vector<io::Image>>(std::move(images))] { return std::move(*there); };
+}
 
 at::Tensor VaeImageProcessor::preprocess(const std::vector<io::Image>& images) const {
   if (images.empty()) throw UsageError("image processor: no pictures given");
@@ -25,27 +58,24 @@ at::Tensor VaeImageProcessor::preprocess(const std::vector<io::Image>& images) c
   return at::stack(batch);
 }
 
-std::vector<io::Image> VaeImageProcessor::postprocess(const at::Tensor& pixels) const {
+ArrivingImages VaeImageProcessor::begin_postprocess(const at::Tensor& pixels) const {
   if (pixels.dim() != 4 || pixels.size(1) != 3)
     throw UsageError("image processor: pixels have shape {}; expected [batch, 3, height, width]",
                      c10::str(pixels.sizes()));
-  const at::Tensor values = pixels.to(at::kCPU, at::kFloat);
-  if (!at::isfinite(values).all().item<bool>())  // it would be a black picture
-    throw CheckpointError("vae: decoding gave values that are not finite. {}", why_not_finite(policy_));
-  at::Tensor unit = values / 2;  // the one copy, as pixels may fill memory
-  unit.add_(0.5).clamp_(0, 1).mul_(255).round_();
-  const at::Tensor bytes = unit.to(at::kByte).permute({0, 2, 3, 1}).contiguous();  // [B, H, W, 3]
-  std::vector<io::Image> images;
-  for (const at::Tensor& one : bytes.unbind(0)) {
-    const auto* begin = one.const_data_ptr<uint8_t>();
-    io::Image image;
-    image.height = static_cast<decltype(image.height)>(one.size(0));
-    image.width = static_cast<decltype(image.width)>(one.size(1));
-    image.channels = 3;
-    image.pixels.assign(begin, begin + one.numel());
-    images.push_back(std::move(image));
-  }
-  return images;
+  // The operations round alike on a CPU and a GPU, which has less to send so.
+  const at::Tensor values = pixels.to(pixels.is_cuda() ? pixels.device() : at::kCPU, at::kFloat);
+  const at::Tensor finite = tensor::keep_on_host(at::isfinite(values).all()),
+                   bytes = tensor::keep_on_host(to_bytes(values));
+  const auto sent = pixels.is_cuda()
+                        ? tensor::backend_of(pixels.device()).record_compute(pixels.device().index())
+                        : nullptr;
+  const auto arrive = [finite, bytes, sent, policy = policy_] {
+    if (sent) sent->synchronize();
+    if (!finite.item<bool>())  // it would be a black picture
+      throw CheckpointError("vae: decoding gave values that are not finite. {}", why_not_finite(policy));
+    return images_of(bytes);
+  };
+  return sent ? ArrivingImages(arrive) : arrived(arrive());
 }
 
 }  // namespace diffract::pipelines

@@ -4,9 +4,13 @@
 #include <vector>
 
 #include "diffract/io/image.h"
+#include "diffract/pipelines/request.h"
 #include "diffract/tensor/dtype.h"
 
 namespace diffract::pipelines {
+
+/// Pictures that are there.
+ArrivingImages arrived(std::vector<io::Image> images);
 
 /// Pictures to the VAE's pixels and back. Source: diffusers image_processor.py.
 class VaeImageProcessor {
@@ -20,7 +24,9 @@ class VaeImageProcessor {
   at::Tensor preprocess(const std::vector<io::Image>& images) const;
   /// `pixels` [B, 3, H, W], about [-1, 1], to 8-bit pictures: clamped, and rounded half to even as numpy
   /// does.
-  std::vector<io::Image> postprocess(const at::Tensor& pixels) const;
+  std::vector<io::Image> postprocess(const at::Tensor& pixels) const { return begin_postprocess(pixels)(); }
+  /// The same, but a GPU is only told to make and to send them.
+  ArrivingImages begin_postprocess(const at::Tensor& pixels) const;
 
  private:
   int64_t vae_scale_factor_;

@@ -3,6 +3,7 @@
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/loading/flush.h"
+#include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
 #include "diffract/tensor/device_backend.h"
 #include "diffract/tensor/memory_errors.h"
@@ -11,6 +12,16 @@ namespace diffract::pipelines {
 
 Output Pipeline::run(const Request& request, const schedulers::SchedulerSpec& scheduler,
                      const StepObserver& observe) const {
+  return make(request, scheduler, observe, /*awaits_images=*/true);
+}
+
+Output Pipeline::begin(const Request& request, const schedulers::SchedulerSpec& scheduler,
+                       const StepObserver& observe) const {
+  return make(request, scheduler, observe, /*awaits_images=*/false);
+}
+
+Output Pipeline::make(const Request& request, const schedulers::SchedulerSpec& scheduler,
+                      const StepObserver& observe, bool awaits_images) const {
   struct AtTheEnd {
     const Pipeline& pipeline;
     ~AtTheEnd() {
@@ -26,7 +37,12 @@ Output Pipeline::run(const Request& request, const schedulers::SchedulerSpec& sc
   const c10::InferenceMode no_autograd;
   return tensor::with_memory_errors([&] {
     check_request(request, facts());
-    return generate(request, scheduler_of(request, scheduler, scheduler_rules()), observe);
+    Output output = generate(request, scheduler_of(request, scheduler, scheduler_rules()), observe);
+    if (awaits_images && output.arriving)
+      output = {.images = output.arriving(), .latents = output.latents};
+    else if (!awaits_images && !output.arriving)
+      output = {.images = {}, .latents = output.latents, .arriving = arrived(std::move(output.images))};
+    return output;
   });
 }
 

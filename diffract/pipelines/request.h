@@ -54,9 +54,14 @@ struct Request {
   }
 };
 
+/// Pictures that may be on their way from an accelerator: waits for them. To be called once, in any thread.
+/// Throws CheckpointError for values that are not finite.
+using ArrivingImages = std::function<std::vector<io::Image>()>;
+
 struct Output {
   std::vector<io::Image> images;  // prompt by prompt; empty for OutputType::latent
   at::Tensor latents;             // the final latents as diffusers returns them for output_type="latent"
+  ArrivingImages arriving = {};   // what Pipeline::begin gives in place of the images
 };
 
 /// What an observer is shown after each step of the denoise loop.

@@ -8,4 +8,11 @@ at::Tensor send_to(const at::Tensor& host, at::Device device) {
   return host.pin_memory().to(device, /*non_blocking=*/true);
 }
 
+at::Tensor keep_on_host(const at::Tensor& tensor) {
+  if (!tensor.is_cuda()) return tensor.to(at::kCPU);
+  at::Tensor host = at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
+  host.copy_(tensor, /*non_blocking=*/true);
+  return host;
+}
+
 }  // namespace diffract::tensor

@@ -1,10 +1,13 @@
 // `generate` as one job of several processes, started by hand with torchrun's environment.
+#include <fcntl.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 
+#include "diffract/core/file_descriptor.h"
 #include "diffract/io/safetensors.h"
 #include "tests/cli/job_fixture.h"
 
@@ -275,6 +278,33 @@ TEST_F(JobTest, GoesOnUnderTheLauncherWhenAWorkerIsKilled) {
   EXPECT_NE(result.err.find("pictures are there already"), std::string::npos) << result.err;
   EXPECT_EQ(pictures("out"), pictures("one"));
   expect_whole_manifest("out", 32);
+}
+
+// Who saves a picture waits up to two seconds for the manifest's lock, which this test has.
+TEST_F(JobTest, EncodesTheNextPromptWhileAPictureIsSaved) {
+  fs::create_directories(folder_ / "out");
+  const FileDescriptor manifest(::open((folder_ / "out/manifest.jsonl").c_str(), O_RDWR | O_CREAT, 0644));
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  ASSERT_EQ(::fcntl(manifest.get(), F_OFD_SETLK, &whole), 0);
+  const auto end = RunningProcess(command(prompts(3), "out/{index}.png"), {{"DIFFRACT_TRACE", "trace.json"}},
+                                  folder_.path().string())
+                       .wait(kPatience);
+  ASSERT_EQ(end.exit_code, 0) << end.err;
+  std::vector<int64_t> encoded;              // when it began, the negative prompt once
+  std::map<std::string, int64_t> save_ends;  // by picture
+  for (const Json& event : parse_json(bytes(folder_ / "trace.json"), "trace")) {
+    const std::string name = event["name"];
+    if (name == "encode text_encoder") encoded.push_back(event["ts"]);
+    if (event["cat"] == "save") save_ends[name] = event["ts"].get<int64_t>() + event["dur"].get<int64_t>();
+  }
+  std::sort(encoded.begin(), encoded.end());
+  ASSERT_EQ(encoded.size(), 4u);
+  ASSERT_EQ(save_ends.size(), 3u);
+  EXPECT_LT(encoded[2], save_ends.at("picture 0"));
+  EXPECT_LT(encoded[3], save_ends.at("picture 1"));
+  EXPECT_LT(save_ends.at("picture 0"), save_ends.at("picture 1"));
+  expect_whole_manifest("out", 3);
 }
 
 }  // namespace

@@ -35,16 +35,17 @@ struct Log {
 
 inline JobWork work_of(Log& log, int rank, const std::vector<JobBatch>& batches) {
   return {.find_finished = [&batches] { return std::vector<Json>(batches.size()); },
-          .run =
-              [&log, rank](const JobBatch& batch) {
-                const std::lock_guard lock(log.mutex);
-                log.run.insert(batch.images[0].index);
-                ++log.shares[rank];
-                Json images = Json::array();
-                for (const auto& image : batch.images)
-                  images.push_back({{"index", image.index}, {"rank", rank}});
-                return images;
-              },
+          .run = [&log, rank](const JobBatch& batch, const auto&) -> JobWork::Save {
+            const std::lock_guard lock(log.mutex);
+            log.run.insert(batch.images[0].index);
+            ++log.shares[rank];
+            return [rank, &batch] {
+              Json images = Json::array();
+              for (const auto& image : batch.images)
+                images.push_back({{"index", image.index}, {"rank", rank}});
+              return images;
+            };
+          },
           .record_failure =
               [&log](const JobBatch&, const Failure& failure) {
                 const std::lock_guard lock(log.mutex);

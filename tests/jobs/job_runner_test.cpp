@@ -34,13 +34,13 @@ TEST_F(Job, GivesMoreToTheFastWhenDynamic) {
   std::atomic<size_t> finished = 0;
   const auto batches = job_of(12);
   run(2, JobSchedule::dynamic, batches, [&](int rank, JobWork& work) {
-    work.run = [&, rank, run = work.run](const JobBatch& batch) {
-      const Json images = run(batch);
+    work.run = [&, rank, run = work.run](const JobBatch& batch, const auto& look) {
+      auto save = run(batch, look);
       // Rank 1 is stuck with its picture until all the others are done.
       if (rank == 1)
         while (finished < 11) std::this_thread::yield();
       ++finished;
-      return images;
+      return save;
     };
   });
   EXPECT_EQ(log_.run, numbers(12));
@@ -66,9 +66,9 @@ TEST_F(Job, LeavesOutWhatAnyHostFoundFinished) {
 TEST_F(Job, GoesOnAfterAFailedPicture) {
   const auto batches = job_of(6, 2);
   const auto outcome = run(2, JobSchedule::dynamic, batches, [](int, JobWork& work) {
-    work.run = [run = work.run](const JobBatch& batch) {
+    work.run = [run = work.run](const JobBatch& batch, const auto& look) {
       if (batch.images[0].index == 2) throw MemoryError("no memory for {} pictures", batch.images.size());
-      return run(batch);
+      return run(batch, look);
     };
   });
   EXPECT_EQ(outcome.images.size(), 4u);
@@ -82,7 +82,7 @@ TEST_F(Job, GoesOnAfterAFailedPicture) {
 TEST_F(Job, EndsAsItsPicturesDidWhenAllFailAlike) {
   const auto batches = job_of(3);
   const auto outcome = run(2, JobSchedule::dynamic, batches, [](int, JobWork& work) {
-    work.run = [](const JobBatch&) -> Json { throw UsageError("steps 0"); };
+    work.run = [](const JobBatch&, const auto&) -> JobWork::Save { throw UsageError("steps 0"); };
   });
   EXPECT_EQ(outcome.failed.size(), 3u);
   EXPECT_THROW(throw_if_failed(outcome), Error);
@@ -97,7 +97,10 @@ TEST_F(Job, TellsTheMainProcessWhatEndedAnother) {
   const auto batches = job_of(4);
   try {
     run(2, JobSchedule::fixed, batches, [](int rank, JobWork& work) {
-      if (rank == 1) work.run = [](const JobBatch&) -> Json { throw IoError("no space left on device"); };
+      if (rank == 1)
+        work.run = [](const JobBatch&, const auto&) -> JobWork::Save {
+          throw IoError("no space left on device");
+        };
     });
     FAIL() << "no error";
   } catch (const Error& error) {

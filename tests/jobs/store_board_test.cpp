@@ -59,7 +59,7 @@ TEST_F(Job, IsNotDisturbedByStrangers) {
   std::atomic<bool> tried = false;
   std::thread strangers;
   const auto outcome = run(2, JobSchedule::fixed, batches, [&](int rank, JobWork& work) {
-    work.run = [&, rank, run = work.run](const JobBatch& batch) {
+    work.run = [&, rank, run = work.run](const JobBatch& batch, const auto& look) {
       if (rank == 0 && !strangers.joinable())
         strangers = std::thread([&] {
           for (const int world_size : {2, 3}) {
@@ -80,7 +80,7 @@ TEST_F(Job, IsNotDisturbedByStrangers) {
           tried = true;
         });
       while (!tried) std::this_thread::sleep_for(milliseconds(1));
-      return run(batch);
+      return run(batch, look);
     };
   });
   strangers.join();
@@ -209,7 +209,7 @@ TEST_F(Job, FinishesWhatAKilledProcessHadTakenWhenItComesBack) {
       StoreBoard first = board(1, 2, member);
       // Takes a picture and dies with it.
       JobWork work = work_of(log_, 1, batches);
-      work.run = [](const JobBatch&) -> Json { throw Killed(); };
+      work.run = [](const JobBatch&, const auto&) -> JobWork::Save { throw Killed(); };
       EXPECT_THROW(run_job(batches, schedule, first, work), Killed);
       EXPECT_FALSE(first.came_back());
     });
@@ -223,9 +223,9 @@ TEST_F(Job, FinishesWhatAKilledProcessHadTakenWhenItComesBack) {
     });
     StoreBoard mine = board(0, 2, member);
     JobWork work = work_of(log_, 0, batches);
-    work.run = [&, run = work.run](const JobBatch& batch) {
+    work.run = [&, run = work.run](const JobBatch& batch, const auto& look) {
       while (!died) std::this_thread::sleep_for(milliseconds(1));  // so that the other has one to take
-      return run(batch);
+      return run(batch, look);
     };
     const auto outcome = run_job(batches, schedule, mine, work);
     back.join();
@@ -243,9 +243,9 @@ TEST_F(Job, ComputesAWholeShareAnewWhereResultsAreKept) {
       StoreBoard first = board(1, 2);
       JobWork work = work_of(log_, 1, batches);
       work.keeps_results = true;
-      work.run = [&, run = work.run](const JobBatch& batch) {
+      work.run = [&, run = work.run](const JobBatch& batch, const auto& look) {
         if (batch.images[0].index == 5) throw Killed();
-        return run(batch);
+        return run(batch, look);
       };
       EXPECT_THROW(run_job(batches, JobSchedule::fixed, first, work), Killed);
     }

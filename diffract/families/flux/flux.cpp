@@ -1,6 +1,7 @@
 #include "diffract/families/flux/flux.h"
 
 #include "diffract/core/error.h"
+#include "diffract/core/trace.h"
 #include "diffract/families/flux/flux_latents.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/pipelines/denoise.h"
@@ -115,22 +116,43 @@ loading::RequestShape FluxPipeline::shape_of(const pipelines::Request& request, 
               request.prompt_embeds.defined() ? request.prompt_embeds.size(1) : settings.max_sequence_length};
 }
 
-Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts,
-                                 const loading::RequestNeeds* needs) const {
-  const auto encoder = text_encoder_.load(needs);
-  const auto tokenizer = tokenizer_.load();
-  const int64_t length = std::min(tokenizer->model_max_length(), encoder->config().max_position_embeddings);
-  return (*encoder)(pipelines::token_batch(*tokenizer, texts,
-                                           {.length = length, .vocab_size = encoder->config().vocab_size}))
-      .pooled;
+std::vector<Tensor> FluxPipeline::encode_clip(const std::vector<Texts>& all,
+                                              const loading::RequestNeeds* needs) const {
+  std::shared_ptr<const models::CLIPTextModel> encoder;  // none where all is known
+  std::vector<Tensor> pooled;
+  for (const auto& [texts, unused] : all) {
+    const auto encode = [&, &texts = texts]() -> pipelines::TextCache::Made {
+      if (!encoder) encoder = text_encoder_.load(needs);
+      const auto& config = encoder->config();
+      const auto tokenizer = tokenizer_.load();
+      const int64_t length = std::min(tokenizer->model_max_length(), config.max_position_embeddings);
+      return {(*encoder)(pipelines::token_batch(*tokenizer, texts,
+                                                {.length = length, .vocab_size = config.vocab_size}))
+                  .pooled};
+    };
+    pooled.push_back(texts_->get({.encoder = "text_encoder", .texts = texts}, encode).front());
+  }
+  return pooled;
 }
 
-Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length,
-                               const loading::RequestNeeds* needs) const {
-  const auto encoder = text_encoder_2_.load(needs);
-  return (*encoder)(
-      pipelines::token_batch(*tokenizer_2_.load(), texts,
-                             {.length = max_sequence_length, .vocab_size = encoder->config().vocab_size}));
+std::vector<Tensor> FluxPipeline::encode_t5(const std::vector<Texts>& all, int64_t max_sequence_length,
+                                            const loading::RequestNeeds* needs) const {
+  std::shared_ptr<const models::T5EncoderModel> encoder;
+  std::vector<Tensor> rows;
+  for (const auto& [unused, texts] : all) {
+    const auto encode = [&, &texts = texts]() -> pipelines::TextCache::Made {
+      if (!encoder) encoder = text_encoder_2_.load(needs);
+      return {(*encoder)(pipelines::token_batch(
+          *tokenizer_2_.load(), texts,
+          {.length = max_sequence_length, .vocab_size = encoder->config().vocab_size}))};
+    };
+    rows.push_back(
+        texts_
+            ->get({.encoder = "text_encoder_2", .texts = texts, .max_sequence_length = max_sequence_length},
+                  encode)
+            .front());
+  }
+  return rows;
 }
 
 FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::string>& prompt,
@@ -145,25 +167,30 @@ FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::st
                        .is_guided = false,
                        .steps = defaults_.num_inference_steps,
                        .max_sequence_length = checked_sequence_length(options.max_sequence_length)});
-  return tensor::with_memory_errors([&] { return encode(prompt, options, needs.get()); });
+  const Texts texts{.prompt = prompt,
+                    .prompt_2 = options.prompt_2.empty()
+                                    ? prompt
+                                    : pipelines::one_each(options.prompt_2, prompt.size(), "")};
+  return tensor::with_memory_errors([&] {
+    return encode({texts}, options.num_images_per_prompt, options.max_sequence_length, needs.get()).front();
+  });
 }
 
-FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& prompt,
-                                                const EncodeOptions& options,
-                                                const loading::RequestNeeds* needs) const {
+std::vector<FluxPipeline::PromptEmbeds> FluxPipeline::encode(const std::vector<Texts>& all,
+                                                             int64_t num_images_per_prompt,
+                                                             int64_t max_sequence_length,
+                                                             const loading::RequestNeeds* needs) const {
   const c10::InferenceMode no_autograd;
-  const auto one_row_an_image = [&](const Tensor& rows) {
-    return rows.repeat_interleave(options.num_images_per_prompt, 0);
-  };
-  const int64_t length = checked_sequence_length(options.max_sequence_length);
-  const auto second =
-      options.prompt_2.empty() ? prompt : pipelines::one_each(options.prompt_2, prompt.size(), "");
+  const int64_t length = checked_sequence_length(max_sequence_length);
   // One encoder after the other: where memory is short, each is gone before the next is loaded.
-  const Tensor pooled = kept_->with_room("text_encoder", [&] { return encode_clip(prompt, needs); });
-  const Tensor rows = kept_->with_room("text_encoder_2", [&] { return encode_t5(second, length, needs); });
-  return {.prompt_embeds = one_row_an_image(rows),
-          .pooled_prompt_embeds = one_row_an_image(pooled),
-          .text_ids = at::zeros({length, 3})};
+  const auto pooled = kept_->with_room("text_encoder", [&] { return encode_clip(all, needs); });
+  const auto rows = kept_->with_room("text_encoder_2", [&] { return encode_t5(all, length, needs); });
+  std::vector<PromptEmbeds> embeds;
+  for (size_t i = 0; i < all.size(); ++i)  // one row an image
+    embeds.push_back({.prompt_embeds = rows[i].repeat_interleave(num_images_per_prompt, 0),
+                      .pooled_prompt_embeds = pooled[i].repeat_interleave(num_images_per_prompt, 0),
+                      .text_ids = at::zeros({length, 3})});
+  return embeds;
 }
 
 FluxPipeline::Prompts FluxPipeline::prompts_of(const pipelines::Request& request, const Settings& settings,
@@ -177,27 +204,19 @@ FluxPipeline::Prompts FluxPipeline::prompts_of(const pipelines::Request& request
             .negative = settings.do_true_cfg
                             ? given(request.negative_prompt_embeds, request.negative_pooled_prompt_embeds)
                             : PromptEmbeds{}};
-  // Positive and negative texts go through an encoder together, so that it is loaded once.
-  std::vector<std::string> prompt = request.prompt;
-  std::vector<std::string> second =
-      request.prompt_2.empty() ? request.prompt : pipelines::one_each(request.prompt_2, prompt.size(), "");
-  if (settings.do_true_cfg)
-    for (const auto& text : pipelines::one_each(request.negative_prompt, request.prompt.size(), "")) {
-      prompt.push_back(text);
-      second.push_back(text);
-    }
-  const PromptEmbeds all = encode(prompt,
-                                  {.prompt_2 = second,
-                                   .num_images_per_prompt = request.num_images_per_prompt,
-                                   .max_sequence_length = settings.max_sequence_length},
-                                  needs);
-  const auto images = static_cast<int64_t>(request.image_count());
-  const auto part = [&](int64_t begin) -> PromptEmbeds {
-    return {.prompt_embeds = all.prompt_embeds.narrow(0, begin, images),
-            .pooled_prompt_embeds = all.pooled_prompt_embeds.narrow(0, begin, images),
-            .text_ids = all.text_ids};
-  };
-  return {.positive = part(0), .negative = settings.do_true_cfg ? part(images) : PromptEmbeds{}};
+  // Both go through an encoder in its one stage, so that it is loaded once; not as one batch, as the negative
+  // texts of a job's pictures are often the same.
+  std::vector<Texts> all = {
+      {.prompt = request.prompt,
+       .prompt_2 = request.prompt_2.empty()
+                       ? request.prompt
+                       : pipelines::one_each(request.prompt_2, request.prompt.size(), "")}};
+  if (settings.do_true_cfg) {
+    const auto negative = pipelines::one_each(request.negative_prompt, request.prompt.size(), "");
+    all.push_back({.prompt = negative, .prompt_2 = negative});
+  }
+  const auto embeds = encode(all, request.num_images_per_prompt, settings.max_sequence_length, needs);
+  return {.positive = embeds.front(), .negative = settings.do_true_cfg ? embeds.back() : PromptEmbeds{}};
 }
 
 Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
@@ -218,9 +237,10 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
           guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
                  : positive.pooled_prompt_embeds,
       .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
-      .guidance = config.guidance_embeds
-                      ? at::full({guided ? 2 * batch : batch}, settings.guidance_scale).to(device_)
-                      : Tensor()};
+      .guidance =
+          config.guidance_embeds
+              ? tensor::send_to(at::full({guided ? 2 * batch : batch}, settings.guidance_scale), device_)
+              : Tensor()};
   pipelines::warn_of_no_effect(settings.guidance_is_given && !config.guidance_embeds, "guidance_scale",
                                "this model was made without guidance");
   const auto schedule = make_schedule(scheduler, settings.num_inference_steps, rows * columns);
@@ -228,8 +248,9 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
   const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw(settings.noise_dtype)), device_); };
-  FluxDenoiser denoiser(*transformer, recorded->graphs, cond,
-                        sigmas_of(schedule->timesteps(), guided ? 2 * batch : batch).to(device_));
+  FluxDenoiser denoiser(
+      *transformer, recorded->graphs, cond,
+      tensor::send_to(sigmas_of(schedule->timesteps(), guided ? 2 * batch : batch), device_));
   return pipelines::denoise(draw() * schedule->init_noise_sigma(),  // [B, I, C]
                             {.denoiser = denoiser,
                              .schedule = *schedule,
@@ -239,13 +260,14 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
                              .observe = observe});
 }
 
-std::vector<io::Image> FluxPipeline::decode(const Tensor& latents, const Settings& settings,
-                                            const loading::RequestNeeds* needs) const {
+pipelines::ArrivingImages FluxPipeline::decode(const Tensor& latents, const Settings& settings,
+                                               const loading::RequestNeeds* needs) const {
   const auto vae = vae_.load(needs);
   const auto& config = vae->config();
   const Tensor unpacked = unpack_latents(latents, settings.size, vae_scale_factor_);
+  const trace::Span span("compute", "decode");
   const Tensor pixels = vae->decode(unpacked / config.scaling_factor + config.shift_factor);
-  return pipelines::VaeImageProcessor(vae_scale_factor_, policy_).postprocess(pixels);
+  return pipelines::VaeImageProcessor(vae_scale_factor_, policy_).begin_postprocess(pixels);
 }
 
 pipelines::Output FluxPipeline::generate(const pipelines::Request& request,
@@ -264,8 +286,9 @@ pipelines::Output FluxPipeline::generate(const pipelines::Request& request,
   const Tensor latents = kept_->with_room(
       "transformer", [&] { return denoise(prompts, settings, scheduler, needs.get(), observe); });
   if (!decodes) return {.images = {}, .latents = latents};
-  return {.images = kept_->with_room("vae", [&] { return decode(latents, settings, needs.get()); }),
-          .latents = latents};
+  return {.images = {}, .latents = latents, .arriving = kept_->with_room("vae", [&] {
+            return decode(latents, settings, needs.get());
+          })};
 }
 
 }  // namespace diffract::families

@@ -12,6 +12,7 @@
 #include "diffract/models/vae/autoencoder_kl.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/scheduler_choice.h"
+#include "diffract/pipelines/text_cache.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/text/tokenizer.h"
 
@@ -68,6 +69,9 @@ class FluxPipeline final : public pipelines::Pipeline {
   /// Others than multiples of 16 are rounded down, with a warning, as diffusers does.
   loading::ImageSize image_size(const pipelines::Request& request) const override;
   const placement::DeviceMap& hf_device_map() const override { return map_; }
+  std::shared_ptr<const loading::RequestNeeds> needs_of(const pipelines::Request& request) const override {
+    return kept_->needs_of(shape_of(request, settle(request)));
+  }
   std::vector<loading::ComponentStay> stays() const override { return kept_->stays(); }
 
  protected:
@@ -101,15 +105,19 @@ class FluxPipeline final : public pipelines::Pipeline {
   static loading::RequestShape shape_of(const pipelines::Request& request, const Settings& settings);
   Prompts prompts_of(const pipelines::Request& request, const Settings& settings,
                      const loading::RequestNeeds* needs) const;
-  PromptEmbeds encode(const std::vector<std::string>& prompt, const EncodeOptions& options,
-                      const loading::RequestNeeds* needs) const;
-  Tensor encode_clip(const std::vector<std::string>& texts, const loading::RequestNeeds* needs) const;
-  Tensor encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length,
-                   const loading::RequestNeeds* needs) const;
+  struct Texts {  // that are encoded together
+    std::vector<std::string> prompt, prompt_2;
+  };
+  // Of each of `all`.
+  std::vector<PromptEmbeds> encode(const std::vector<Texts>& all, int64_t num_images_per_prompt,
+                                   int64_t max_sequence_length, const loading::RequestNeeds* needs) const;
+  std::vector<Tensor> encode_clip(const std::vector<Texts>& all, const loading::RequestNeeds* needs) const;
+  std::vector<Tensor> encode_t5(const std::vector<Texts>& all, int64_t max_sequence_length,
+                                const loading::RequestNeeds* needs) const;
   Tensor denoise(const Prompts& prompts, const Settings& settings, const schedulers::SchedulerSpec& scheduler,
                  const loading::RequestNeeds* needs, const pipelines::StepObserver& observe) const;
-  std::vector<io::Image> decode(const Tensor& latents, const Settings& settings,
-                                const loading::RequestNeeds* needs) const;
+  pipelines::ArrivingImages decode(const Tensor& latents, const Settings& settings,
+                                   const loading::RequestNeeds* needs) const;
   static std::unique_ptr<schedulers::Schedule> make_schedule(const schedulers::SchedulerSpec& scheduler,
                                                              int64_t steps, int64_t image_tokens);
 
@@ -117,6 +125,7 @@ class FluxPipeline final : public pipelines::Pipeline {
   tensor::DtypePolicy policy_;
   placement::DeviceMap map_;
   std::shared_ptr<loading::KeptModels> kept_;
+  std::shared_ptr<pipelines::TextCache> texts_;
   loading::Component<text::Tokenizer> tokenizer_, tokenizer_2_;
   loading::Component<models::CLIPTextModel> text_encoder_;
   loading::Component<models::T5EncoderModel> text_encoder_2_;

@@ -104,6 +104,7 @@ FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Part
   p.tokenizer_2_ = tokenizer<text::T5Tokenizer>(parts.tokenizer_2, load, "tokenizer_2",
                                                 {"T5Tokenizer", "T5TokenizerFast"});
   p.kept_ = std::make_shared<loading::KeptModels>();
+  p.texts_ = std::make_shared<pipelines::TextCache>(load.over_ranks() ? 0 : pipelines::TextCache::kMostBytes);
   p.text_encoder_ = model(parts.text_encoder, load, p.kept_, "text_encoder");
   p.text_encoder_2_ = model(parts.text_encoder_2, load, p.kept_, "text_encoder_2");
   const bool records = load.may_record("transformer") && parts.transformer.from_checkpoint();

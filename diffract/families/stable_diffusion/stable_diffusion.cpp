@@ -1,7 +1,7 @@
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
 
 #include "diffract/core/error.h"
-#include "diffract/loading/flush.h"
+#include "diffract/core/trace.h"
 #include "diffract/pipelines/denoise.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
@@ -92,12 +92,16 @@ StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(
 }
 
 Tensor StableDiffusionPipeline::encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const {
-  const int64_t length = std::min(components_.tokenizer->model_max_length(),
-                                  components_.text_encoder->config().max_position_embeddings);
-  const Tensor ids =
-      pipelines::token_batch(*components_.tokenizer, texts,
-                             {.length = length, .vocab_size = components_.text_encoder->config().vocab_size});
-  return (*components_.text_encoder)(ids, clip_skip).last_hidden_state;
+  const auto& encoder = *components_.text_encoder;
+  const auto encode = [&]() -> pipelines::TextCache::Made {
+    const int64_t length =
+        std::min(components_.tokenizer->model_max_length(), encoder.config().max_position_embeddings);
+    const Tensor ids = pipelines::token_batch(*components_.tokenizer, texts,
+                                              {.length = length, .vocab_size = encoder.config().vocab_size});
+    return {encoder(ids, clip_skip).last_hidden_state};
+  };
+  return components_.texts->get({.encoder = "text_encoder", .texts = texts, .clip_skip = clip_skip}, encode)
+      .front();
 }
 
 StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
@@ -114,17 +118,25 @@ StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
   return embeds;
 }
 
+loading::RequestShape StableDiffusionPipeline::shape_of(const pipelines::Request& request) const {
+  const loading::ImageSize size = image_size(request);
+  return {.height = size.height,
+          .width = size.width,
+          .images = static_cast<int64_t>(request.image_count()),
+          .texts = static_cast<int64_t>(request.prompt.size()),
+          .is_guided = request.guidance_scale.value_or(defaults_.guidance_scale) > 1,
+          .steps = request.num_inference_steps.value_or(defaults_.num_inference_steps)};
+}
+
+std::shared_ptr<const loading::RequestNeeds> StableDiffusionPipeline::needs_of(
+    const pipelines::Request& request) const {
+  return components_.memory ? components_.memory->needs_of(shape_of(request)) : nullptr;
+}
+
 // Before an hour of computing, not in its middle.
-void StableDiffusionPipeline::require_memory(const pipelines::Request& request,
-                                             const Settings& settings) const {
+void StableDiffusionPipeline::require_memory(const pipelines::Request& request) const {
   if (!components_.memory) return;
-  const int64_t scale = components_.vae->config().scale_factor();
-  const loading::RequestShape shape{.height = settings.latent_size.height * scale,
-                                    .width = settings.latent_size.width * scale,
-                                    .images = static_cast<int64_t>(settings.seeds.size()),
-                                    .texts = static_cast<int64_t>(request.prompt.size()),
-                                    .is_guided = settings.do_classifier_free_guidance(),
-                                    .steps = settings.num_inference_steps};
+  const loading::RequestShape shape = shape_of(request);
   const auto all = [](const loading::ComponentNeed&) { return true; };
   const auto runs = [&](const loading::ComponentNeed& need) {
     return need.name != "vae" || request.output_type == pipelines::OutputType::image;
@@ -147,18 +159,17 @@ pipelines::Output StableDiffusionPipeline::generate(const pipelines::Request& re
   const auto schedule =
       schedulers::make_schedule(spec.class_name, spec.config, spec.source,
                                 {.num_inference_steps = settings.num_inference_steps, .eta = request.eta});
-  require_memory(request, settings);
+  require_memory(request);
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
-  loading::flush();
+  loading::flush_host();
   const Tensor latents = denoise(prompt, settings, *schedule, observe);
   if (request.output_type == pipelines::OutputType::latent) return {.images = {}, .latents = latents};
-  loading::flush();  // what the denoising kept is of other sizes than what the VAE needs
+  loading::flush_host();  // what the denoising kept is of other sizes than what the VAE needs
   const auto& vae = *components_.vae;
+  const trace::Span span("compute", "decode");
   const Tensor pixels = vae.decode(latents / vae.config().scaling_factor);
-  return {
-      .images =
-          pipelines::VaeImageProcessor(vae.config().scale_factor(), components_.policy).postprocess(pixels),
-      .latents = latents};
+  const pipelines::VaeImageProcessor processor(vae.config().scale_factor(), components_.policy);
+  return {.images = {}, .latents = latents, .arriving = processor.begin_postprocess(pixels)};
 }
 
 Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settings& settings,

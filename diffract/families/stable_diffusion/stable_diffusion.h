@@ -5,12 +5,14 @@
 #include "diffract/families/stable_diffusion/stable_diffusion_facts.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/kernels/step_graph.h"
+#include "diffract/loading/flush.h"
 #include "diffract/loading/request_memory.h"
 #include "diffract/models/text/clip_text_model.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/models/vae/autoencoder_kl.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/scheduler_choice.h"
+#include "diffract/pipelines/text_cache.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/text/tokenizer.h"
 
@@ -33,6 +35,7 @@ class StableDiffusionPipeline final : public pipelines::Pipeline {
     placement::DeviceMap map = {};
     // Of the UNet's steps; none are kept unless they may be.
     std::shared_ptr<kernels::StepGraphs> graphs = std::make_shared<kernels::StepGraphs>(0);
+    std::shared_ptr<pipelines::TextCache> texts = std::make_shared<pipelines::TextCache>();
     std::shared_ptr<const loading::RequestMemory> memory = {};  // null: requests are not checked
   };
 
@@ -56,11 +59,14 @@ class StableDiffusionPipeline final : public pipelines::Pipeline {
   pipelines::SchedulerRules scheduler_rules() const override { return rules(); }
   loading::ImageSize image_size(const pipelines::Request& request) const override;
   const placement::DeviceMap& hf_device_map() const override { return components_.map; }
+  std::shared_ptr<const loading::RequestNeeds> needs_of(const pipelines::Request& request) const override;
   std::vector<loading::ComponentStay> stays() const override;
 
   const Components& components() const { return components_; }
 
  protected:
+  // An accelerator's free blocks stay: giving them back makes the host wait, and all models stay anyway.
+  void give_back() const override { loading::flush_host(); }
   pipelines::Output generate(const pipelines::Request& request, const schedulers::SchedulerSpec& scheduler,
                              const pipelines::StepObserver& observe) const override;
 
@@ -77,7 +83,8 @@ class StableDiffusionPipeline final : public pipelines::Pipeline {
     bool do_classifier_free_guidance() const { return guidance_scale > 1.0; }
   };
   Settings settle(const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const;
-  void require_memory(const pipelines::Request& request, const Settings& settings) const;
+  loading::RequestShape shape_of(const pipelines::Request& request) const;
+  void require_memory(const pipelines::Request& request) const;
   Tensor encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const;
   Tensor denoise(const PromptEmbeds& prompt, const Settings& settings, schedulers::Schedule& schedule,
                  const pipelines::StepObserver& observe) const;

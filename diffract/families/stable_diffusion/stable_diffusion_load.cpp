@@ -39,6 +39,7 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(
   schedulers::SchedulerSpec scheduler =
       pipelines::first_scheduler(corrected(load.scheduler()), options, rules());
   load.require_class("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
+  const int64_t text_bytes = load.over_ranks() ? 0 : pipelines::TextCache::kMostBytes;
   auto pipeline = std::make_shared<StableDiffusionPipeline>(
       Components{.tokenizer = std::make_shared<const text::ClipTokenizer>(
                      text::ClipTokenizer::load(folder.component_folder("tokenizer"))),
@@ -50,6 +51,7 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(
                  .policy = load.policy(),
                  .map = load.hf_device_map(),
                  .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0),
+                 .texts = std::make_shared<pipelines::TextCache>(text_bytes),
                  .memory = load.request_memory()});
   pipeline->defaults_ = loading::model_defaults(folder, pipeline->defaults_);
   return pipeline;
