@@ -1,5 +1,8 @@
 #include "diffract/pipelines/denoise.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/stop.h"
 #include "diffract/pipelines/guidance.h"
@@ -7,11 +10,21 @@
 
 namespace diffract::pipelines {
 
+size_t steps_until(std::optional<double> denoising_end, const std::vector<double>& timesteps,
+                   int64_t num_train_timesteps) {
+  if (!denoising_end || *denoising_end <= 0 || *denoising_end >= 1) return timesteps.size();
+  const auto all = static_cast<double>(num_train_timesteps);
+  const double last = std::nearbyint(all - *denoising_end * all);
+  return static_cast<size_t>(
+      std::count_if(timesteps.begin(), timesteps.end(), [&](double timestep) { return timestep >= last; }));
+}
+
 at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
-  auto& [denoiser, schedule, noise, guidance, policy, observe] = setting;
+  auto& [denoiser, schedule, noise, guidance, policy, observe, end_step] = setting;
   const auto& timesteps = schedule.timesteps();
+  const size_t count = std::min(end_step, timesteps.size());
   FiniteCheck finite(policy);
-  for (size_t i = 0; i < timesteps.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const at::Tensor input =
         schedule.scale_model_input(guidance.is_on ? at::cat({latents, latents}) : latents, i);
     at::Tensor prediction = denoiser.predict(input, i, timesteps[i]);
@@ -20,8 +33,7 @@ at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
     finite.step(latents, i);
     heartbeat();
     stop_if_asked();
-    if (observe)
-      observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
+    if (observe) observe({.index = i, .count = count, .timestep = timesteps[i], .latents = latents});
   }
   finite.finish();
   return latents;

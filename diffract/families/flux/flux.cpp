@@ -2,8 +2,10 @@
 
 #include "diffract/core/error.h"
 #include "diffract/families/flux/flux_latents.h"
+#include "diffract/families/shared/clip_text.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/pipelines/denoise.h"
+#include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
 #include "diffract/tensor/device_copy.h"
@@ -28,14 +30,6 @@ Tensor sigmas_of(const std::vector<double>& timesteps, int64_t batch) {
   sigmas.reserve(timesteps.size());
   for (const double timestep : timesteps) sigmas.push_back(static_cast<float>(timestep) / kTimestepsASigma);
   return at::tensor(sigmas).unsqueeze(1).repeat({1, batch});
-}
-
-// [B, T, D] twice as one batch, the negative half first, as guide() takes it.
-Tensor both(const Tensor& negative, const Tensor& positive, const char* name) {
-  if (negative.sizes() != positive.sizes())
-    throw UsageError("negative_{}: has shape {}; expected {}, as {}", name, c10::str(negative.sizes()),
-                     c10::str(positive.sizes()), name);
-  return at::cat({negative, positive});
 }
 
 // A walk's steps of the transformer.
@@ -119,10 +113,7 @@ Tensor FluxPipeline::encode_clip(const std::vector<std::string>& texts,
                                  const loading::RequestNeeds* needs) const {
   const auto encoder = text_encoder_.load(needs);
   const auto tokenizer = tokenizer_.load();
-  const int64_t length = std::min(tokenizer->model_max_length(), encoder->config().max_position_embeddings);
-  return (*encoder)(pipelines::token_batch(*tokenizer, texts,
-                                           {.length = length, .vocab_size = encoder->config().vocab_size}))
-      .pooled;
+  return (*encoder)(clip_ids(*tokenizer, texts, encoder->config())).pooled;
 }
 
 Tensor FluxPipeline::encode_t5(const std::vector<std::string>& texts, int64_t max_sequence_length,
@@ -156,8 +147,7 @@ FluxPipeline::PromptEmbeds FluxPipeline::encode(const std::vector<std::string>& 
     return rows.repeat_interleave(options.num_images_per_prompt, 0);
   };
   const int64_t length = checked_sequence_length(options.max_sequence_length);
-  const auto second =
-      options.prompt_2.empty() ? prompt : pipelines::one_each(options.prompt_2, prompt.size(), "");
+  const auto second = pipelines::or_else(options.prompt_2, prompt);
   // One encoder after the other: where memory is short, each is gone before the next is loaded.
   const Tensor pooled = kept_->with_room("text_encoder", [&] { return encode_clip(prompt, needs); });
   const Tensor rows = kept_->with_room("text_encoder_2", [&] { return encode_t5(second, length, needs); });
@@ -179,8 +169,7 @@ FluxPipeline::Prompts FluxPipeline::prompts_of(const pipelines::Request& request
                             : PromptEmbeds{}};
   // Positive and negative texts go through an encoder together, so that it is loaded once.
   std::vector<std::string> prompt = request.prompt;
-  std::vector<std::string> second =
-      request.prompt_2.empty() ? request.prompt : pipelines::one_each(request.prompt_2, prompt.size(), "");
+  std::vector<std::string> second = pipelines::or_else(request.prompt_2, prompt);
   if (settings.do_true_cfg)
     for (const auto& text : pipelines::one_each(request.negative_prompt, request.prompt.size(), "")) {
       prompt.push_back(text);
@@ -212,10 +201,12 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   const bool guided = settings.do_true_cfg;
   const PromptEmbeds &positive = prompts.positive, &negative = prompts.negative;
   const models::FluxTransformer2DModel::Conditioning cond{
-      .prompt_embeds = guided ? both(negative.prompt_embeds, positive.prompt_embeds, "prompt_embeds")
+      .prompt_embeds = guided ? pipelines::negative_and_positive(negative.prompt_embeds,
+                                                                 positive.prompt_embeds, "prompt_embeds")
                               : positive.prompt_embeds,
       .pooled_prompt_embeds =
-          guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
+          guided ? pipelines::negative_and_positive(negative.pooled_prompt_embeds,
+                                                    positive.pooled_prompt_embeds, "pooled_prompt_embeds")
                  : positive.pooled_prompt_embeds,
       .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
       .guidance = config.guidance_embeds
