@@ -27,7 +27,7 @@ void time_second(benchmark::State& state, const Call& call) {
 }
 
 void unet_step(benchmark::State& state, const PipelinePtr& pipeline) {
-  const auto& unet = *pipeline->components().unet;
+  const auto& unet = *pipeline->core().unet;
   const auto& config = unet.config();
   const auto latents = noise({2, config.in_channels, config.sample_size, config.sample_size});
   const auto text = noise({2, 77, config.cross_attention_dim.front()});
@@ -35,9 +35,9 @@ void unet_step(benchmark::State& state, const PipelinePtr& pipeline) {
 }
 
 void vae_decode(benchmark::State& state, const PipelinePtr& pipeline) {
-  const auto& config = pipeline->components().unet->config();
+  const auto& config = pipeline->core().unet->config();
   const auto latents = noise({1, config.in_channels, config.sample_size, config.sample_size});
-  time_second(state, [&] { return pipeline->components().vae->decode(latents); });
+  time_second(state, [&] { return pipeline->core().vae->decode(latents); });
 }
 
 void picture(benchmark::State& state, const PipelinePtr& pipeline) {

@@ -10,6 +10,7 @@
 #include "diffract/families/diffusion_pipeline.h"
 #include "diffract/families/flux/flux.h"
 #include "diffract/families/flux/flux_latents.h"
+#include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
 #include "diffract/io/image.h"
 #include "diffract/loading/auto_model.h"
 #include "diffract/loading/flush.h"
@@ -41,6 +42,7 @@ using distributed::send;
 using distributed::spawn;
 using families::DiffusionPipeline;
 using families::FluxPipeline;
+using families::StableDiffusionXLPipeline;
 using families::unpack_latents;
 using io::Image;
 using loading::AutoModel;

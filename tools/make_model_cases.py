@@ -8,6 +8,8 @@ vae_encode   the latent distribution of a picture (mean, logvar), sd15's VAE
 vae_legacy   the decoder with the attention names that diffusers had before 0.17 (query, key, value, proj_attn), as a state dict
 unet_options a UNet with options that no published case combines: lists for layers and heads, upcast_attention, odd sizes, a
              timestep with a fraction; its config in unet_options.json
+unet_xl      a UNet of Stable Diffusion XL's kind whose attentions have numbers of layers of their own, with the small middle
+             block (as SSD-1B and others); its config in unet_xl.json
 """
 import json
 import sys
@@ -52,6 +54,21 @@ def main():
     sample, text = torch.randn(2, 4, 10, 14, generator=generator), torch.randn(2, 5, 24, generator=generator)
     save_file({**{f"weights.{k}": v.contiguous() for k, v in unet.state_dict().items()}, "input.sample": sample, "input.text": text, "output.sample": unet(sample, 123.4, text).sample}, out / "unet_options.safetensors")
     (out / "unet_options.json").write_text(json.dumps({k: v for k, v in unet.config.items() if not k.startswith("_")}, indent=1) + "\n")
+
+    config = dict(sample_size=16, in_channels=4, out_channels=4, norm_num_groups=4, layers_per_block=2, cross_attention_dim=24, block_out_channels=[8, 16], attention_head_dim=[2, 4],
+                  down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"], up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"], mid_block_type="UNetMidBlock2D", use_linear_projection=True, flip_sin_to_cos=False,
+                  freq_shift=1, transformer_layers_per_block=[1, [2, 1]], reverse_transformer_layers_per_block=[[1, 3, 0], 1], addition_embed_type="text_time", addition_time_embed_dim=6,
+                  projection_class_embeddings_input_dim=10 + 5 * 6, act_fn="gelu")
+    torch.manual_seed(3)
+    unet = diffusers.UNet2DConditionModel(**config).eval()
+    for p in unet.parameters():
+        if p.ndim == 1:
+            p.add_(torch.randn(p.shape) * 0.05)
+    sample, text = torch.randn(2, 4, 8, 12, generator=generator), torch.randn(2, 5, 24, generator=generator)
+    added = {"text_embeds": torch.randn(2, 10, generator=generator), "time_ids": torch.tensor([[512.0, 640, 3, 5, 6], [1024, 0, 7, 9, 2.5]])}
+    save_file({**{f"weights.{k}": v.contiguous() for k, v in unet.state_dict().items()}, "input.sample": sample, "input.text": text, **{f"input.{k}": v for k, v in added.items()},
+               "output.sample": unet(sample, 123.4, text, added_cond_kwargs=added).sample}, out / "unet_xl.safetensors")
+    (out / "unet_xl.json").write_text(json.dumps({k: v for k, v in unet.config.items() if not k.startswith("_")}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -44,12 +44,15 @@ MODELS = [
     ("UNet2DConditionModel", dict(UNET, use_linear_projection=True, transformer_layers_per_block=[1, 3],
                                   addition_embed_type="text_time", addition_time_embed_dim=8,
                                   projection_class_embeddings_input_dim=80)),
+    ("UNet2DConditionModel", dict(UNET, mid_block_type="UNetMidBlock2D", layers_per_block=2, transformer_layers_per_block=[[1, 0], 1],
+                                  reverse_transformer_layers_per_block=[1, [2, 0, 1]])),
     ("AutoencoderKL", VAE),
     ("AutoencoderKL", dict(VAE, use_quant_conv=False, use_post_quant_conv=False)),
     ("AutoencoderKL", dict(VAE, mid_block_add_attention=False)),
     ("T5EncoderModel", dict(T5, feed_forward_proj="gated-gelu")),
     ("T5EncoderModel", dict(T5, feed_forward_proj="relu")),
     ("CLIPTextModel", CLIP),
+    ("CLIPTextModelWithProjection", dict(CLIP, projection_dim=24)),
 ]
 
 
@@ -58,7 +61,8 @@ def build(name, config):
         if hasattr(diffusers, name):
             model = getattr(diffusers, name)(**config)
             return model, {"_class_name": name, **{k: v for k, v in model.config.items() if not k.startswith("_")}}
-        config_class = {"T5EncoderModel": "T5Config", "CLIPTextModel": "CLIPTextConfig"}[name]
+        config_class = {"T5EncoderModel": "T5Config", "CLIPTextModel": "CLIPTextConfig",
+                        "CLIPTextModelWithProjection": "CLIPTextConfig"}[name]
         c = getattr(transformers, config_class)(**config)
         model = getattr(transformers, name)(c)
     model.tie_weights()

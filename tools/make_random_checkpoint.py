@@ -3,11 +3,13 @@
 
     python3 -m venv ref && ref/bin/pip install torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 safetensors
     ref/bin/python tools/make_random_checkpoint.py --dtype float32 /tmp/sd15-float32
+    ref/bin/python tools/make_random_checkpoint.py --model sdxl --dtype float16 /tmp/sdxl               # 7 GB
     ref/bin/python tools/make_random_checkpoint.py --model flux-dev --dtype bfloat16 /tmp/flux-dev    # 34 GB
     ref/bin/python tools/make_random_checkpoint.py --model flux-small /tmp/flux-small                 # 0.3 GB, of FLUX's form
 
-The configs are those of stable-diffusion-v1-5 and FLUX.1-dev; CLIP's tokenizer is its own, from tests/data, T5's that of
-models/emoji-flux. FLUX is written file by file, each below 4 GiB: it need not fit in memory, and needs no diffusers.
+The configs are those of stable-diffusion-v1-5, stable-diffusion-xl-base-1.0 and FLUX.1-dev; CLIP's tokenizer is its own, from tests/data, T5's that of
+models/emoji-flux. SDXL and FLUX are written file by file, each below 4 GiB: they need not fit in memory. FLUX needs no
+diffusers.
 """
 import argparse
 import json
@@ -29,9 +31,7 @@ def stable_diffusion_15():
     encoder = "DownEncoderBlock2D", "UpDecoderBlock2D"
     return diffusers.StableDiffusionPipeline(
         tokenizer=transformers.CLIPTokenizer.from_pretrained(TOKENIZER),
-        text_encoder=transformers.CLIPTextModel(transformers.CLIPTextConfig(
-            vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-            max_position_embeddings=77, hidden_act="quick_gelu", projection_dim=768, bos_token_id=49406, eos_token_id=49407)),
+        text_encoder=clip_l(),
         unet=diffusers.UNet2DConditionModel(
             sample_size=64, cross_attention_dim=768, attention_head_dim=8, layers_per_block=2,
             block_out_channels=(320, 640, 1280, 1280),
@@ -78,6 +78,20 @@ def write_model(folder, config, shapes, stem, weights):
     if len(shards) > 1:
         index = {"metadata": {}, "weight_map": {key: name for shard, name in zip(shards, names) for key in shard}}
         (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def clip_l():
+    return transformers.CLIPTextModel(transformers.CLIPTextConfig(
+        vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+        max_position_embeddings=77, hidden_act="quick_gelu", projection_dim=768, bos_token_id=49406, eos_token_id=49407))
+
+
+def diffusers_model(make):
+    """Config and shapes of a model of diffusers."""
+    with torch.device("meta"):
+        model = make()
+    config = {"_class_name": type(model).__name__, **{k: v for k, v in model.config.items() if not k.startswith("_")}}
+    return config, {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def text_encoder(make):
@@ -175,9 +189,7 @@ def vae(widths, layers, latent_channels, sample_size):
 
 def flux_dev(folder, weights, only):
     makers = {
-        "text_encoder": ("model", lambda: text_encoder(lambda: transformers.CLIPTextModel(transformers.CLIPTextConfig(
-            vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-            max_position_embeddings=77, hidden_act="quick_gelu", projection_dim=768, bos_token_id=49406, eos_token_id=49407)))),
+        "text_encoder": ("model", lambda: text_encoder(clip_l)),
         "text_encoder_2": ("model", lambda: text_encoder(lambda: transformers.T5EncoderModel(transformers.T5Config(
             vocab_size=32128, d_model=4096, d_kv=64, d_ff=10240, num_layers=24, num_heads=64, feed_forward_proj="gated-gelu",
             tie_word_embeddings=False, is_encoder_decoder=False)))),
@@ -195,6 +207,39 @@ def flux_dev(folder, weights, only):
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
+def sdxl(folder, weights):
+    import diffusers
+    encoder = "DownEncoderBlock2D", "UpDecoderBlock2D"
+    makers = {
+        "text_encoder": ("transformers", "model", lambda: text_encoder(clip_l)),
+        "text_encoder_2": ("transformers", "model", lambda: text_encoder(
+            lambda: transformers.CLIPTextModelWithProjection(transformers.CLIPTextConfig(
+                vocab_size=49408, hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20,
+                max_position_embeddings=77, hidden_act="gelu", projection_dim=1280, bos_token_id=49406, eos_token_id=49407)))),
+        "unet": ("diffusers", "diffusion_pytorch_model", lambda: diffusers_model(lambda: diffusers.UNet2DConditionModel(
+            sample_size=128, cross_attention_dim=2048, attention_head_dim=[5, 10, 20], layers_per_block=2,
+            block_out_channels=[320, 640, 1280], transformer_layers_per_block=[1, 2, 10], use_linear_projection=True,
+            addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
+            down_block_types=["DownBlock2D", DOWN, DOWN], up_block_types=[UP, UP, "UpBlock2D"]))),
+        "vae": ("diffusers", "diffusion_pytorch_model", lambda: diffusers_model(lambda: diffusers.AutoencoderKL(
+            block_out_channels=[128, 256, 512, 512], layers_per_block=2, latent_channels=4, sample_size=1024,
+            down_block_types=encoder[:1] * 4, up_block_types=encoder[1:] * 4, scaling_factor=0.13025, force_upcast=True)))}
+    index = {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True,
+             "scheduler": ["diffusers", "EulerDiscreteScheduler"]}
+    for name, (library, stem, make) in makers.items():
+        config, shapes = make()
+        index[name] = [library, config.get("_class_name") or config["architectures"][0]]
+        write_model(folder / name, config, shapes, stem, weights)
+    for name in "tokenizer", "tokenizer_2":
+        shutil.copytree(TOKENIZER, folder / name, dirs_exist_ok=True)
+        index[name] = ["transformers", "CLIPTokenizer"]
+    (folder / "scheduler").mkdir(exist_ok=True)
+    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(
+        {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+         "steps_offset": 1, "timestep_spacing": "leading"}, indent=2) + "\n")
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
 def flux_small(folder, weights):
     """The built-in FLUX model with a transformer of 12 blocks that take some tens of milliseconds each on a core."""
     shutil.copytree(ROOT / "models/emoji-flux", folder, dirs_exist_ok=True)
@@ -209,7 +254,7 @@ def flux_small(folder, weights):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default="sd15", choices=["sd15", "flux-dev", "flux-small"])
+    parser.add_argument("--model", default="sd15", choices=["sd15", "sdxl", "flux-dev", "flux-small"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--only", metavar="COMPONENT", help="of flux-dev: the weights of one component, as transformer")
     parser.add_argument("--seed", type=int, default=0)
@@ -220,6 +265,8 @@ def main():
     dtype = getattr(torch, arguments.dtype)
     if arguments.model == "flux-dev":
         flux_dev(arguments.folder, RandomWeights(dtype), arguments.only)
+    elif arguments.model == "sdxl":
+        sdxl(arguments.folder, RandomWeights(dtype))
     elif arguments.model == "flux-small":
         flux_small(arguments.folder, RandomWeights(dtype))
     else:

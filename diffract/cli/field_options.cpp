@@ -35,6 +35,7 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
       return app.add_option_function<int64_t>(names, set, field.help);
     case RequestField::Kind::number:
       return app.add_option_function<double>(names, set, field.help);
+    case RequestField::Kind::integers:
     case RequestField::Kind::text:
     case RequestField::Kind::dtype:
       return app.add_option_function<std::string>(names, set, field.help);

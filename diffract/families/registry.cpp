@@ -7,6 +7,8 @@
 #include "diffract/families/flux/flux_facts.h"
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
 #include "diffract/families/stable_diffusion/stable_diffusion_facts.h"
+#include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
+#include "diffract/families/stable_diffusion_xl/stable_diffusion_xl_facts.h"
 
 namespace diffract::families {
 namespace {
@@ -18,6 +20,7 @@ std::shared_ptr<pipelines::Pipeline> make(const io::ModelFolder& folder,
 }
 
 constexpr Family kFamilies[] = {{&kStableDiffusion, make<StableDiffusionPipeline>},
+                                {&kStableDiffusionXL, make<StableDiffusionXLPipeline>},
                                 {&kFlux, make<FluxPipeline>}};
 
 }  // namespace

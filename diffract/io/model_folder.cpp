@@ -43,6 +43,7 @@ ModelFolder ModelFolder::parse(const std::string& model_index, const fs::path& f
   const ConfigReader config(parse_json(model_index, source), source);
   ModelFolder result;
   result.path_ = folder;
+  result.index_ = config.json();
   result.class_name_ = config.text("_class_name");
   for (const auto& [name, value] : config.json().items()) {
     // Settings such as requires_safety_checker stand among the components; those are pairs [library, class].

@@ -21,6 +21,8 @@ class ModelFolder {
   const std::filesystem::path& path() const { return path_; }
   /// The pipeline's class, e.g. "StableDiffusionPipeline".
   const std::string& class_name() const { return class_name_; }
+  /// model_index.json itself, which has settings of the pipeline beside the components.
+  ConfigReader index() const { return {index_, (path_ / "model_index.json").string()}; }
   /// The components that are not null, in the order of model_index.json.
   const std::vector<std::string>& component_names() const { return names_; }
   bool has_component(const std::string& name) const { return classes_.count(name) != 0; }
@@ -40,6 +42,7 @@ class ModelFolder {
 
  private:
   std::filesystem::path path_;
+  Json index_;
   std::string class_name_;
   std::vector<std::string> names_;
   std::map<std::string, std::string> classes_;

@@ -22,17 +22,17 @@ Json batch_key(const Request& request) {
   return key;
 }
 
-// The text of prompt p: one for all, or one each; nothing where none was given.
-void append(std::vector<std::string>& to, const std::vector<std::string>& texts, size_t p) {
-  if (!texts.empty()) to.push_back(texts.size() == 1 ? texts[0] : texts[p]);
+// The texts of prompt p: one for all, or one each; nothing where none was given.
+void append_texts(Request& to, const Request& request, size_t p) {
+  for (const auto* field : pipelines::text_fields())
+    if (const auto& texts = request.*field->texts; !texts.empty())
+      (to.*field->texts).push_back(texts.size() == 1 ? texts[0] : texts[p]);
 }
 
 // A request's settings, without a prompt yet.
 Request frame_of(const Request& request) {
   Request frame = request;
-  frame.prompt.clear();
-  frame.prompt_2.clear();
-  frame.negative_prompt.clear();
+  for (const auto* field : pipelines::text_fields()) (frame.*field->texts).clear();
   frame.num_images_per_prompt = 1;
   frame.seed.reset();
   frame.seeds.clear();
@@ -59,9 +59,7 @@ std::vector<JobBatch> plan_job(const std::vector<Request>& requests, uint64_t jo
       const uint64_t seed = request.seed ? *request.seed + i : job_seed + index;
       const size_t p = i / static_cast<size_t>(request.num_images_per_prompt);
       auto& [joined, images] = batches.back();
-      append(joined.prompt, request.prompt, p);
-      append(joined.prompt_2, request.prompt_2, p);
-      append(joined.negative_prompt, request.negative_prompt, p);
+      append_texts(joined, request, p);
       joined.seeds.push_back(seed);
       images.push_back(
           {.index = index,

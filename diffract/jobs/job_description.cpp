@@ -60,9 +60,12 @@ Json seeds_of(const std::vector<JobBatch>& batches) {
 // How the pictures are cut into batches, and texts among them.
 std::string layout_of(const std::vector<JobBatch>& batches) {
   std::string text;
-  for (const JobBatch& batch : batches)
-    text += fmt::format("{} {} {} {}|", batch.images.size(), batch.request.prompt.size(),
-                        batch.request.prompt_2.size(), batch.request.negative_prompt.size());
+  for (const JobBatch& batch : batches) {
+    text += fmt::format("{}", batch.images.size());
+    for (const auto* field : pipelines::text_fields())
+      text += fmt::format(" {}", (batch.request.*field->texts).size());
+    text += "|";
+  }
   return digest(text);
 }
 

@@ -3,8 +3,10 @@
 #include <span>
 #include <string_view>
 
+#include "diffract/models/model_class.h"
 #include "diffract/placement/pipeline_map.h"
 #include "diffract/schedulers/schedule.h"
+#include "diffract/tensor/dtype.h"
 
 namespace diffract::loading {
 
@@ -30,6 +32,12 @@ struct FamilyFacts {
   /// (pipelines/request_checks.h); the others are refused.
   std::span<const std::string_view> takes;
   bool has_float8 = false;  // products of the denoiser in float8
+  /// A model whose config says "force_upcast" is computed in float32 where float16 is asked for.
+  bool heeds_force_upcast = false;
 };
+
+/// What a family's model is computed in. `facts`: null for a model that is nobody's.
+tensor::DtypePolicy policy_of(const FamilyFacts* facts, const models::ModelClass& model_class,
+                              const ConfigReader& config, tensor::DtypePolicy policy);
 
 }  // namespace diffract::loading

@@ -30,8 +30,8 @@ constexpr ForeignName kForeignModels[] = {
     {"flux.1-dev", "on the hub it is black-forest-labs/FLUX.1-dev"},
     {"flux-schnell", "on the hub it is black-forest-labs/FLUX.1-schnell"},
     {"flux.1-schnell", "on the hub it is black-forest-labs/FLUX.1-schnell"},
-    {"sdxl", "diffract does not run Stable Diffusion XL yet"},
-    {"sd-xl", "diffract does not run Stable Diffusion XL yet"},
+    {"sdxl", "on the hub it is stabilityai/stable-diffusion-xl-base-1.0"},
+    {"sd-xl", "on the hub it is stabilityai/stable-diffusion-xl-base-1.0"},
     {"sd3", "diffract does not run Stable Diffusion 3 yet"},
     {"sd3.5", "diffract does not run Stable Diffusion 3 yet"},
 };

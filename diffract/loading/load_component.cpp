@@ -168,7 +168,9 @@ ModelSetting ComponentLoader::setting(const std::string& component) const {
   if (float8 && !placement.map.empty())
     throw UsageError(
         "float8: weights that come and go are not in float8. Leave --float8 or --device-map out");
-  return {.policy = float8 ? policy_.with_float8(placements_.device()) : policy_,
+  const auto* known = models::find_model_class(std::string_view(folder_.component_class(component)));
+  const auto policy = known ? policy_of(&facts_, *known, folder_.config(component), policy_) : policy_;
+  return {.policy = float8 ? policy.with_float8(placements_.device()) : policy,
           .placement = placement,
           .budgets = placements_.budgets(),
           .on_load = options_.on_load};

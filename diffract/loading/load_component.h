@@ -83,6 +83,7 @@ class ComponentLoader {
   void require_class(const std::string& component, const std::vector<std::string>& class_names) const;
   schedulers::SchedulerSpec scheduler() const;
   const io::ModelFolder& folder() const { return folder_; }
+  const FamilyFacts& facts() const { return facts_; }
   /// True when a step of the component is the same work over the same memory each time, all on one GPU.
   bool may_record(const std::string& component) const;
   /// True where processes of the job share the models, which then stay: each has only its part in memory.

@@ -92,8 +92,9 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
   placement::ModuleTree tree = models::make_module_tree(part.config);
   auto storage = request.torch_dtype ? request.torch_dtype : part.stored;
   const int64_t elements = compute_module_sizes(tree).total() / static_cast<int64_t>(sizeof(float));
-  if (request.widens_small && weights::is_widened(elements)) storage = request.arithmetic;
-  const tensor::DtypePolicy policy{.storage = storage.value_or(at::kFloat), .arithmetic = request.arithmetic};
+  auto policy = policy_of(common.facts, known, part.config, {.arithmetic = request.arithmetic});
+  if (request.widens_small && weights::is_widened(elements)) storage = policy.arithmetic;
+  policy.storage = storage.value_or(at::kFloat);
   const int64_t steps =
       is_denoiser ? request.num_inference_steps.value_or(common.defaults.num_inference_steps) : 1;
   const bool is_doubled = is_denoiser && request.is_guided.value_or(known.is_guided);

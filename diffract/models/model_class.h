@@ -51,15 +51,13 @@ struct ModelClass {
   std::span<const ModuleRow> modules = {};
   /// The model that `config` describes.
   std::shared_ptr<const void> (*build)(const ConfigReader& config, const weights::WeightScope& weights);
-  /// The same for a plan, where a plan covers more than what can be run; null: build.
-  std::shared_ptr<const void> (*build_for_plan)(const ConfigReader& config,
-                                                const weights::WeightScope& weights) = nullptr;
   /// One call of it, on tensors without data.
   Forward (*forward)(const ConfigReader& config, const weights::WeightScope& weights,
                      const ForwardShape& shape);
   // Null where a class has none of it.
   SampleSize (*sample_size)(const ConfigReader& config) = nullptr;  // that a denoiser was trained for
   int64_t (*scale_factor)(const ConfigReader& config) = nullptr;    // pixels a latent, of a decoder
+  bool (*force_upcast)(const ConfigReader& config) = nullptr;       // asks for float32 in place of float16
   void (*complete)(placement::ModuleTree& tree, const ConfigReader& config) = nullptr;  // what no file holds
 };
 

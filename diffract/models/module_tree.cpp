@@ -43,8 +43,7 @@ Asked ask(const ModelClass& model_class, const ConfigReader& config) {
   Asked root;
   const auto checkpoint = weights::meta_source(
       [&](const std::string& name, at::IntArrayRef shape) { root.add(name, c10::multiply_integers(shape)); });
-  const auto build = model_class.build_for_plan ? model_class.build_for_plan : model_class.build;
-  build(config, weights::WeightScope(checkpoint, {}));
+  model_class.build(config, weights::WeightScope(checkpoint, {}));
   return root;
 }
 

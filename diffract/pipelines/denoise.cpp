@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/stop.h"
 #include "diffract/core/trace.h"
@@ -10,11 +13,21 @@
 
 namespace diffract::pipelines {
 
+size_t steps_until(std::optional<double> denoising_end, const std::vector<double>& timesteps,
+                   int64_t num_train_timesteps) {
+  if (!denoising_end || *denoising_end <= 0 || *denoising_end >= 1) return timesteps.size();
+  const auto all = static_cast<double>(num_train_timesteps);
+  const double last = std::nearbyint(all - *denoising_end * all);
+  return static_cast<size_t>(
+      std::count_if(timesteps.begin(), timesteps.end(), [&](double timestep) { return timestep >= last; }));
+}
+
 at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
-  auto& [denoiser, schedule, noise, guidance, policy, observe] = setting;
+  auto& [denoiser, schedule, noise, guidance, policy, observe, end_step] = setting;
   const auto& timesteps = schedule.timesteps();
+  const size_t begin = schedule.begin(), end = std::min(end_step, timesteps.size());
   FiniteCheck finite(policy);
-  for (size_t i = schedule.begin(); i < timesteps.size(); ++i) {
+  for (size_t i = begin; i < end; ++i) {
     const trace::Span span("compute", trace::is_on() ? fmt::format("step {}", i) : "");
     const at::Tensor input =
         schedule.scale_model_input(guidance.is_on ? at::cat({latents, latents}) : latents, i);
@@ -25,10 +38,7 @@ at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
     heartbeat();
     stop_if_asked();
     if (observe)
-      observe({.index = i - schedule.begin(),
-               .count = timesteps.size() - schedule.begin(),
-               .timestep = timesteps[i],
-               .latents = latents});
+      observe({.index = i - begin, .count = end - begin, .timestep = timesteps[i], .latents = latents});
   }
   const trace::Span span("wait", "last step");
   finite.finish();

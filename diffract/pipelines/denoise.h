@@ -1,4 +1,6 @@
 #pragma once
+#include <limits>
+
 #include "diffract/pipelines/request.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/dtype.h"
@@ -28,7 +30,13 @@ struct DenoiseSetting {
   Guidance guidance;
   const tensor::DtypePolicy& policy;
   const StepObserver& observe;
+  size_t end_step = std::numeric_limits<size_t>::max();  // the first that is not made
 };
+
+/// How many of a schedule's timesteps belong to the first `denoising_end` of the walk, in (0, 1); all for
+/// 0, 1 and none. Source: diffusers pipeline_stable_diffusion_xl.py, with its rounding, half to even.
+size_t steps_until(std::optional<double> denoising_end, const std::vector<double>& timesteps,
+                   int64_t num_train_timesteps);
 
 /// The denoise loop, the only one: `latents` [B, ...] are the noise that the walk begins with, in units of
 /// the schedule. Throws CheckpointError for values that are not finite, what `observe` throws, and Cancelled

@@ -1,5 +1,6 @@
 #include "diffract/pipelines/guidance.h"
 
+#include "diffract/core/error.h"
 #include "diffract/kernels/step_math.h"
 
 namespace diffract::pipelines {
@@ -12,6 +13,13 @@ at::Tensor deviation_of_each_image(const at::Tensor& x) {
 }
 
 }  // namespace
+
+at::Tensor negative_and_positive(const at::Tensor& negative, const at::Tensor& positive, const char* name) {
+  if (negative.sizes() != positive.sizes())
+    throw UsageError("negative_{}: has shape {}; expected {}, as {}", name, c10::str(negative.sizes()),
+                     c10::str(positive.sizes()), name);
+  return at::cat({negative, positive});
+}
 
 at::Tensor guide(const at::Tensor& prediction, double scale, double rescale) {
   const at::Tensor guided = kernels::guide(prediction, scale);

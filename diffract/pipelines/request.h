@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -14,6 +15,9 @@ namespace diffract::pipelines {
 
 enum class OutputType { image, latent };
 
+/// A size as [height, width], or a corner as [top, left].
+using HeightWidth = std::array<int64_t, 2>;
+
 inline constexpr int64_t kMostPixels = 16'384;   // each way
 inline constexpr int64_t kMostImages = 1 << 16;  // of a request
 
@@ -21,9 +25,10 @@ inline constexpr int64_t kMostImages = 1 << 16;  // of a request
 /// pipeline's own default; what a pipeline does not have is refused with UsageError rather than ignored, and
 /// what another argument leaves without effect is said in a warning.
 struct Request {
-  std::vector<std::string> prompt;           // at least one (or prompt_embeds), UTF-8, taken as they are
-  std::vector<std::string> prompt_2;         // for a second text encoder: none, one for all, or one each
-  std::vector<std::string> negative_prompt;  // none, one for all, or one each
+  std::vector<std::string> prompt;             // at least one (or prompt_embeds), UTF-8, taken as they are
+  std::vector<std::string> prompt_2;           // for a second text encoder: none, one for all, or one each
+  std::vector<std::string> negative_prompt;    // none, one for all, or one each
+  std::vector<std::string> negative_prompt_2;  // the same, for a second text encoder
   std::optional<int64_t> num_inference_steps;
   std::optional<double> guidance_scale;
   std::optional<double> true_cfg_scale;
@@ -31,6 +36,10 @@ struct Request {
   std::optional<int64_t> height, width;    // pixels
   std::optional<int64_t> max_sequence_length;
   std::optional<int64_t> clip_skip;
+  std::optional<double> denoising_end;  // in [0, 1]: the share of the walk that is made
+  // Stable Diffusion XL's sizes in pixels, of the picture that a crop was made from and of the picture.
+  std::optional<HeightWidth> original_size, crops_coords_top_left, target_size;
+  std::optional<HeightWidth> negative_original_size, negative_crops_coords_top_left, negative_target_size;
   double eta = 0.0;  // DDIM's, in [0, 1]
   int64_t num_images_per_prompt = 1;
   std::optional<uint64_t> seed;  // image i draws its noise from a generator of seed + i; unset: 0

@@ -28,8 +28,8 @@ void check_embeds(const Request& request) {
     if (!fits) throw UsageError("{}", problem);
   };
   const auto rows = [](const at::Tensor& embeds) { return embeds.dim() > 0 ? embeds.size(0) : 0; };
-  require(request.prompt.empty() && request.prompt_2.empty() && request.negative_prompt.empty(),
-          "prompt_embeds: given together with texts; give either");
+  for (const RequestField* field : text_fields())
+    require((request.*field->texts).empty(), "prompt_embeds: given together with texts; give either");
   require(request.prompt_embeds.dim() == 3 && request.prompt_embeds.numel() > 0,
           "prompt_embeds: expected the shape [images, tokens, width]");
   require(request.pooled_prompt_embeds.defined() &&
@@ -57,14 +57,21 @@ void check_texts(const Request& request) {
     return;
   }
   if (request.prompt.empty()) throw UsageError("prompt: none given");
-  check_count("negative_prompt", request.negative_prompt, request.prompt.size());
-  check_count("prompt_2", request.prompt_2, request.prompt.size());
+  for (const RequestField* field : text_fields())
+    check_count(field->name, request.*field->texts, request.prompt.size());
   if (request.num_images_per_prompt < 1 || request.image_count() > kMostBatch)
     throw UsageError(
         "num_images_per_prompt: {} for {} prompts; expected 1 or more and at most {} images in all",
         request.num_images_per_prompt, request.prompt.size(), kMostBatch);
   if (!request.seeds.empty() && request.seeds.size() != request.image_count())
     throw UsageError("seeds: {} given for {} images", request.seeds.size(), request.image_count());
+}
+
+std::vector<std::string> or_else(std::vector<std::string> texts, const std::vector<std::string>& fallback) {
+  texts = one_each(std::move(texts), fallback.size(), "");
+  for (size_t i = 0; i < texts.size(); ++i)
+    if (texts[i].empty()) texts[i] = fallback[i];
+  return texts;
 }
 
 void check_request(const Request& request, const loading::FamilyFacts& facts) {

@@ -14,8 +14,12 @@ namespace diffract::pipelines {
 /// One text for all prompts, or one each; `missing` where none was given.
 std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts, const std::string& missing);
 
-/// At least one prompt (or sound embeddings instead), as many negative prompts as that or one or none, a sane
-/// number of images.
+/// A second encoder's texts, one each: where one is missing or empty, the first encoder's, of which there is
+/// one each. As Python's `prompt_2 or prompt`.
+std::vector<std::string> or_else(std::vector<std::string> texts, const std::vector<std::string>& fallback);
+
+/// At least one prompt (or sound embeddings instead), as many of each other text as that or one or none, a
+/// sane number of images.
 void check_texts(const Request& request);
 /// Sound texts, numbers in their ranges, and no field that the family does not take.
 void check_request(const Request& request, const loading::FamilyFacts& facts);

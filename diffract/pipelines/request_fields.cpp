@@ -67,6 +67,26 @@ Json get_texts(const Request& request) {
   return texts.empty() ? Json() : Json(texts);
 }
 
+// [1024, 768], or as the command line has it, "1024,768".
+template <auto kMember>
+void set_pair(Request& request, const Json& value, const std::string& where, const char* key) {
+  const auto fail = [&] {
+    throw UsageError("{}: \"{}\" is {}; expected two whole numbers, as 1024,768", where, key, excerpt(value));
+  };
+  Json list = value;
+  if (value.is_string()) {
+    list = Json::parse("[" + value.get<std::string>() + "]", nullptr, /*allow_exceptions=*/false);
+    if (list.is_discarded()) fail();
+  }
+  if (!list.is_array() || list.size() != 2) fail();
+  HeightWidth pair;
+  for (size_t i = 0; i < pair.size(); ++i) {
+    if (!list[i].is_number_integer()) fail();
+    pair[i] = integer(list[i], where, key);
+  }
+  request.*kMember = pair;
+}
+
 template <auto kMember>
 void set_text(Request& request, const Json& value, const std::string& where, const char* key) {
   request.*kMember = reader(value, where, key).text(key);
@@ -107,14 +127,45 @@ Json get_output_type(const Request& request) {
   return request.output_type == OutputType::latent ? Json("latent") : Json();
 }
 
+template <auto kMember>
+constexpr RequestField texts_field(const char* name, const char* short_option, const char* help) {
+  return {.name = name,
+          .alias = nullptr,
+          .short_option = short_option,
+          .help = help,
+          .kind = Kind::texts,
+          .scope = Scope::image,
+          .set = set_texts<kMember>,
+          .get = get_texts<kMember>,
+          .texts = kMember};
+}
+
+constexpr double kMostConditionPixels = 1'000'000;  // a position or a size that a model is told, each way
+
+template <auto kMember>
+constexpr RequestField pair_field(const char* name, const char* help) {
+  return {.name = name,
+          .alias = nullptr,
+          .short_option = nullptr,
+          .help = help,
+          .kind = Kind::integers,
+          .scope = Scope::batch,
+          .set = set_pair<kMember>,
+          .get = get<kMember>,
+          .low = 0,
+          .high = kMostConditionPixels};
+}
+
 // In the order in which --help, an image's parameters and a job's differences name them.
 constexpr RequestField kFields[] = {
-    {"prompt", nullptr, "-p", "What to draw; may be given several times", Kind::texts, Scope::image,
-     set_texts<&Request::prompt>, get_texts<&Request::prompt>},
-    {"negative_prompt", nullptr, "-n", "What not to draw: once for all prompts, or once each", Kind::texts,
-     Scope::image, set_texts<&Request::negative_prompt>, get_texts<&Request::negative_prompt>},
-    {"prompt_2", nullptr, nullptr, "For a model's second text encoder: once for all, or once each",
-     Kind::texts, Scope::image, set_texts<&Request::prompt_2>, get_texts<&Request::prompt_2>},
+    texts_field<&Request::prompt>("prompt", "-p", "What to draw; may be given several times"),
+    texts_field<&Request::negative_prompt>("negative_prompt", "-n",
+                                           "What not to draw: once for all prompts, or once each"),
+    texts_field<&Request::prompt_2>("prompt_2", nullptr,
+                                    "For a model's second text encoder: once for all, or once each"),
+    texts_field<&Request::negative_prompt_2>(
+        "negative_prompt_2", nullptr,
+        "What not to draw, for a model's second text encoder: once for all, or once each"),
     {"seed", nullptr, "-s", "Image i uses seed + i; random draws one and prints it; default: 0", Kind::seed,
      Scope::image, set_seed, get<&Request::seed>},
     {"num_inference_steps", "steps", nullptr, "Denoising steps", Kind::integer, Scope::batch,
@@ -133,6 +184,26 @@ constexpr RequestField kFields[] = {
      set_integer<&Request::max_sequence_length>, get<&Request::max_sequence_length>, 1, 512},
     {"eta", nullptr, nullptr, "DDIM's share of fresh noise; default: 0", Kind::number, Scope::batch,
      set_number<&Request::eta>, get_eta, 0, 1},
+    {"denoising_end", nullptr, nullptr,
+     "SDXL: share of the walk after which to stop, for a refiner to go on; 0 and 1: none", Kind::number,
+     Scope::batch, set_number<&Request::denoising_end>, get<&Request::denoising_end>, 0, 1},
+    pair_field<&Request::original_size>("original_size",
+                                        "SDXL: HEIGHT,WIDTH it is told as the original's; default: the "
+                                        "picture's"),
+    pair_field<&Request::crops_coords_top_left>("crops_coords_top_left",
+                                                "SDXL: TOP,LEFT it is told as the crop's; default: 0,0"),
+    pair_field<&Request::target_size>("target_size",
+                                      "SDXL: HEIGHT,WIDTH it is told as the picture's; default: the "
+                                      "picture's"),
+    pair_field<&Request::negative_original_size>("negative_original_size",
+                                                 "SDXL: --original-size of the negative prompt, with "
+                                                 "--negative-target-size; default: the prompt's"),
+    pair_field<&Request::negative_crops_coords_top_left>("negative_crops_coords_top_left",
+                                                         "SDXL: --crops-coords-top-left of the negative "
+                                                         "prompt, with the sizes; default: 0,0"),
+    pair_field<&Request::negative_target_size>("negative_target_size",
+                                               "SDXL: --target-size of the negative prompt, with "
+                                               "--negative-original-size; default: the prompt's"),
     {"noise_dtype", nullptr, nullptr,
      "Type in which the noise is drawn; default: float32, the same image for every --dtype. diffusers draws "
      "in its torch_dtype, which gives other images",
@@ -163,6 +234,16 @@ std::string RequestField::option() const { return dashed_option(name); }
 
 std::span<const RequestField> request_fields() { return kFields; }
 
+std::span<const RequestField* const> text_fields() {
+  static const auto all = [] {
+    std::vector<const RequestField*> fields;
+    for (const RequestField& field : kFields)
+      if (field.kind == Kind::texts) fields.push_back(&field);
+    return fields;
+  }();
+  return all;
+}
+
 const RequestField* find_request_field(std::string_view name) {
   for (const RequestField& field : kFields)
     if (is_same(name, field.name) || is_same(name, field.alias)) return &field;
@@ -176,12 +257,15 @@ const RequestField& request_field(std::string_view name) {
 
 void check_ranges(const Request& request) {
   for (const RequestField& field : kFields) {
-    if (field.kind != Kind::integer && field.kind != Kind::number) continue;
+    const bool is_list = field.kind == Kind::integers;
+    if (field.kind != Kind::integer && field.kind != Kind::number && !is_list) continue;
     const Json value = field.get(request);
     if (value.is_null()) continue;
-    const auto number = value.get<double>();
-    if (!(number >= field.low && number <= field.high))
-      throw UsageError("{} {}: expected {} to {}", field.name, number, field.low, field.high);
+    for (const Json& one : is_list ? value : Json::array({value})) {
+      const auto number = one.get<double>();
+      if (!(number >= field.low && number <= field.high))
+        throw UsageError("{} {}: expected {} to {}", field.name, number, field.low, field.high);
+    }
   }
 }
 

@@ -13,7 +13,7 @@ namespace diffract::pipelines {
 /// One option of a request, declared here and nowhere else. The command line and JSON lines set it; a job's
 /// fingerprint, the batches, an image's parameters, --help and docs/options.md are made from it.
 struct RequestField {
-  enum class Kind { texts, integer, number, seed, text, json, dtype, output };
+  enum class Kind { texts, integer, integers, number, seed, text, json, dtype, output };
   /// What two images that differ in it may share.
   enum class Scope {
     image,  // a batch: each image has its own
@@ -34,12 +34,16 @@ struct RequestField {
   Json (*get)(const Request& request);
   // Of numbers, inclusive. A model may take less.
   double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
+  std::vector<std::string> Request::*texts = nullptr;  // where they are kept, of Kind::texts
 
   /// As the command line spells it: "--guidance-scale".
   std::string option() const;
 };
 
 std::span<const RequestField> request_fields();
+
+/// Those of Kind::texts: a prompt, and what goes with it.
+std::span<const RequestField* const> text_fields();
 
 /// By name or alias, or null.
 const RequestField* find_request_field(std::string_view name);

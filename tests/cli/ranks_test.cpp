@@ -26,6 +26,10 @@ const Model kFluxTrueCfg{"FluxTrueCfg",
                          {"--steps", "2", "--height", "64", "--width", "64", "--max-sequence-length", "32",
                           "--negative-prompt", "blurry", "--true-cfg-scale", "4"}};
 const Model kStableDiffusion{"StableDiffusion", "sd15", {"--steps", "3", "--height", "64", "--width", "64"}};
+const Model kStableDiffusionXL{
+    "StableDiffusionXL",
+    "sdxl",
+    {"--steps", "2", "--height", "64", "--width", "64", "--negative-prompt", "blurry"}};
 const Model kHalfPrecision{
     "Half", "sd15-fp16", {"--steps", "2", "--height", "64", "--width", "64", "--variant", "fp16"}};
 
@@ -109,8 +113,9 @@ TEST_P(SameOverRanks, WithNeighboursApart) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SameOverRanks,
-                         ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kHalfPrecision,
-                                           on_device(kFluxTrueCfg), on_device(kStableDiffusion)),
+                         ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kStableDiffusionXL,
+                                           kHalfPrecision, on_device(kFluxTrueCfg),
+                                           on_device(kStableDiffusion)),
                          [](const auto& test) { return test.param.label; });
 
 TEST_F(RanksTest, LatentsAreTheBitsOfOneProcess) {

@@ -41,6 +41,45 @@ std::vector<ConfigDamage> stable_diffusion() {
   };
 }
 
+std::vector<ConfigDamage> stable_diffusion_xl() {
+  return {
+      {"model_index.json", "_class_name", "StableDiffusionPipeline"},
+      {"model_index.json", "text_encoder_2", {"transformers", "CLIPTextModel"}},
+      {"model_index.json", "text_encoder_2", {nullptr, nullptr}},
+      {"model_index.json", "tokenizer_2", {"transformers", "T5Tokenizer"}},
+      {"model_index.json", "force_zeros_for_empty_prompt", "yes"},
+      {"model_index.json", "requires_aesthetics_score", true},
+      {"unet/config.json", "addition_embed_type", nullptr},
+      {"unet/config.json", "addition_embed_type", "image"},
+      {"unet/config.json", "addition_time_embed_dim", 16},
+      {"unet/config.json", "addition_time_embed_dim", nullptr},
+      {"unet/config.json", "addition_time_embed_dim", 0},
+      {"unet/config.json", "addition_time_embed_dim", 1000000000},
+      {"unet/config.json", "projection_class_embeddings_input_dim", 80},
+      {"unet/config.json", "projection_class_embeddings_input_dim", nullptr},
+      {"unet/config.json", "projection_class_embeddings_input_dim", -1},
+      {"unet/config.json", "transformer_layers_per_block", {1, 3}},
+      {"unet/config.json", "transformer_layers_per_block", {1, 2, 3}},
+      {"unet/config.json", "transformer_layers_per_block", {1, 1000000000}},
+      {"unet/config.json", "transformer_layers_per_block", {1, {2}}},
+      {"unet/config.json", "reverse_transformer_layers_per_block", {1}},
+      {"unet/config.json", "reverse_transformer_layers_per_block", {{2, 2, 2}, 1}},
+      {"unet/config.json", "reverse_transformer_layers_per_block", "x"},
+      {"unet/config.json", "mid_block_type", "UNetMidBlock2DSimpleCrossAttn"},
+      {"unet/config.json", "cross_attention_dim", 32},
+      {"text_encoder/config.json", "hidden_size", 48},
+      {"text_encoder_2/config.json", "projection_dim", 48},
+      {"text_encoder_2/config.json", "projection_dim", 0},
+      {"text_encoder_2/config.json", "num_hidden_layers", 5},
+      {"vae/config.json", "force_upcast", "yes"},
+      {"vae/config.json", "latents_mean", {0.1, 0.2, 0.3, 0.4}},
+      {"vae/config.json", "latents_std", {1, 2}},
+      {"vae/config.json", "latents_std", "x"},
+      {"scheduler/scheduler_config.json", "num_train_timesteps", 0},
+      {"tokenizer_2/special_tokens_map.json", "bos_token", "<none>"},
+  };
+}
+
 std::vector<ConfigDamage> flux() {
   return {
       {"model_index.json", "text_encoder_2", {"transformers", "CLIPTextModel"}},
@@ -83,6 +122,7 @@ std::vector<ConfigDamage> flux() {
 const std::vector<DamagedFamily>& damaged_families() {
   static const std::vector<DamagedFamily> all = {
       {"StableDiffusion", "sd15-fp16", "fp16", stable_diffusion()},
+      {"StableDiffusionXL", "sdxl-no-zeros", "", stable_diffusion_xl()},
       {"Flux", "flux-dev-sharded", "", flux()},
   };
   return all;

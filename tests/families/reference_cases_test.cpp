@@ -4,6 +4,8 @@
 
 #include "diffract/families/flux/flux.h"
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
+#include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
+#include "diffract/pipelines/request_fields.h"
 #include "tests/support/pictures.h"
 #include "tests/support/temp_folder.h"
 
@@ -20,6 +22,7 @@ constexpr int kPixelTolerance = 1;
 
 class AnyCase : public ::testing::TestWithParam<std::string> {};
 class StableDiffusionCase : public ::testing::TestWithParam<std::string> {};
+class StableDiffusionXLCase : public ::testing::TestWithParam<std::string> {};
 class FluxCase : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(AnyCase, GivesDiffusersLatentsAndPixels) {
@@ -41,6 +44,22 @@ TEST_P(StableDiffusionCase, EncodesPromptsAsTransformersDoes) {
   EXPECT_LT(relative_error(embeds.negative, expected.tensor("negative_prompt_embeds")), 1e-5);
 }
 
+TEST_P(StableDiffusionXLCase, EncodesPromptsAsTransformersDoes) {
+  const ReferenceCase expected(GetParam());
+  if (!expected.has("prompt_embeds")) return;
+  const auto pipeline = StableDiffusionXLPipeline::from_folder(io::ModelFolder::open(expected.checkpoint()),
+                                                               expected.load_options());
+  const bool guided = expected.has("negative_prompt_embeds");
+  const auto embeds = pipeline->encode_prompt(expected.request(), guided);
+  EXPECT_LT(relative_error(embeds.prompt_embeds, expected.tensor("prompt_embeds")), 1e-5);
+  EXPECT_LT(relative_error(embeds.pooled_prompt_embeds, expected.tensor("pooled_prompt_embeds")), 1e-5);
+  if (!guided) return;
+  EXPECT_LT(relative_error(embeds.negative_prompt_embeds, expected.tensor("negative_prompt_embeds")), 1e-5);
+  EXPECT_LT(
+      relative_error(embeds.negative_pooled_prompt_embeds, expected.tensor("negative_pooled_prompt_embeds")),
+      1e-5);
+}
+
 // The pictures of a batch are those of its images one by one: a batch's composition must not show.
 TEST_P(AnyCase, GivesTheSamePicturesOneByOne) {
   const ReferenceCase expected(GetParam());
@@ -51,8 +70,8 @@ TEST_P(AnyCase, GivesTheSamePicturesOneByOne) {
   for (size_t i = 0; i < request.image_count(); ++i) {
     pipelines::Request one = request;
     const size_t prompt = i / static_cast<size_t>(request.num_images_per_prompt);
-    one.prompt = {request.prompt[prompt]};
-    if (request.prompt_2.size() > 1) one.prompt_2 = {request.prompt_2[prompt]};
+    for (const auto* field : pipelines::text_fields())
+      if (auto& texts = one.*field->texts; texts.size() > 1) texts = {texts[prompt]};
     one.num_images_per_prompt = 1;
     one.seeds = {request.seed.value_or(0) + i};
     images.push_back(pipeline(one).images[0]);
@@ -99,12 +118,18 @@ TEST_P(FluxCase, GivesTheSameLatentsFromEmbeddings) {
 
 const auto name_of = [](const auto& test) { return test.param; };
 INSTANTIATE_TEST_SUITE_P(Diffusers, AnyCase, ::testing::ValuesIn(test::reference_cases("")), name_of);
-INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionCase, ::testing::ValuesIn(test::reference_cases("sd")),
+INSTANTIATE_TEST_SUITE_P(Diffusers1, StableDiffusionCase, ::testing::ValuesIn(test::reference_cases("sd15")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Diffusers2, StableDiffusionCase, ::testing::ValuesIn(test::reference_cases("sd2")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionXLCase, ::testing::ValuesIn(test::reference_cases("sdxl")),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
 
 TEST(ReferenceData, HoldsAllCases) {
-  EXPECT_EQ(test::reference_cases("sd").size(), 24u);
+  EXPECT_EQ(test::reference_cases("sd15").size(), 23u);
+  EXPECT_EQ(test::reference_cases("sd2").size(), 1u);
+  EXPECT_EQ(test::reference_cases("sdxl").size(), 12u);
   EXPECT_EQ(test::reference_cases("flux").size(), 6u);
 }
 

@@ -2,6 +2,7 @@
 #include "diffract/io/weight_files.h"
 #include "diffract/loading/load_component.h"
 #include "diffract/models/flux/flux_transformer_2d_model.h"
+#include "diffract/models/model_class.h"
 #include "diffract/models/text/clip_text_model.h"
 #include "diffract/models/text/t5_encoder_model.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
@@ -61,8 +62,18 @@ TEST_F(GpuModels, UNet) {
       for (const int64_t size : {c.sample_size, c.sample_size + 8}) {
         const Tensor sample = at::randn({3, c.in_channels, size, size});
         const Tensor text = at::randn({3, 13, c.cross_attention_dim.front()});
-        const Tensor wanted = (*unet.cpu)(sample, 481, text);
-        EXPECT_LT(relative_error((*unet.gpu)(sample.cuda(), 481, text.cuda()).cpu(), wanted), kind.tolerance)
+        const auto added = [&](const auto& model, at::Device device) {
+          if (!c.text_time) return Tensor();
+          const int64_t numbers = 6 * c.text_time->addition_time_embed_dim,
+                        pooled = c.text_time->projection_class_embeddings_input_dim - numbers;
+          const auto on = at::TensorOptions(device);
+          return model.added_embedding(at::ones({3, pooled}, on), at::full({3, 6}, 512.0, on));
+        };
+        const Tensor wanted = (*unet.cpu)(sample, 481, text, added(*unet.cpu, at::kCPU));
+        EXPECT_LT(
+            relative_error((*unet.gpu)(sample.cuda(), 481, text.cuda(), added(*unet.gpu, at::kCUDA)).cpu(),
+                           wanted),
+            kind.tolerance)
             << folder << " " << kind.dtype;
       }
     }
@@ -95,9 +106,24 @@ TEST_F(GpuModels, ClipText) {
     }
 }
 
+TEST_F(GpuModels, ClipTextWithProjection) {
+  for (const auto& folder : checkpoints("text_encoder_2"))
+    for (const Kind& kind : kKinds) {
+      if (class_name_of(io::load_config(folder)) != CLIPTextModelWithProjection::kClassName) continue;
+      const Pair<CLIPTextModelWithProjection, CLIPTextConfig> text(folder, kind.dtype);
+      const Tensor ids = at::randint(0, text.cpu->config().vocab_size, {2, 17}, at::kLong);
+      const auto wanted = (*text.cpu)(ids), found = (*text.gpu)(ids.cuda());
+      EXPECT_LT(relative_error(found.hidden_state.cpu().to(at::kFloat), wanted.hidden_state), kind.tolerance)
+          << folder;
+      EXPECT_LT(relative_error(found.text_embeds.cpu().to(at::kFloat), wanted.text_embeds), kind.tolerance)
+          << folder;
+    }
+}
+
 TEST_F(GpuModels, T5) {
   for (const auto& folder : checkpoints("text_encoder_2"))
     for (const Kind& kind : kKinds) {
+      if (class_name_of(io::load_config(folder)) != T5EncoderModel::kClassName) continue;
       const Pair<T5EncoderModel, T5Config> text(folder, kind.dtype);
       const Tensor ids = at::randint(0, text.cpu->config().vocab_size, {2, 21}, at::kLong);
       EXPECT_LT(relative_error((*text.gpu)(ids.cuda()).cpu().to(at::kFloat), (*text.cpu)(ids)),

@@ -20,7 +20,8 @@ using pipelines::RequestField;
 using Kind = RequestField::Kind;
 using Scope = RequestField::Scope;
 
-const Request kBase = {.prompt = {"a dog"}, .prompt_2 = {"x"}, .negative_prompt = {"y"}, .seed = 3};
+const Request kBase = {
+    .prompt = {"a dog"}, .prompt_2 = {"x"}, .negative_prompt = {"y"}, .negative_prompt_2 = {"z"}, .seed = 3};
 
 // A value that kBase does not have.
 Json other_value(const RequestField& field) {
@@ -29,6 +30,8 @@ Json other_value(const RequestField& field) {
       return "other";
     case Kind::integer:
       return 16;
+    case Kind::integers:
+      return {16, 24};
     case Kind::number:
       return 0.5;
     case Kind::seed:
@@ -102,17 +105,40 @@ TEST(RequestFields, JsonLinesTakeEachThatIsNotTheWholeJobs) {
 TEST(RequestFields, NumbersAreCheckedAtTheirBounds) {
   for (const RequestField& field : pipelines::request_fields()) {
     if (!std::isfinite(field.high)) continue;
+    const auto json_of = [&](double value) -> Json {
+      if (field.kind == Kind::integers) return {1, static_cast<int64_t>(value)};
+      return field.kind == Kind::integer ? Json(static_cast<int64_t>(value)) : Json(value);
+    };
     const auto is_refused = [&](double value) {
-      const Json number = field.kind == Kind::integer ? Json(static_cast<int64_t>(value)) : Json(value);
-      const std::string message = test::error_of<UsageError>([&] { check_ranges(with(field, number)); });
+      const std::string message =
+          test::error_of<UsageError>([&] { check_ranges(with(field, json_of(value))); });
       return message.starts_with(field.name);
     };
-    const double step = field.kind == Kind::integer ? 1 : 0.001;
+    const double step = field.kind == Kind::number ? 0.001 : 1;
     EXPECT_TRUE(is_refused(field.high + step)) << field.name;
     EXPECT_TRUE(is_refused(field.low - step)) << field.name;
-    EXPECT_NO_THROW(check_ranges(
-        with(field, field.kind == Kind::integer ? Json(static_cast<int64_t>(field.high)) : Json(field.high))))
-        << field.name;
+    EXPECT_NO_THROW(check_ranges(with(field, json_of(field.high)))) << field.name;
+  }
+}
+
+TEST(RequestFields, APairIsAListOrATextWithAComma) {
+  const RequestField& field = pipelines::request_field("original_size");
+  for (const Json& good : {Json({1024, 768}), Json("1024,768"), Json(" 1024, 768")})
+    EXPECT_EQ(field.get(with(field, good)), Json({1024, 768})) << good;
+  for (const Json& bad :
+       {Json("1024"), Json("1024,768,1"), Json("1024x768"), Json("1.5,2"), Json(""), Json(3), Json({1}),
+        Json({"1", "2"}), Json("1,2],[3"), Json({1, nullptr}), Json({1, 18446744073709551615u})}) {
+    const auto message = test::error_of<Error>([&] { with(field, bad); });
+    EXPECT_NE(message.find("original_size"), std::string::npos) << bad << ": " << message;
+  }
+}
+
+TEST(RequestFields, TextsKnowWhereTheyAreKept) {
+  for (const RequestField& field : pipelines::request_fields()) {
+    ASSERT_EQ(field.texts != nullptr, field.kind == Kind::texts) << field.name;
+    if (field.texts) {
+      EXPECT_EQ(Json(with(field, "other").*field.texts), Json({"other"})) << field.name;
+    }
   }
 }
 

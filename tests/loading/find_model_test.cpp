@@ -67,7 +67,8 @@ TEST_F(FindModel, SuggestsTheBuiltInNames) {
   expect(nonsense, {"qwertyuiop", "emoji-flux", "emoji-sd", "ORG/NAME"});
   EXPECT_EQ(nonsense.find("did you mean"), std::string::npos) << nonsense;
   expect(refused("SD15"), {"stable-diffusion-v1-5/stable-diffusion-v1-5"});
-  expect(refused("sdxl"), {"does not run"});
+  expect(refused("sdxl"), {"stabilityai/stable-diffusion-xl-base-1.0"});
+  expect(refused("sd3"), {"does not run"});
 }
 
 TEST_F(FindModel, SaysThatAFolderIsNotThere) {
@@ -86,7 +87,7 @@ TEST_F(FindModel, TellsWhatToFetchForWhat) {
 }
 
 TEST_F(FindModel, RefusesAWellKnownModelBeforeItIsDownloaded) {
-  for (const char* name : {"stabilityai/stable-diffusion-xl-base-1.0", "Qwen/Qwen-Image@main",
+  for (const char* name : {"stabilityai/stable-cascade", "Qwen/Qwen-Image@main",
                            "stabilityai/stable-diffusion-3.5-large", "PixArt-alpha/PixArt-XL-2-1024-MS"}) {
     const auto message = refused(name);
     expect(message, {"does not run yet", "Pipeline"});
@@ -97,9 +98,9 @@ TEST_F(FindModel, RefusesAWellKnownModelBeforeItIsDownloaded) {
 // After the first look.
 TEST_F(FindModel, RefusesAClassBeforeItAsksForTheRest) {
   cached("org--xl", {{"model_index.json",
-                      R"({"_class_name": "StableDiffusionXLPipeline", "unet": ["diffusers", "U"]})"}});
+                      R"({"_class_name": "StableCascadeDecoderPipeline", "unet": ["diffusers", "U"]})"}});
   const auto message = refused("org/xl");
-  expect(message, {"StableDiffusionXLPipeline", "model_index.json", "does not run yet"});
+  expect(message, {"StableCascadeDecoderPipeline", "model_index.json", "does not run yet"});
   EXPECT_EQ(message.find("hf download"), std::string::npos) << message;
   cached("org--sd",
          {{"model_index.json", R"({"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "U"]})"}});
@@ -118,8 +119,10 @@ TEST(FindFamily, IsTheTextToImagePipelineOverTheSameParts) {
     EXPECT_EQ(runs_as(name), "StableDiffusionPipeline") << name;
   for (const char* name : {"FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"})
     EXPECT_EQ(runs_as(name), "FluxPipeline") << name;
+  for (const char* name : {"StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"})
+    EXPECT_EQ(runs_as(name), "StableDiffusionXLPipeline") << name;
   for (const char* name :
-       {"StableDiffusionXLPipeline", "FluxFillPipeline", "FluxKontextPipeline", "flux", ""})
+       {"StableCascadeDecoderPipeline", "FluxFillPipeline", "FluxKontextPipeline", "flux", ""})
     EXPECT_EQ(runs_as(name), "") << name;
 }
 

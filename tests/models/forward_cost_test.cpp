@@ -81,7 +81,8 @@ std::shared_ptr<const Model> load(const std::string& folder, const std::string& 
   return std::make_shared<const Model>(Config::from_json(config_of(folder)), weights);
 }
 
-const std::string kSd = "reference/checkpoints/sd15/", kFlux = "reference/checkpoints/flux-dev/";
+const std::string kSd = "reference/checkpoints/sd15/", kSdxl = "reference/checkpoints/sdxl/",
+                  kFlux = "reference/checkpoints/flux-dev/";
 const std::string kDiffusersFile = "diffusion_pytorch_model.safetensors",
                   kTransformersFile = "model.safetensors";
 constexpr ForwardShape kShape{.batch = 2, .height = 128, .width = 128, .text_tokens = 77};
@@ -120,6 +121,22 @@ TEST(ForwardCost, PeakOfClipIsMeasured) {
   const std::string folder = kSd + "text_encoder";
   const auto clip = load<CLIPTextModel, CLIPTextConfig>(folder, kTransformersFile);
   expect_near(folder, [&] { (*clip)(at::zeros({2, 77}, at::kLong)); });
+}
+
+TEST(ForwardCost, PeakOfClipWithProjectionIsMeasured) {
+  const std::string folder = kSdxl + "text_encoder_2";
+  const auto clip = load<CLIPTextModelWithProjection, CLIPTextConfig>(folder, kTransformersFile);
+  expect_near(folder, [&] { (*clip)(at::zeros({2, 77}, at::kLong)); });
+}
+
+TEST(ForwardCost, PeakOfAnXlUNetIsMeasured) {
+  const std::string folder = kSdxl + "unet";
+  const auto unet = load<UNet2DConditionModel, UNet2DConditionConfig>(folder, kDiffusersFile);
+  const auto& c = unet->config();
+  expect_near(folder, [&] {
+    (*unet)(at::randn({2, 4, 16, 16}), 500.0, at::randn({2, 77, c.cross_attention_dim.front()}),
+            at::randn({2, c.time_embed_dim()}));
+  });
 }
 
 TEST(ForwardCost, PeakOfT5IsMeasured) {

@@ -121,15 +121,38 @@ TEST(UNet2DConditionModel, TakesEveryOptionAsDiffusersDoes) {
   EXPECT_LT(relative_error(unet(sample, 123.4, text), test::load_tensor(*expected, "output.sample")),
             kTolerance);
   EXPECT_THROW(unet(sample, 0, text.slice(0, 0, 1)), UsageError);
+  EXPECT_THROW(unet(sample, 0, text, at::zeros({2, 32})), UsageError);
+  EXPECT_THROW(unet.added_embedding(at::zeros({2, 10}), at::zeros({2, 6})), UsageError);
   EXPECT_THROW(unet(sample, 0, text.slice(2, 0, 8)), UsageError);
   EXPECT_THROW(unet(sample.slice(1, 0, 3), 0, text), UsageError);
+}
+
+TEST(UNet2DConditionModel, AddsWhatItIsToldOfAPictureAsDiffusersDoes) {
+  const auto file = test::data("models/unet_xl.safetensors");
+  const auto expected = io::SafetensorsFile::open(file);
+  const UNet2DConditionModel unet(
+      UNet2DConditionConfig::from_json(config_of(test::data("models/unet_xl.json"))),
+      weights_of(file) / "weights");
+  const auto sample = test::load_tensor(*expected, "input.sample"),
+             text = test::load_tensor(*expected, "input.text"),
+             text_embeds = test::load_tensor(*expected, "input.text_embeds"),
+             time_ids = test::load_tensor(*expected, "input.time_ids");
+  const auto added = unet.added_embedding(text_embeds, time_ids);
+  EXPECT_LT(relative_error(unet(sample, 123.4, text, added), test::load_tensor(*expected, "output.sample")),
+            kTolerance);
+  EXPECT_THROW(unet(sample, 123.4, text), UsageError);
+  EXPECT_THROW(unet.added_embedding(text_embeds, time_ids.slice(1, 0, 4)), UsageError);
+  EXPECT_THROW(unet.added_embedding(text_embeds.slice(0, 0, 1), time_ids), UsageError);
 }
 
 TEST(UNet2DConditionConfig, NamesWhatItDoesNotBuild) {
   const auto sound = load_json(test::data("models/unet_options.json"));
   const std::pair<const char*, Json> cases[] = {
       {"class_embed_type", "timestep"},
-      {"addition_embed_type", "text_time"},
+      {"addition_embed_type", "text"},
+      {"addition_embed_type", "text_time"},  // without its widths
+      {"transformer_layers_per_block", {1, {2, 2}, 1}},
+      {"transformer_layers_per_block", {1, 2}},
       {"encoder_hid_dim", 32},
       {"time_cond_proj_dim", 256},
       {"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"},

@@ -13,7 +13,7 @@ namespace {
 // (tools/make_placement_cases.py).
 TEST(ModuleTree, IsThatOfDiffusersAndTransformers) {
   const Json cases = load_json(test::data("placement/module_trees.json"));
-  ASSERT_EQ(cases.size(), 12u);
+  ASSERT_EQ(cases.size(), 14u);
   for (size_t i = 0; i < cases.size(); ++i) {
     const ConfigReader config(cases[i]["config"], fmt::format("case {}", i));
     const std::string class_name = class_name_of(config);
@@ -60,9 +60,9 @@ TEST(ModuleTree, NamesTheBlocksThatStayWholeAsTheLibrariesDo) {
 }
 
 TEST(ModuleTree, EveryBuiltInConfigHasATree) {
-  for (const char* folder :
-       {"flux-dev/transformer", "flux-schnell/transformer", "flux-dev/text_encoder",
-        "flux-dev/text_encoder_2", "flux-dev/vae", "sd15-full-blocks/unet", "sd2-vpred/unet"}) {
+  for (const char* folder : {"flux-dev/transformer", "flux-schnell/transformer", "flux-dev/text_encoder",
+                             "flux-dev/text_encoder_2", "flux-dev/vae", "sdxl/unet", "sdxl/text_encoder_2",
+                             "sd15-full-blocks/unet", "sd2-vpred/unet"}) {
     const auto path = test::data(fmt::format("reference/checkpoints/{}/config.json", folder));
     const auto tree = make_module_tree(ConfigReader(load_json(path), path.string()));
     EXPECT_GT(placement::compute_module_sizes(tree).total(), 1000) << folder;

@@ -190,7 +190,7 @@ TEST_P(SpreadPipeline, GivesThePictureOfOneDeviceWithinItsBudgets) {
 
 std::vector<Spread> spreads() {
   std::vector<Spread> all;
-  for (const char* name : {"flux_dev", "sd15_euler"})
+  for (const char* name : {"flux_dev", "sd15_euler", "sdxl_micro"})
     for (const char* strategy : {"auto", "balanced", "balanced_low_0", "sequential", "scattered"})
       for (const int devices : {1, 2, 4})
         for (const Overflow overflow : {Overflow::none, Overflow::cpu, Overflow::disk})
@@ -211,7 +211,8 @@ TEST_P(OneDevice, IsTheCpuWithinTheParityBound) {
     EXPECT_LT(test::relative_error(on_sim.steps[i], on_cpu.steps[i]), 1e-4) << "after step " << i;
 }
 INSTANTIATE_TEST_SUITE_P(All, OneDevice,
-                         ::testing::Values("flux_dev", "sd15_euler", "flux_dev_true_cfg", "sd15_pndm"));
+                         ::testing::Values("flux_dev", "sd15_euler", "flux_dev_true_cfg", "sd15_pndm",
+                                           "sdxl_micro"));
 
 // Weights in another dtype than the files have: converted while they are read, or once into the folder.
 TEST(PlacedModel, ConvertsWhatStaysOnDisk) {

@@ -6,17 +6,10 @@
 #include <limits>
 #include <stdexcept>
 
+#include "diffract/pipelines/request_fields.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::test {
-namespace {
-
-std::vector<std::string> one_or_many(const Json& value) {
-  if (value.is_array()) return value.get<std::vector<std::string>>();
-  return {value.get<std::string>()};
-}
-
-}  // namespace
 
 ReferenceCase::ReferenceCase(const std::string& name)
     : folder_(data("reference/" + name)),
@@ -46,34 +39,9 @@ void ReferenceCase::set_scheduler(families::DiffusionPipeline& pipeline) const {
 pipelines::Request ReferenceCase::request() const {
   pipelines::Request request{.seed = json_["seed"].get<uint64_t>()};
   for (const auto& [key, value] : json_["call"].items()) {
-    if (key == "prompt")
-      request.prompt = one_or_many(value);
-    else if (key == "negative_prompt")
-      request.negative_prompt = one_or_many(value);
-    else if (key == "prompt_2")
-      request.prompt_2 = one_or_many(value);
-    else if (key == "true_cfg_scale")
-      request.true_cfg_scale = value.get<double>();
-    else if (key == "max_sequence_length")
-      request.max_sequence_length = value.get<int64_t>();
-    else if (key == "num_inference_steps")
-      request.num_inference_steps = value.get<int64_t>();
-    else if (key == "num_images_per_prompt")
-      request.num_images_per_prompt = value.get<int64_t>();
-    else if (key == "guidance_scale")
-      request.guidance_scale = value.get<double>();
-    else if (key == "guidance_rescale")
-      request.guidance_rescale = value.get<double>();
-    else if (key == "clip_skip")
-      request.clip_skip = value.get<int64_t>();
-    else if (key == "eta")
-      request.eta = value.get<double>();
-    else if (key == "height")
-      request.height = value.get<int64_t>();
-    else if (key == "width")
-      request.width = value.get<int64_t>();
-    else
-      throw std::runtime_error("case.json has an argument that the test does not know: " + key);
+    const auto* field = pipelines::find_request_field(key);
+    if (!field) throw std::runtime_error("case.json has an argument that is no field of a request: " + key);
+    field->set(request, value, "case.json", field->name);
   }
   return request;
 }

@@ -3,8 +3,10 @@
 #include "diffract/core/error.h"
 #include "diffract/core/trace.h"
 #include "diffract/families/flux/flux_latents.h"
+#include "diffract/families/shared/clip_text.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/pipelines/denoise.h"
+#include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
 #include "diffract/tensor/device_copy.h"
@@ -29,14 +31,6 @@ Tensor sigmas_of(const std::vector<double>& timesteps, int64_t batch) {
   sigmas.reserve(timesteps.size());
   for (const double timestep : timesteps) sigmas.push_back(static_cast<float>(timestep) / kTimestepsASigma);
   return at::tensor(sigmas).unsqueeze(1).repeat({1, batch});
-}
-
-// [B, T, D] twice as one batch, the negative half first, as guide() takes it.
-Tensor both(const Tensor& negative, const Tensor& positive, const char* name) {
-  if (negative.sizes() != positive.sizes())
-    throw UsageError("negative_{}: has shape {}; expected {}, as {}", name, c10::str(negative.sizes()),
-                     c10::str(positive.sizes()), name);
-  return at::cat({negative, positive});
 }
 
 // A walk's steps of the transformer.
@@ -123,12 +117,7 @@ std::vector<Tensor> FluxPipeline::encode_clip(const std::vector<Texts>& all,
   for (const auto& [texts, unused] : all) {
     const auto encode = [&, &texts = texts]() -> pipelines::TextCache::Made {
       if (!encoder) encoder = text_encoder_.load(needs);
-      const auto& config = encoder->config();
-      const auto tokenizer = tokenizer_.load();
-      const int64_t length = std::min(tokenizer->model_max_length(), config.max_position_embeddings);
-      return {(*encoder)(pipelines::token_batch(*tokenizer, texts,
-                                                {.length = length, .vocab_size = config.vocab_size}))
-                  .pooled};
+      return {(*encoder)(clip_ids(*tokenizer_.load(), texts, encoder->config())).pooled};
     };
     pooled.push_back(texts_->get({.encoder = "text_encoder", .texts = texts}, encode).front());
   }
@@ -167,10 +156,7 @@ FluxPipeline::PromptEmbeds FluxPipeline::encode_prompt(const std::vector<std::st
                        .is_guided = false,
                        .steps = defaults_.num_inference_steps,
                        .max_sequence_length = checked_sequence_length(options.max_sequence_length)});
-  const Texts texts{.prompt = prompt,
-                    .prompt_2 = options.prompt_2.empty()
-                                    ? prompt
-                                    : pipelines::one_each(options.prompt_2, prompt.size(), "")};
+  const Texts texts{.prompt = prompt, .prompt_2 = pipelines::or_else(options.prompt_2, prompt)};
   return tensor::with_memory_errors([&] {
     return encode({texts}, options.num_images_per_prompt, options.max_sequence_length, needs.get()).front();
   });
@@ -207,10 +193,7 @@ FluxPipeline::Prompts FluxPipeline::prompts_of(const pipelines::Request& request
   // Both go through an encoder in its one stage, so that it is loaded once; not as one batch, as the negative
   // texts of a job's pictures are often the same.
   std::vector<Texts> all = {
-      {.prompt = request.prompt,
-       .prompt_2 = request.prompt_2.empty()
-                       ? request.prompt
-                       : pipelines::one_each(request.prompt_2, request.prompt.size(), "")}};
+      {.prompt = request.prompt, .prompt_2 = pipelines::or_else(request.prompt_2, request.prompt)}};
   if (settings.do_true_cfg) {
     const auto negative = pipelines::one_each(request.negative_prompt, request.prompt.size(), "");
     all.push_back({.prompt = negative, .prompt_2 = negative});
@@ -231,10 +214,12 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   const bool guided = settings.do_true_cfg;
   const PromptEmbeds &positive = prompts.positive, &negative = prompts.negative;
   const models::FluxTransformer2DModel::Conditioning cond{
-      .prompt_embeds = guided ? both(negative.prompt_embeds, positive.prompt_embeds, "prompt_embeds")
+      .prompt_embeds = guided ? pipelines::negative_and_positive(negative.prompt_embeds,
+                                                                 positive.prompt_embeds, "prompt_embeds")
                               : positive.prompt_embeds,
       .pooled_prompt_embeds =
-          guided ? both(negative.pooled_prompt_embeds, positive.pooled_prompt_embeds, "pooled_prompt_embeds")
+          guided ? pipelines::negative_and_positive(negative.pooled_prompt_embeds,
+                                                    positive.pooled_prompt_embeds, "pooled_prompt_embeds")
                  : positive.pooled_prompt_embeds,
       .rope = transformer->rotary(positive.text_ids, latent_image_ids(rows, columns)),
       .guidance =

@@ -1,106 +1,23 @@
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
 
-#include "diffract/core/error.h"
-#include "diffract/core/trace.h"
-#include "diffract/pipelines/denoise.h"
-#include "diffract/pipelines/image_processor.h"
+#include "diffract/families/shared/clip_text.h"
+#include "diffract/pipelines/guidance.h"
 #include "diffract/pipelines/request_checks.h"
-#include "diffract/tensor/device_copy.h"
-#include "diffract/tensor/noise.h"
 
 namespace diffract::families {
-namespace {
 
-constexpr int64_t kTrialSteps = 4;  // the fewest that every scheduler takes
-
-void require(bool fits, const std::string& problem) {
-  if (!fits) throw CheckpointError("{}. The folder mixes parts of different models", problem);
-}
-
-// A walk's steps of the UNet.
-class UNetDenoiser final : public pipelines::Denoiser {
- public:
-  // `text` [B, T, D], or [2B, T, D] with guidance
-  UNetDenoiser(const models::UNet2DConditionModel& unet, kernels::StepGraphs& graphs, Tensor text)
-      : unet_(unet), graphs_(graphs), text_(std::move(text)) {}
-
-  Tensor predict(const Tensor& input, size_t, double timestep) override {
-    return graphs_.run({input, at::full({input.size(0)}, timestep, input.options().dtype(at::kFloat)), text_},
-                       [this](const std::vector<Tensor>& in) { return unet_(in[0], in[1], in[2]); });
-  }
-
- private:
-  const models::UNet2DConditionModel& unet_;
-  kernels::StepGraphs& graphs_;
-  Tensor text_;
-};
-
-}  // namespace
-
-StableDiffusionPipeline::StableDiffusionPipeline(Components components) : components_(std::move(components)) {
-  const auto& text = components_.text_encoder->config();
-  const auto& unet = components_.unet->config();
-  const auto& vae = components_.vae->config();
-  for (const int64_t width : unet.cross_attention_dim)
-    require(width == text.hidden_size,
-            fmt::format("unet: \"cross_attention_dim\" is {}, but text_encoder: \"hidden_size\" is {}", width,
-                        text.hidden_size));
-  if (unet.in_channels != vae.latent_channels)
-    throw CheckpointError(
-        "unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; diffract runs text-to-image "
-        "checkpoints only, not inpainting or image-conditioned ones",
-        unet.in_channels, vae.latent_channels);
-  require(unet.out_channels == vae.latent_channels,
-          fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
-                      vae.latent_channels));
-  const int64_t pixels = unet.sample_size * vae.scale_factor();
-  defaults_ = {.size = {.height = pixels, .width = unet.sample_width * vae.scale_factor()},
-               .num_inference_steps = kStableDiffusion.num_inference_steps,
-               .guidance_scale = kStableDiffusion.guidance_scale};
-}
-
-pipelines::SchedulerRules StableDiffusionPipeline::rules() {
-  return {.facts = kStableDiffusion, .try_out = [](const schedulers::SchedulerSpec& spec) {
-            schedulers::make_schedule(spec.class_name, spec.config, spec.source,
-                                      {.num_inference_steps = kTrialSteps});
-          }};
-}
-
-loading::ImageSize StableDiffusionPipeline::image_size(const pipelines::Request& request) const {
-  return size_of(request, defaults_.size, kStableDiffusion, components_.vae->config().scale_factor());
-}
-
-StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(
-    const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const {
-  const int64_t scale = components_.vae->config().scale_factor();
-  const loading::ImageSize size = image_size(request);
-  Settings settings{
-      .latent_size = {.height = size.height / scale, .width = size.width / scale},
-      .num_inference_steps = request.num_inference_steps.value_or(defaults_.num_inference_steps),
-      .guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale),
-      .guidance_rescale = request.guidance_rescale.value_or(0),
-      .draws_in_float32 = scheduler.float32_noise,
-      .seeds = pipelines::image_seeds(request),
-      .noise_dtype = request.noise_dtype};
-  const bool guided = settings.do_classifier_free_guidance();
-  pipelines::warn_of_no_effect(!guided && pipelines::has_text(request.negative_prompt), "negative_prompt",
-                               "guidance_scale is not above 1");
-  pipelines::warn_of_no_effect(!guided && settings.guidance_rescale > 0, "guidance_rescale",
-                               "guidance_scale is not above 1");
-  pipelines::warn_of_no_effect(request.eta != 0 && !scheduler.uses_eta, "eta", "it is DDIMScheduler's");
-  return settings;
-}
+StableDiffusionPipeline::StableDiffusionPipeline(TextEncoder text, Core core)
+    : UNetPipeline(kStableDiffusion, std::move(core), text.text_encoder->config().hidden_size,
+                   "text_encoder: \"hidden_size\""),
+      text_(std::move(text)) {}
 
 Tensor StableDiffusionPipeline::encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const {
-  const auto& encoder = *components_.text_encoder;
+  const auto& encoder = *text_.text_encoder;
   const auto encode = [&]() -> pipelines::TextCache::Made {
-    const int64_t length =
-        std::min(components_.tokenizer->model_max_length(), encoder.config().max_position_embeddings);
-    const Tensor ids = pipelines::token_batch(*components_.tokenizer, texts,
-                                              {.length = length, .vocab_size = encoder.config().vocab_size});
-    return {encoder(ids, clip_skip).last_hidden_state};
+    return {encoder(clip_ids(*text_.tokenizer, texts, encoder.config()), clip_skip).last_hidden_state};
   };
-  return components_.texts->get({.encoder = "text_encoder", .texts = texts, .clip_skip = clip_skip}, encode)
+  return core()
+      .texts->get({.encoder = "text_encoder", .texts = texts, .clip_skip = clip_skip}, encode)
       .front();
 }
 
@@ -118,82 +35,11 @@ StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
   return embeds;
 }
 
-loading::RequestShape StableDiffusionPipeline::shape_of(const pipelines::Request& request) const {
-  const loading::ImageSize size = image_size(request);
-  return {.height = size.height,
-          .width = size.width,
-          .images = static_cast<int64_t>(request.image_count()),
-          .texts = static_cast<int64_t>(request.prompt.size()),
-          .is_guided = request.guidance_scale.value_or(defaults_.guidance_scale) > 1,
-          .steps = request.num_inference_steps.value_or(defaults_.num_inference_steps)};
-}
-
-std::shared_ptr<const loading::RequestNeeds> StableDiffusionPipeline::needs_of(
-    const pipelines::Request& request) const {
-  return components_.memory ? components_.memory->needs_of(shape_of(request)) : nullptr;
-}
-
-// Before an hour of computing, not in its middle.
-void StableDiffusionPipeline::require_memory(const pipelines::Request& request) const {
-  if (!components_.memory) return;
-  const loading::RequestShape shape = shape_of(request);
-  const auto all = [](const loading::ComponentNeed&) { return true; };
-  const auto runs = [&](const loading::ComponentNeed& need) {
-    return need.name != "vae" || request.output_type == pipelines::OutputType::image;
-  };
-  components_.memory->require(shape, *components_.memory->needs_of(shape), runs, all, /*all_stay=*/true);
-}
-
-std::vector<loading::ComponentStay> StableDiffusionPipeline::stays() const {
-  std::vector<loading::ComponentStay> list;
-  for (const char* name : {"text_encoder", "unet", "vae"})
-    list.push_back({.name = name, .stays = true, .loads = 1, .gone_for = {}});
-  return list;
-}
-
-pipelines::Output StableDiffusionPipeline::generate(const pipelines::Request& request,
-                                                    const schedulers::SchedulerSpec& spec,
-                                                    const pipelines::StepObserver& observe) const {
-  const Settings settings = settle(request, *schedulers::traits_of(spec.class_name));
-  // First: a config that does not suit so many steps shows before anything is computed.
-  const auto schedule =
-      schedulers::make_schedule(spec.class_name, spec.config, spec.source,
-                                {.num_inference_steps = settings.num_inference_steps, .eta = request.eta});
-  require_memory(request);
-  const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
-  loading::flush_host();
-  const Tensor latents = denoise(prompt, settings, *schedule, observe);
-  if (request.output_type == pipelines::OutputType::latent) return {.images = {}, .latents = latents};
-  loading::flush_host();  // what the denoising kept is of other sizes than what the VAE needs
-  const auto& vae = *components_.vae;
-  const trace::Span span("compute", "decode");
-  const Tensor pixels = vae.decode(latents / vae.config().scaling_factor);
-  const pipelines::VaeImageProcessor processor(vae.config().scale_factor(), components_.policy);
-  return {.images = {}, .latents = latents, .arriving = processor.begin_postprocess(pixels)};
-}
-
-Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settings& settings,
-                                        schedulers::Schedule& schedule,
-                                        const pipelines::StepObserver& observe) const {
-  const auto& unet = *components_.unet;
-  tensor::SeededNoise noise(
-      settings.seeds, {unet.config().in_channels, settings.latent_size.height, settings.latent_size.width});
-  const bool guided = settings.do_classifier_free_guidance();
-  // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
-  const auto draw_in = [&](at::ScalarType dtype) {
-    return tensor::send_to(noise.draw(dtype), components_.device);
-  };
-  const auto draw = [&] { return draw_in(settings.draws_in_float32 ? at::kFloat : settings.noise_dtype); };
-  UNetDenoiser denoiser(unet, *components_.graphs,
-                        guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive);
-  return pipelines::denoise(
-      draw_in(settings.noise_dtype) * schedule.init_noise_sigma(),  // [B, C, h, w]
-      {.denoiser = denoiser,
-       .schedule = schedule,
-       .noise = draw,
-       .guidance = {.is_on = guided, .scale = settings.guidance_scale, .rescale = settings.guidance_rescale},
-       .policy = components_.policy,
-       .observe = observe});
+UNetPipeline::Conditions StableDiffusionPipeline::conditions_of(const pipelines::Request& request,
+                                                                bool do_classifier_free_guidance) const {
+  const PromptEmbeds embeds = encode_prompt(request, do_classifier_free_guidance);
+  if (!do_classifier_free_guidance) return {.text = embeds.positive};
+  return {.text = pipelines::negative_and_positive(embeds.negative, embeds.positive, "prompt_embeds")};
 }
 
 }  // namespace diffract::families

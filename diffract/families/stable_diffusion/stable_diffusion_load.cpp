@@ -1,14 +1,9 @@
 #include "diffract/core/log.h"
+#include "diffract/families/shared/clip_text.h"
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
-#include "diffract/loading/load_component.h"
-#include "diffract/loading/model_defaults.h"
-#include "diffract/schedulers/schedule.h"
-#include "diffract/text/clip_tokenizer.h"
 
 namespace diffract::families {
 namespace {
-
-constexpr size_t kMostGraphs = 4;  // shapes of pictures and batches that come in turn
 
 // What diffusers' StableDiffusionPipeline changes in a checkpoint's scheduler, since old configs said it
 // wrongly or not at all: timesteps begin at 1, and predicted pictures are not clipped. Source:
@@ -36,25 +31,11 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(
         log::Level::warning,
         "this checkpoint has a safety_checker, which diffract does not run: look at pictures before you "
         "show them to others");
-  schedulers::SchedulerSpec scheduler =
-      pipelines::first_scheduler(corrected(load.scheduler()), options, rules());
-  load.require_class("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
-  const int64_t text_bytes = load.over_ranks() ? 0 : pipelines::TextCache::kMostBytes;
-  auto pipeline = std::make_shared<StableDiffusionPipeline>(
-      Components{.tokenizer = std::make_shared<const text::ClipTokenizer>(
-                     text::ClipTokenizer::load(folder.component_folder("tokenizer"))),
-                 .text_encoder = load.model<models::CLIPTextModel>("text_encoder"),
-                 .unet = load.model<models::UNet2DConditionModel>("unet"),
-                 .vae = load.model<models::AutoencoderKL>("vae"),
-                 .scheduler = std::move(scheduler),
-                 .device = load.device(),
-                 .policy = load.policy(),
-                 .map = load.hf_device_map(),
-                 .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0),
-                 .texts = std::make_shared<pipelines::TextCache>(text_bytes),
-                 .memory = load.request_memory()});
-  pipeline->defaults_ = loading::model_defaults(folder, pipeline->defaults_);
-  return pipeline;
+  // In this order: what is small is looked at first.
+  const auto scheduler = first_scheduler(load, corrected(load.scheduler()), options);
+  TextEncoder text{.tokenizer = load_clip_tokenizer(load, "tokenizer"),
+                   .text_encoder = load.model<models::CLIPTextModel>("text_encoder")};
+  return std::make_shared<StableDiffusionPipeline>(std::move(text), load_core(load, scheduler));
 }
 
 }  // namespace diffract::families

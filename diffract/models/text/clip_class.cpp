@@ -10,6 +10,7 @@ using weights::WeightScope;
 
 constexpr ModuleRow kModules[] = {
     {"CLIPTextModel", "embeddings=CLIPTextEmbeddings encoder=CLIPEncoder final_layer_norm=LayerNorm"},
+    {"CLIPTextModelWithProjection", "text_model=CLIPTextModel text_projection=Linear"},
     {"CLIPTextEmbeddings", "token_embedding=Embedding position_embedding=Embedding"},
     {"CLIPEncoder", "layers=[CLIPEncoderLayer]"},
     {"CLIPEncoderLayer", "self_attn=CLIPAttention layer_norm1=LayerNorm mlp=CLIPMLP layer_norm2=LayerNorm"},
@@ -19,21 +20,27 @@ constexpr const char* kWhole[] = {"CLIPEncoderLayer", "CLIPTextEmbeddings"};
 constexpr const char* kAlso[] = {"CLIPModel"};
 constexpr const char* kModelTypes[] = {"clip_text_model", "clip"};
 
+template <typename Model>
 Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardShape& shape) {
-  const auto model = std::make_shared<CLIPTextModel>(CLIPTextConfig::from_json(config), w);
+  const auto model = std::make_shared<Model>(CLIPTextConfig::from_json(config), w);
   return {[=] { (*model)(some_ids(shape, model->config().max_position_embeddings)); }};
 }
 
 // The numbers of its positions, which no checkpoint holds.
-void add_position_ids(placement::ModuleTree& tree, const ConfigReader& config) {
-  const int64_t positions = CLIPTextConfig::from_json(config).max_position_embeddings;
-  for (placement::Module& child : tree.root.children)
+void add_position_ids(placement::Module& module, int64_t positions) {
+  for (placement::Module& child : module.children) {
+    if (child.name == "text_model") add_position_ids(child, positions);
     if (child.name == "embeddings")
       child.tensors.push_back({.name = "position_ids",
                                .elements = positions,
                                .bytes = positions * static_cast<int64_t>(sizeof(int64_t)),
                                .is_floating = false,
                                .is_buffer = true});
+  }
+}
+
+void complete(placement::ModuleTree& tree, const ConfigReader& config) {
+  add_position_ids(tree.root, CLIPTextConfig::from_json(config).max_position_embeddings);
 }
 
 }  // namespace
@@ -47,7 +54,17 @@ const ModelClass kCLIPTextModelClass = {.name = CLIPTextModel::kClassName,
                                         .no_split_modules = kWhole,
                                         .modules = kModules,
                                         .build = build<CLIPTextModel>,
-                                        .forward = forward,
-                                        .complete = add_position_ids};
+                                        .forward = forward<CLIPTextModel>,
+                                        .complete = complete};
+
+// Its rows of modules stand with those of CLIPTextModel.
+extern const ModelClass kCLIPTextModelWithProjectionClass;
+const ModelClass kCLIPTextModelWithProjectionClass = {.name = CLIPTextModelWithProjection::kClassName,
+                                                      .type = &typeid(CLIPTextModelWithProjection),
+                                                      .role = Role::encoder,
+                                                      .no_split_modules = kWhole,
+                                                      .build = build<CLIPTextModelWithProjection>,
+                                                      .forward = forward<CLIPTextModelWithProjection>,
+                                                      .complete = complete};
 
 }  // namespace diffract::models

@@ -25,6 +25,7 @@ CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& file) {
   c.intermediate_size = config.integer("intermediate_size", 1, 1 << 18, c.intermediate_size);
   c.num_hidden_layers = config.integer("num_hidden_layers", 1, 1000, c.num_hidden_layers);
   c.num_attention_heads = config.integer("num_attention_heads", 1, 1 << 12, c.num_attention_heads);
+  c.projection_dim = config.integer("projection_dim", 1, 1 << 16, c.projection_dim);
   c.max_position_embeddings =
       config.integer("max_position_embeddings", 2, 1 << 16, c.max_position_embeddings);
   c.hidden_act = nn::parse_activation(config.choice("hidden_act", nn::activation_names(), "quick_gelu"));
@@ -63,7 +64,7 @@ CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const WeightScope& weights
       layers_(text_root(weights) / "encoder" / "layers", c.num_hidden_layers, c),
       final_layer_norm_(text_root(weights) / "final_layer_norm", c.hidden_size, c.layer_norm_eps) {}
 
-CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t clip_skip) const {
+Tensor CLIPTextModel::embed(const Tensor& input_ids, int64_t clip_skip) const {
   const int64_t tokens = input_ids.size(1);
   if (tokens < 1 || tokens > config_.max_position_embeddings)
     throw UsageError("text encoder: {} tokens; it takes 1 to {}", tokens, config_.max_position_embeddings);
@@ -74,12 +75,12 @@ CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t
   if (clip_skip < 0 || clip_skip >= config_.num_hidden_layers)
     throw UsageError("clip_skip {}: expected 0 to {}, one less than the text encoder's layers", clip_skip,
                      config_.num_hidden_layers - 1);
+  const Tensor x = token_embedding_(input_ids);
+  return x + nn::beside(x, position_embedding_(at::arange(tokens, input_ids.options())));
+}
 
-  Tensor x = token_embedding_(input_ids);
-  x = x + nn::beside(x, position_embedding_(at::arange(tokens, input_ids.options())));
-  for (size_t i = 0; i + static_cast<size_t>(clip_skip) < layers_.size(); ++i) x = layers_[i](x);
-  x = nn::to_device(final_layer_norm_(x), device_);
-
+CLIPTextModel::Output CLIPTextModel::finished(const Tensor& last, const Tensor& input_ids) const {
+  const Tensor x = nn::to_device(final_layer_norm_(last), device_);
   // Older configs carry eos_token_id 2, which no text contains; CLIP's end token is then the largest id.
   const Tensor end = config_.eos_token_id == 2
                          ? input_ids.argmax(1)
@@ -87,6 +88,32 @@ CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t
   const auto pick = [&](const Tensor& indices) { return nn::beside(x, indices); };
   return {.last_hidden_state = x,
           .pooled = x.index({pick(at::arange(x.size(0), input_ids.options())), pick(end)})};
+}
+
+CLIPTextModel::Output CLIPTextModel::operator()(const Tensor& input_ids, int64_t clip_skip) const {
+  Tensor x = embed(input_ids, clip_skip);
+  for (size_t i = 0; i + static_cast<size_t>(clip_skip) < layers_.size(); ++i) x = layers_[i](x);
+  return finished(x, input_ids);
+}
+
+CLIPTextModel::States CLIPTextModel::states(const Tensor& input_ids, int64_t clip_skip) const {
+  Tensor x = embed(input_ids, clip_skip), hidden;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (i + 1 + static_cast<size_t>(clip_skip) == layers_.size()) hidden = x;
+    x = layers_[i](x);
+  }
+  return {.hidden_state = nn::to_device(hidden, device_), .pooled = finished(x, input_ids).pooled};
+}
+
+CLIPTextModelWithProjection::CLIPTextModelWithProjection(const CLIPTextConfig& c, const WeightScope& weights)
+    : device_(weights.device()),
+      text_model_(c, weights / "text_model"),
+      text_projection_(weights / "text_projection", c.hidden_size, c.projection_dim, nn::Bias::no) {}
+
+CLIPTextModelWithProjection::Output CLIPTextModelWithProjection::operator()(const Tensor& input_ids,
+                                                                            int64_t clip_skip) const {
+  const auto [hidden_state, pooled] = text_model_.states(input_ids, clip_skip);
+  return {.hidden_state = hidden_state, .text_embeds = nn::to_device(text_projection_(pooled), device_)};
 }
 
 }  // namespace diffract::models

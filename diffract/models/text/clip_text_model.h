@@ -7,6 +7,7 @@
 #include "diffract/nn/attention.h"
 #include "diffract/nn/block_list.h"
 #include "diffract/nn/embedding.h"
+#include "diffract/nn/linear.h"
 #include "diffract/nn/norm.h"
 
 namespace diffract::models {
@@ -21,6 +22,7 @@ struct CLIPTextConfig {  // fields are the keys of config.json
   int64_t intermediate_size = 2048;
   int64_t num_hidden_layers = 12;
   int64_t num_attention_heads = 8;
+  int64_t projection_dim = 512;  // of CLIPTextModelWithProjection
   int64_t max_position_embeddings = 77;
   nn::Activation hidden_act = nn::Activation::quick_gelu;
   double layer_norm_eps = 1e-5;
@@ -59,14 +61,48 @@ class CLIPTextModel {
   /// for ids, lengths or a skip out of range.
   Output operator()(const Tensor& input_ids, int64_t clip_skip = 0) const;
 
+  struct States {
+    Tensor hidden_state;  // [B, T, D], before the final norm
+    Tensor pooled;        // [B, D], as Output's
+  };
+  /// transformers' hidden_states[-2 - clip_skip], and the pooled state of all layers. Errors as above.
+  States states(const Tensor& input_ids, int64_t clip_skip = 0) const;
+
   const CLIPTextConfig& config() const { return config_; }
 
  private:
+  Tensor embed(const Tensor& input_ids, int64_t clip_skip) const;
+  Output finished(const Tensor& x, const Tensor& input_ids) const;
+
   CLIPTextConfig config_;
   at::Device device_;
   nn::Placed<nn::Embedding> token_embedding_, position_embedding_;
   nn::BlockList<CLIPEncoderLayer> layers_;
   nn::Placed<nn::LayerNorm> final_layer_norm_;
+};
+
+/// CLIP's text encoder with a projection of the pooled state. Source: transformers modeling_clip.py,
+/// CLIPTextModelWithProjection.
+class CLIPTextModelWithProjection {
+ public:
+  static constexpr const char* kClassName = "CLIPTextModelWithProjection";
+  using Config = CLIPTextConfig;
+
+  CLIPTextModelWithProjection(const CLIPTextConfig& config, const WeightScope& weights);
+
+  struct Output {
+    Tensor hidden_state;  // [B, T, D], hidden_states[-2 - clip_skip]
+    Tensor text_embeds;   // [B, projection_dim]
+  };
+  /// As CLIPTextModel::states.
+  Output operator()(const Tensor& input_ids, int64_t clip_skip = 0) const;
+
+  const CLIPTextConfig& config() const { return text_model_.config(); }
+
+ private:
+  at::Device device_;
+  CLIPTextModel text_model_;
+  nn::Placed<nn::Linear> text_projection_;
 };
 
 }  // namespace diffract::models

@@ -13,10 +13,10 @@ ResnetShape resnet_shape(const UNet2DConditionConfig& c, int64_t in, int64_t out
           .activation = c.act_fn};
 }
 
-Transformer2DShape transformer_shape(const UNet2DConditionConfig& c, size_t level) {
+Transformer2DShape transformer_shape(const UNet2DConditionConfig& c, size_t level, int64_t layers) {
   return {.channels = c.block_out_channels[level],
           .heads = c.num_attention_heads[level],
-          .layers = c.transformer_layers_per_block[level],
+          .layers = layers,
           .cross_attention_dim = c.cross_attention_dim[level],
           .groups = c.norm_num_groups,
           .use_linear_projection = c.use_linear_projection,
@@ -26,7 +26,7 @@ Transformer2DShape transformer_shape(const UNet2DConditionConfig& c, size_t leve
 
 // diffusers builds this middle block with plain self-attention whatever only_cross_attention says.
 Transformer2DShape mid_transformer_shape(const UNet2DConditionConfig& c) {
-  auto shape = transformer_shape(c, c.levels() - 1);
+  auto shape = transformer_shape(c, c.levels() - 1, c.transformer_layers_per_block.back().front());
   shape.only_cross_attention = false;
   return shape;
 }
@@ -65,7 +65,10 @@ UNetDownBlock::UNetDownBlock(const WeightScope& w, const UNet2DConditionConfig& 
   const bool attends = c.down_block_types[level] == "CrossAttnDownBlock2D";
   for (int64_t i = 0; i < c.layers_per_block[level]; ++i) {
     resnets_.emplace_back(w / "resnets" / i, resnet_shape(c, i == 0 ? in : out, out));
-    if (attends) attentions_.emplace_back(w / "attentions" / i, transformer_shape(c, level));
+    if (attends)
+      attentions_.emplace_back(
+          w / "attentions" / i,
+          transformer_shape(c, level, c.transformer_layers_per_block[level][static_cast<size_t>(i)]));
   }
   if (level + 1 < c.levels()) downsampler_.emplace(w / "downsamplers.0", out, c.downsample_padding);
 }
@@ -81,13 +84,20 @@ Tensor UNetDownBlock::operator()(Tensor x, const UNetConditioning& cond, std::ve
 }
 
 UNetMidBlock::UNetMidBlock(const WeightScope& w, const UNet2DConditionConfig& c)
-    : resnet_in_(w / "resnets.0", mid_resnet_shape(c)),
-      attention_(w / "attentions.0", mid_transformer_shape(c)),
-      resnet_out_(w / "resnets.1", mid_resnet_shape(c)) {}
+    : resnet_in_(w / "resnets.0", mid_resnet_shape(c)) {
+  if (!c.mid_block_attends) return;
+  attention_.emplace(w / "attentions.0", mid_transformer_shape(c));
+  resnet_out_.emplace(w / "resnets.1", mid_resnet_shape(c));
+}
 
 Tensor UNetMidBlock::operator()(Tensor x, const UNetConditioning& cond) const {
-  x = attention_(resnet_in_(x, cond.temb, cond.time.of(resnet_in_)), cond.text);
-  return resnet_out_(x, cond.temb, cond.time.of(resnet_out_));
+  x = resnet_in_(x, cond.temb, cond.time.of(resnet_in_));
+  return attention_ ? (*resnet_out_)((*attention_)(x, cond.text), cond.temb, cond.time.of(*resnet_out_)) : x;
+}
+
+std::vector<const PlacedResnet*> UNetMidBlock::resnets() const {
+  if (!resnet_out_) return {&resnet_in_};
+  return {&resnet_in_, &*resnet_out_};
 }
 
 UNetUpBlock::UNetUpBlock(const WeightScope& w, const UNet2DConditionConfig& c, size_t level) {
@@ -100,7 +110,10 @@ UNetUpBlock::UNetUpBlock(const WeightScope& w, const UNet2DConditionConfig& c, s
   for (int64_t i = 0; i < layers; ++i) {
     const int64_t in = (i == 0 ? from_below : out) + (i + 1 == layers ? last_skip : out);
     resnets_.emplace_back(w / "resnets" / i, resnet_shape(c, in, out));
-    if (attends) attentions_.emplace_back(w / "attentions" / i, transformer_shape(c, level));
+    if (attends)
+      attentions_.emplace_back(
+          w / "attentions" / i,
+          transformer_shape(c, level, c.transformer_layers_on_the_way_up[level][static_cast<size_t>(i)]));
   }
   if (level > 0) upsampler_.emplace(w / "upsamplers.0", out);
 }

@@ -1,5 +1,4 @@
 #pragma once
-#include <array>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -48,17 +47,18 @@ class UNetDownBlock {
   std::optional<nn::Placed<Downsample2D>> downsampler_;
 };
 
-/// The coarsest features: resnet, transformer, resnet. Source: diffusers UNetMidBlock2DCrossAttn.
+/// The coarsest features: resnet, transformer, resnet (diffusers UNetMidBlock2DCrossAttn), or one resnet
+/// alone (UNetMidBlock2D as a UNet has it).
 class UNetMidBlock {
  public:
   UNetMidBlock(const WeightScope& w, const UNet2DConditionConfig& config);
   Tensor operator()(Tensor x, const UNetConditioning& cond) const;
-  std::array<const PlacedResnet*, 2> resnets() const { return {&resnet_in_, &resnet_out_}; }
+  std::vector<const PlacedResnet*> resnets() const;
 
  private:
   PlacedResnet resnet_in_;
-  Transformer2DModel attention_;
-  PlacedResnet resnet_out_;
+  std::optional<Transformer2DModel> attention_;
+  std::optional<PlacedResnet> resnet_out_;
 };
 
 /// One level on the way up: resnet blocks over the features joined with a skip each, transformers in a

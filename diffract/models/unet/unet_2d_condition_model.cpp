@@ -16,6 +16,7 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& c, const
       conv_norm_out_(w / "conv_norm_out", c.norm_num_groups, c.block_out_channels.front(), c.norm_eps),
       conv_out_(w / "conv_out", c.block_out_channels.front(), c.out_channels, same_size(c.conv_out_kernel)),
       arithmetic_(w.arithmetic()) {
+  if (c.text_time) add_embedding_.emplace(w / "add_embedding", *c.text_time, c.time_embed_dim());
   if (c.has_mid_block) mid_block_.emplace(w / "mid_block", c);
   down_blocks_.reserve(c.levels());
   up_blocks_.reserve(c.levels());
@@ -25,7 +26,7 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& c, const
     up_blocks_.emplace_back(w / "up_blocks" / static_cast<int64_t>(i), c, c.levels() - 1 - i);
 }
 
-void UNet2DConditionModel::check(const Tensor& sample, const Tensor& text) const {
+void UNet2DConditionModel::check(const Tensor& sample, const Tensor& text, const Tensor& added) const {
   if (sample.dim() != 4 || sample.size(1) != config_.in_channels)
     throw UsageError("unet: sample has shape {}; expected [batch, {}, height, width]",
                      c10::str(sample.sizes()), config_.in_channels);
@@ -33,13 +34,23 @@ void UNet2DConditionModel::check(const Tensor& sample, const Tensor& text) const
       text.size(2) != config_.cross_attention_dim.front())
     throw UsageError("unet: text embeddings have shape {}; expected [{}, tokens, {}]", c10::str(text.sizes()),
                      sample.size(0), config_.cross_attention_dim.front());
+  if (added.defined() != add_embedding_.has_value())
+    throw UsageError("unet: {} pooled text and sizes (\"addition_embed_type\")",
+                     added.defined() ? "takes no" : "needs");
 }
 
-Tensor UNet2DConditionModel::time_embedding(const Tensor& timesteps) const {
+Tensor UNet2DConditionModel::added_embedding(const Tensor& text_embeds, const Tensor& time_ids) const {
+  if (!add_embedding_) throw UsageError("unet: takes no pooled text and sizes (\"addition_embed_type\")");
+  return (*add_embedding_)(text_embeds, time_ids);
+}
+
+Tensor UNet2DConditionModel::time_embedding(const Tensor& timesteps, const Tensor& added) const {
   const Tensor sinusoid = nn::sinusoidal_embedding(timesteps, {.width = config_.block_out_channels.front(),
                                                                .flip_sin_to_cos = config_.flip_sin_to_cos,
                                                                .frequency_shift = config_.freq_shift});
-  return nn::activate(config_.act_fn, time_embedding_(sinusoid.to(arithmetic_)));
+  Tensor embedding = time_embedding_(sinusoid.to(arithmetic_));
+  if (added.defined()) embedding = embedding + nn::beside(embedding, added).to(arithmetic_);
+  return nn::activate(config_.act_fn, embedding);
 }
 
 std::vector<const PlacedResnet*> UNet2DConditionModel::resnets() const {
@@ -54,14 +65,16 @@ std::vector<const PlacedResnet*> UNet2DConditionModel::resnets() const {
   return all;
 }
 
-Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, const Tensor& text) const {
-  return (*this)(sample, at::full({sample.size(0)}, timestep, sample.options().dtype(at::kFloat)), text);
+Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, const Tensor& text,
+                                        const Tensor& added) const {
+  return (*this)(sample, at::full({sample.size(0)}, timestep, sample.options().dtype(at::kFloat)), text,
+                 added);
 }
 
-Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& timesteps,
-                                        const Tensor& text) const {
-  check(sample, text);
-  UNetConditioning cond{.temb = time_embedding(timesteps), .text = text.to(arithmetic_)};
+Tensor UNet2DConditionModel::operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text,
+                                        const Tensor& added) const {
+  check(sample, text, added);
+  UNetConditioning cond{.temb = time_embedding(timesteps, added), .text = text.to(arithmetic_)};
   cond.time = TimeProjections(cond.temb, resnets());
   Tensor x = sample.to(arithmetic_);
   if (config_.center_input_sample) x = 2 * x - 1;

@@ -17,23 +17,31 @@ class UNet2DConditionModel {
 
   UNet2DConditionModel(const UNet2DConditionConfig& config, const WeightScope& weights);
 
+  /// What a UNet with an added embedding takes beside text: [B, time_embed_dim] of pooled text [B, D] and
+  /// numbers [B, N], float32 (TextTimeEmbedding), once for all steps. Throws UsageError where it has none.
+  Tensor added_embedding(const Tensor& text_embeds, const Tensor& time_ids) const;
+
   /// Prediction [B, out_channels, H, W] for `sample` [B, C, H, W] at `timestep`, a number on the training
-  /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]; on the sample's device. Throws
-  /// UsageError when they do not fit each other or the config.
-  Tensor operator()(const Tensor& sample, double timestep, const Tensor& text) const;
+  /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D] and added_embedding()'s
+  /// `added`, undefined for a UNet without; on the sample's device. Throws UsageError when they do not fit
+  /// each other or the config.
+  Tensor operator()(const Tensor& sample, double timestep, const Tensor& text,
+                    const Tensor& added = {}) const;
   /// The same with `timesteps` [B], float32 on the sample's device.
-  Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text) const;
+  Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text,
+                    const Tensor& added = {}) const;
 
   const UNet2DConditionConfig& config() const { return config_; }
 
  private:
-  Tensor time_embedding(const Tensor& timesteps) const;
+  Tensor time_embedding(const Tensor& timesteps, const Tensor& added) const;
   std::vector<const PlacedResnet*> resnets() const;
-  void check(const Tensor& sample, const Tensor& text) const;
+  void check(const Tensor& sample, const Tensor& text, const Tensor& added) const;
 
   UNet2DConditionConfig config_;
   nn::Placed<nn::Conv2d> conv_in_;
   nn::TimestepEmbedding time_embedding_;
+  std::optional<TextTimeEmbedding> add_embedding_;
   std::vector<UNetDownBlock> down_blocks_;
   std::optional<UNetMidBlock> mid_block_;
   std::vector<UNetUpBlock> up_blocks_;

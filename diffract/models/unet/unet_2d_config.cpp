@@ -25,17 +25,16 @@ std::vector<std::string> block_types(const ConfigReader& config, const char* key
 
 void refuse_what_is_not_built(const ConfigReader& config) {
   for (const char* key :
-       {"addition_embed_type", "class_embed_type", "class_embeddings_concat", "cross_attention_norm",
-        "dual_cross_attention", "encoder_hid_dim", "encoder_hid_dim_type", "num_class_embeds",
-        "resnet_skip_time_act", "reverse_transformer_layers_per_block", "time_cond_proj_dim",
-        "time_embedding_act_fn", "time_embedding_dim", "timestep_post_act"})
+       {"class_embed_type", "class_embeddings_concat", "cross_attention_norm", "dual_cross_attention",
+        "encoder_hid_dim", "encoder_hid_dim_type", "num_class_embeds", "resnet_skip_time_act",
+        "time_cond_proj_dim", "time_embedding_act_fn", "time_embedding_dim", "timestep_post_act"})
     config.unsupported_unless(key);
   // To diffusers null is no normalisation at all, while to our reader it is a key left out.
   if (config.json().contains("norm_num_groups") && !config.has("norm_num_groups"))
     throw CheckpointError("{}: \"norm_num_groups\" is null, which is not built; expected a number of groups",
                           config.source());
+  config.unsupported_unless("addition_embed_type", "text_time");
   config.unsupported_unless("attention_type", "default");
-  config.unsupported_unless("mid_block_type", "UNetMidBlock2DCrossAttn");
   config.unsupported_unless("resnet_time_scale_shift", "default");
   config.unsupported_unless("time_embedding_type", "positional");
   config.unsupported_unless("resnet_out_scale_factor", 1.0);
@@ -50,6 +49,51 @@ void check_divisible(const ConfigReader& config, const UNet2DConditionConfig& c)
       throw CheckpointError("{}: \"block_out_channels\" {} is not a multiple of its {} attention heads",
                             config.source(), c.block_out_channels[i], c.num_attention_heads[i]);
   }
+}
+
+// Of each attention of a level: one number for all of them, one a level, or a list of a level's own.
+std::vector<std::vector<int64_t>> transformer_layers(const ConfigReader& config, const char* key,
+                                                     const std::vector<int64_t>& attentions) {
+  constexpr int64_t kMostLayers = 100;
+  const size_t levels = attentions.size();
+  const Json whole = config.has(key) ? config.json()[key] : Json(1);
+  if (whole.is_array() && whole.size() != levels)
+    throw CheckpointError("{}: \"{}\" has {} entries; expected {}, as \"block_out_channels\"",
+                          config.source(), key, whole.size(), levels);
+  std::vector<std::vector<int64_t>> layers;
+  for (size_t i = 0; i < levels; ++i) {
+    const ConfigReader level(Json{{key, whole.is_array() ? whole[i] : whole}}, config.source());
+    auto own = level.integers(key, 0, kMostLayers, static_cast<size_t>(attentions[i]));
+    layers.push_back(std::move(own));
+  }
+  return layers;
+}
+
+// From the finest level; "reverse_transformer_layers_per_block" stands from the coarsest.
+std::vector<std::vector<int64_t>> transformer_layers_up(const ConfigReader& config,
+                                                        std::vector<int64_t> attentions) {
+  constexpr const char *kDown = "transformer_layers_per_block", *kUp = "reverse_transformer_layers_per_block";
+  for (int64_t& count : attentions) ++count;
+  if (config.has(kUp)) {
+    auto layers = transformer_layers(config, kUp, {attentions.rbegin(), attentions.rend()});
+    std::reverse(layers.begin(), layers.end());
+    return layers;
+  }
+  if (const Json& down = config.json().value(kDown, Json()); down.is_array())
+    for (const Json& level : down)
+      if (level.is_array())
+        throw CheckpointError("{}: \"{}\" has a list for a level; expected \"{}\" beside it", config.source(),
+                              kDown, kUp);
+  return transformer_layers(config, kDown, attentions);
+}
+
+std::optional<TextTimeConfig> read_text_time(const ConfigReader& config, const UNet2DConditionConfig& c) {
+  if (!config.has("addition_embed_type")) return {};
+  return TextTimeConfig{.addition_time_embed_dim = config.integer("addition_time_embed_dim", 2, kMaxChannels),
+                        .projection_class_embeddings_input_dim =
+                            config.integer("projection_class_embeddings_input_dim", 1, 1 << 20),
+                        .flip_sin_to_cos = c.flip_sin_to_cos,
+                        .freq_shift = c.freq_shift};
 }
 
 // "_diffusers_version", which tells what wrote the config: "0.8.1", "0.7.0.dev0".
@@ -94,7 +138,9 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
     return config.integers(key, 1, high, levels, std::vector<int64_t>(levels, fallback));
   };
   c.layers_per_block = one_a_level("layers_per_block", 100, 2);
-  c.transformer_layers_per_block = one_a_level("transformer_layers_per_block", 100, 1);
+  c.transformer_layers_per_block =
+      transformer_layers(config, "transformer_layers_per_block", c.layers_per_block);
+  c.transformer_layers_on_the_way_up = transformer_layers_up(config, c.layers_per_block);
   c.cross_attention_dim = one_a_level("cross_attention_dim", kMaxChannels, 1280);
   // diffusers misnamed this key: in these checkpoints attention_head_dim is the number of heads.
   c.num_attention_heads = one_a_level(
@@ -102,6 +148,8 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
   c.only_cross_attention = config.booleans("only_cross_attention", levels, false);
   // To diffusers null is no middle block at all (BK-SDM's small models), which is not a key left out.
   c.has_mid_block = config.has("mid_block_type") || !config.json().contains("mid_block_type");
+  c.mid_block_attends = config.choice("mid_block_type", {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D"},
+                                      "UNetMidBlock2DCrossAttn") == "UNetMidBlock2DCrossAttn";
   c.mid_block_scale_factor = config.number("mid_block_scale_factor", 1e-6, 1e6, 1.0);
   c.downsample_padding = config.integer("downsample_padding", 0, 1, 1);
   c.norm_num_groups = config.integer("norm_num_groups", 1, kMaxChannels, 32);
@@ -109,6 +157,7 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
   c.act_fn = nn::parse_activation(config.choice("act_fn", nn::activation_names(), "silu"));
   c.flip_sin_to_cos = config.boolean("flip_sin_to_cos", true);
   c.freq_shift = config.number("freq_shift", 0, 1, 0.0);
+  c.text_time = read_text_time(config, c);
   c.center_input_sample = config.boolean("center_input_sample", false);
   c.use_linear_projection = config.boolean("use_linear_projection", false);
   c.upcast_attention = config.boolean("upcast_attention", false);

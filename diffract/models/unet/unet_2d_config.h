@@ -1,9 +1,11 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "diffract/core/json.h"
 #include "diffract/models/shared/sample_size.h"
+#include "diffract/models/unet/text_time_embedding.h"
 #include "diffract/nn/activation.h"
 
 namespace diffract::models {
@@ -18,11 +20,14 @@ struct UNet2DConditionConfig {
       up_block_types;  // from the finest level, from the coarsest level
   std::vector<int64_t> block_out_channels;
   std::vector<int64_t> layers_per_block;
-  std::vector<int64_t> transformer_layers_per_block;
+  /// Of each attention of a level, on the way down and on the way up (one more).
+  std::vector<std::vector<int64_t>> transformer_layers_per_block, transformer_layers_on_the_way_up;
   std::vector<int64_t> cross_attention_dim;  // width of the text's tokens
   std::vector<int64_t> num_attention_heads;  // diffusers' attention_head_dim where that stands for it
   std::vector<bool> only_cross_attention;
+  std::optional<TextTimeConfig> text_time;  // "addition_embed_type"
   bool has_mid_block = true;
+  bool mid_block_attends = true;  // else it is one resnet alone
   double mid_block_scale_factor = 1.0;
   int64_t downsample_padding = 1;
   int64_t norm_num_groups = 32;

@@ -13,7 +13,8 @@ constexpr ModuleRow kModules[] = {
      "conv_in=Conv2d ~time_proj=Timesteps time_embedding=TimestepEmbedding "
      "~add_time_proj=Timesteps@add_embedding add_embedding=TimestepEmbedding "
      "down_blocks=[CrossAttnDownBlock2D?attentions|DownBlock2D] "
-     "up_blocks=[CrossAttnUpBlock2D?attentions|UpBlock2D] mid_block=UNetMidBlock2DCrossAttn "
+     "up_blocks=[CrossAttnUpBlock2D?attentions|UpBlock2D] "
+     "mid_block=UNetMidBlock2DCrossAttn?attentions|UNetMidBlock2D "
      "conv_norm_out=GroupNorm ~conv_act=SiLU conv_out=Conv2d"},
     {"CrossAttnDownBlock2D",
      "attentions=[Transformer2DModel] resnets=[ResnetBlock2D] downsamplers=[Downsample2D]"},
@@ -22,38 +23,19 @@ constexpr ModuleRow kModules[] = {
     {"UpBlock2D", "resnets=[ResnetBlock2D] upsamplers=[Upsample2D]"},
     {"UNetMidBlock2DCrossAttn", "attentions=[Transformer2DModel] resnets=[ResnetBlock2D]"},
     {"Transformer2DModel",
-     "norm=GroupNorm proj_in=Linear transformer_blocks=[BasicTransformerBlock] proj_out=Linear"},
+     "norm=GroupNorm proj_in=Linear ~transformer_blocks=[BasicTransformerBlock] proj_out=Linear"},
     {"BasicTransformerBlock",
      "norm1=LayerNorm attn1=Attention norm2=LayerNorm attn2=Attention norm3=LayerNorm ff=FeedForward/GEGLU"}};
 constexpr const char* kWhole[] = {"BasicTransformerBlock", "ResnetBlock2D", "CrossAttnUpBlock2D",
                                   "UpBlock2D"};
 
-// The config without what Stable Diffusion XL's has beyond the other: an embedding of sizes and pooled text.
-// Such a UNet is planned, not run.
-ConfigReader plain(const ConfigReader& config) {
-  config.unsupported_unless("addition_embed_type", "text_time");
-  Json rest = config.json();
-  rest.erase("addition_embed_type");
-  return {std::move(rest), config.source()};
-}
-
-std::shared_ptr<const void> build_for_plan(const ConfigReader& config, const WeightScope& w) {
-  auto built = build<UNet2DConditionModel>(plain(config), w);
-  if (config.has("addition_embed_type")) {
-    const auto c = UNet2DConditionConfig::from_json(plain(config));
-    const nn::TimestepEmbedding add_embedding(
-        w / "add_embedding", config.integer("projection_class_embeddings_input_dim", 1, 1 << 20),
-        c.time_embed_dim(), c.act_fn);
-  }
-  return built;
-}
-
 Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardShape& s) {
-  const auto c = UNet2DConditionConfig::from_json(plain(config));
+  const auto c = UNet2DConditionConfig::from_json(config);
   const auto model = std::make_shared<UNet2DConditionModel>(c, w);
   return {[=] {
+    const Tensor added = c.text_time ? on_meta({s.batch, c.time_embed_dim()}) : Tensor();
     (*model)(on_meta({s.batch, c.in_channels, s.height / s.vae_scale_factor, s.width / s.vae_scale_factor}),
-             500.0, on_meta({s.batch, s.text_tokens, c.cross_attention_dim.front()}));
+             500.0, on_meta({s.batch, s.text_tokens, c.cross_attention_dim.front()}), added);
   }};
 }
 
@@ -67,7 +49,6 @@ const ModelClass kUNet2DConditionModelClass = {.name = UNet2DConditionModel::kCl
                                                .no_split_modules = kWhole,
                                                .modules = kModules,
                                                .build = build<UNet2DConditionModel>,
-                                               .build_for_plan = build_for_plan,
                                                .forward = forward,
                                                .sample_size = sample_size_of};
 

@@ -42,4 +42,12 @@ Tensor AutoencoderKL::decode(const Tensor& latents) const {
   });
 }
 
+Tensor AutoencoderKL::unscaled(const Tensor& latents) const {
+  if (config_.latents_mean.empty()) return latents / config_.scaling_factor;
+  const auto each = [&](const std::vector<double>& values) {
+    return at::tensor(values, latents.options()).view({1, -1, 1, 1});
+  };
+  return latents * each(config_.latents_std) / config_.scaling_factor + each(config_.latents_mean);
+}
+
 }  // namespace diffract::models

@@ -29,6 +29,9 @@ class AutoencoderKL {
   /// by scaling_factor. One image at a time, so that the peak of memory is one image's. Throws MemoryError
   /// when that is too much.
   Tensor decode(const Tensor& latents) const;
+  /// What decode() takes of a loop's `latents` [B, latent_channels, h, w]: without scaling_factor, and with
+  /// latents_mean and latents_std where the config has them. Source: pipeline_stable_diffusion_xl.py.
+  Tensor unscaled(const Tensor& latents) const;
 
   const AutoencoderKLConfig& config() const { return config_; }
 

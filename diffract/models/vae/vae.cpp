@@ -35,6 +35,15 @@ void require_block_types(const ConfigReader& config, const char* key, const std:
                             only);
 }
 
+std::vector<double> one_a_channel(const ConfigReader& config, const char* key, int64_t channels) {
+  if (!config.has(key)) return {};
+  auto values = config.numbers(key);
+  if (values.size() != static_cast<size_t>(channels))
+    throw CheckpointError("{}: \"{}\" has {} entries; expected {}, as \"latent_channels\"", config.source(),
+                          key, values.size(), channels);
+  return values;
+}
+
 }  // namespace
 
 AutoencoderKLConfig AutoencoderKLConfig::from_json(const ConfigReader& config) {
@@ -61,8 +70,11 @@ AutoencoderKLConfig AutoencoderKLConfig::from_json(const ConfigReader& config) {
   c.use_quant_conv = config.boolean("use_quant_conv", true);
   c.use_post_quant_conv = config.boolean("use_post_quant_conv", true);
   c.mid_block_add_attention = config.boolean("mid_block_add_attention", true);
-  config.unsupported_unless("latents_mean");
-  config.unsupported_unless("latents_std");
+  c.latents_mean = one_a_channel(config, "latents_mean", c.latent_channels);
+  c.latents_std = one_a_channel(config, "latents_std", c.latent_channels);
+  if (c.latents_mean.empty() != c.latents_std.empty())
+    throw CheckpointError("{}: has one of \"latents_mean\" and \"latents_std\"; expected both or neither",
+                          config.source());
   return c;
 }
 

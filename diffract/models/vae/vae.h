@@ -20,6 +20,7 @@ struct AutoencoderKLConfig {
   double shift_factor = 0.0;        // subtracted before the scaling
   bool use_quant_conv = true, use_post_quant_conv = true;
   bool mid_block_add_attention = true;
+  std::vector<double> latents_mean, latents_std;  // of each channel of the loop's latents; empty: 0 and 1
 
   size_t levels() const { return block_out_channels.size(); }
   /// Pixels a latent, each way.

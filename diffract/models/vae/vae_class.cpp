@@ -34,6 +34,8 @@ int64_t scale_factor(const ConfigReader& config) {
   return AutoencoderKLConfig::from_json(config).scale_factor();
 }
 
+bool force_upcast(const ConfigReader& config) { return config.boolean("force_upcast", true); }
+
 }  // namespace
 
 extern const ModelClass kAutoencoderKLClass;
@@ -44,6 +46,7 @@ const ModelClass kAutoencoderKLClass = {.name = AutoencoderKL::kClassName,
                                         .modules = kModules,
                                         .build = build<AutoencoderKL>,
                                         .forward = forward,
-                                        .scale_factor = scale_factor};
+                                        .scale_factor = scale_factor,
+                                        .force_upcast = force_upcast};
 
 }  // namespace diffract::models

@@ -1,0 +1,121 @@
+#include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
+
+#include "diffract/core/error.h"
+#include "diffract/families/shared/clip_text.h"
+#include "diffract/families/stable_diffusion_xl/micro_conditioning.h"
+#include "diffract/pipelines/guidance.h"
+#include "diffract/pipelines/request_checks.h"
+
+namespace diffract::families {
+namespace {
+
+void warn_of_unused(const pipelines::Request& request, bool do_classifier_free_guidance,
+                    bool zeros_without_negative) {
+  const bool has_second = pipelines::has_text(request.negative_prompt_2);
+  pipelines::warn_of_no_effect(!do_classifier_free_guidance && has_second, "negative_prompt_2",
+                               "guidance_scale is not above 1");
+  pipelines::warn_of_no_effect(
+      do_classifier_free_guidance && has_second && zeros_without_negative && request.negative_prompt.empty(),
+      "negative_prompt_2", "there is no negative_prompt (it may be empty)");
+}
+
+}  // namespace
+
+StableDiffusionXLPipeline::StableDiffusionXLPipeline(TextEncoders text, Core core)
+    : UNetPipeline(kStableDiffusionXL, std::move(core),
+                   text.text_encoder->config().hidden_size + text.text_encoder_2->config().hidden_size,
+                   "the sum of both text encoders' \"hidden_size\""),
+      text_(std::move(text)) {
+  const auto& unet = this->core().unet->config();
+  if (!unet.text_time)
+    throw CheckpointError(
+        "unet: \"addition_embed_type\" is null; expected \"text_time\", as Stable Diffusion XL's UNet has "
+        "it");
+  const int64_t pooled = text_.text_encoder_2->config().projection_dim,
+                numbers = kTimeIds * unet.text_time->addition_time_embed_dim,
+                expected = unet.text_time->projection_class_embeddings_input_dim;
+  if (pooled + numbers != expected)
+    throw CheckpointError(
+        "unet: \"projection_class_embeddings_input_dim\" is {}; expected {}: text_encoder_2's "
+        "\"projection_dim\" {} and {} times \"addition_time_embed_dim\"",
+        expected, pooled + numbers, pooled, kTimeIds);
+}
+
+StableDiffusionXLPipeline::Encoded StableDiffusionXLPipeline::encode_texts(
+    const std::vector<std::string>& texts, const std::vector<std::string>& texts_2, int64_t clip_skip) const {
+  const auto& first = *text_.text_encoder;
+  const auto& second = *text_.text_encoder_2;
+  using Made = pipelines::TextCache::Made;
+  const auto encode = [&]() -> Made {
+    return {first.states(clip_ids(*text_.tokenizer, texts, first.config()), clip_skip).hidden_state};
+  };
+  const auto encode_2 = [&]() -> Made {
+    const auto [state, pooled] = second(clip_ids(*text_.tokenizer_2, texts_2, second.config()), clip_skip);
+    return {state, pooled};
+  };
+  auto& cache = *core().texts;
+  const Made one = cache.get({.encoder = "text_encoder", .texts = texts, .clip_skip = clip_skip}, encode);
+  const Made two =
+      cache.get({.encoder = "text_encoder_2", .texts = texts_2, .clip_skip = clip_skip}, encode_2);
+  return {.embeds = at::cat({one[0], two[0]}, 2), .pooled = two[1]};
+}
+
+StableDiffusionXLPipeline::Encoded StableDiffusionXLPipeline::encode_positive(
+    const pipelines::Request& request) const {
+  if (request.prompt_embeds.defined())
+    return {.embeds = request.prompt_embeds.to(core().device),
+            .pooled = request.pooled_prompt_embeds.to(core().device)};
+  const Encoded each = encode_texts(request.prompt, pipelines::or_else(request.prompt_2, request.prompt),
+                                    request.clip_skip.value_or(0));
+  return {.embeds = each.embeds.repeat_interleave(request.num_images_per_prompt, 0),
+          .pooled = each.pooled.repeat_interleave(request.num_images_per_prompt, 0)};
+}
+
+// Without clip_skip, which is the prompt's alone, as in diffusers.
+StableDiffusionXLPipeline::Encoded StableDiffusionXLPipeline::encode_negative(
+    const pipelines::Request& request, const Encoded& positive) const {
+  if (request.negative_prompt_embeds.defined())
+    return {.embeds = request.negative_prompt_embeds.to(core().device),
+            .pooled = request.negative_pooled_prompt_embeds.to(core().device)};
+  if (request.negative_prompt.empty() && text_.force_zeros_for_empty_prompt)
+    return {.embeds = at::zeros_like(positive.embeds), .pooled = at::zeros_like(positive.pooled)};
+  const size_t count = std::max<size_t>(1, request.prompt.size());
+  const auto texts = pipelines::one_each(request.negative_prompt, count, "");
+  const Encoded each = encode_texts(texts, pipelines::or_else(request.negative_prompt_2, texts), 0);
+  const int64_t images_each = positive.embeds.size(0) / static_cast<int64_t>(count);
+  return {.embeds = each.embeds.repeat_interleave(images_each, 0),
+          .pooled = each.pooled.repeat_interleave(images_each, 0)};
+}
+
+StableDiffusionXLPipeline::PromptEmbeds StableDiffusionXLPipeline::encode_prompt(
+    const pipelines::Request& request, bool do_classifier_free_guidance) const {
+  const Encoded positive = encode_positive(request);
+  PromptEmbeds all{.prompt_embeds = positive.embeds, .pooled_prompt_embeds = positive.pooled};
+  if (!do_classifier_free_guidance) return all;
+  const Encoded negative = encode_negative(request, positive);
+  all.negative_prompt_embeds = negative.embeds;
+  all.negative_pooled_prompt_embeds = negative.pooled;
+  return all;
+}
+
+UNetPipeline::Conditions StableDiffusionXLPipeline::conditions_of(const pipelines::Request& request,
+                                                                  bool do_classifier_free_guidance) const {
+  warn_of_unused(request, do_classifier_free_guidance, text_.force_zeros_for_empty_prompt);
+  const PromptEmbeds embeds = encode_prompt(request, do_classifier_free_guidance);
+  const TimeIds ids = time_ids_of(request, image_size(request));
+  const auto one_row_an_image = [&](const Tensor& row) {
+    return row.unsqueeze(0).repeat({embeds.prompt_embeds.size(0), 1});
+  };
+  const auto& unet = *core().unet;
+  if (!do_classifier_free_guidance)
+    return {.text = embeds.prompt_embeds,
+            .added = unet.added_embedding(embeds.pooled_prompt_embeds, one_row_an_image(ids.positive))};
+  using pipelines::negative_and_positive;
+  const Tensor pooled = negative_and_positive(embeds.negative_pooled_prompt_embeds,
+                                              embeds.pooled_prompt_embeds, "pooled_prompt_embeds");
+  const Tensor rows = at::cat({one_row_an_image(ids.negative), one_row_an_image(ids.positive)});
+  return {.text = negative_and_positive(embeds.negative_prompt_embeds, embeds.prompt_embeds, "prompt_embeds"),
+          .added = unet.added_embedding(pooled, rows)};
+}
+
+}  // namespace diffract::families

@@ -1,0 +1,13 @@
+#include "diffract/loading/family_facts.h"
+
+namespace diffract::loading {
+
+tensor::DtypePolicy policy_of(const FamilyFacts* facts, const models::ModelClass& model_class,
+                              const ConfigReader& config, tensor::DtypePolicy policy) {
+  const bool upcasts = facts && facts->heeds_force_upcast && model_class.force_upcast &&
+                       policy.arithmetic == at::kHalf && model_class.force_upcast(config);
+  if (upcasts) policy.arithmetic = at::kFloat;
+  return policy;
+}
+
+}  // namespace diffract::loading
