@@ -21,7 +21,9 @@ endfunction()
 diffract_import_torch_library(${DIFFRACT_DEPS} torch_cpu c10)
 add_library(diffract_torch INTERFACE)
 target_include_directories(diffract_torch SYSTEM INTERFACE $<BUILD_INTERFACE:${DIFFRACT_DEPS}/torch/include>)
-target_link_libraries(diffract_torch INTERFACE $<BUILD_INTERFACE:torch_cpu> $<BUILD_INTERFACE:c10>)
+# Its OpenMP too: at::parallel_for is a loop of the file that calls it (kernels/group_norm.cpp).
+target_link_libraries(diffract_torch INTERFACE $<BUILD_INTERFACE:torch_cpu> $<BUILD_INTERFACE:c10>
+  $<BUILD_INTERFACE:${DIFFRACT_DEPS}/torch/lib/libgomp.so.1>)
 # libtorch_cpu finds its own neighbours by RUNPATH; these let the linker follow them.
 target_link_options(diffract_torch INTERFACE
   -Wl,-rpath,${DIFFRACT_DEPS}/torch/lib -Wl,--disable-new-dtags -Wl,--allow-shlib-undefined)

@@ -101,10 +101,10 @@ TEST(TextsOfStableDiffusion, AreKept) {
       io::ModelFolder::open(test::data("reference/checkpoints/sd15")), {});
   const pipelines::Request request{.prompt = {"a dog"}, .num_inference_steps = 2, .height = 64, .width = 64};
   (*pipeline)(request);
-  const int64_t bytes = pipeline->components().texts->bytes();
+  const int64_t bytes = pipeline->core().texts->bytes();
   EXPECT_GT(bytes, 0);
   (*pipeline)(request);
-  EXPECT_EQ(pipeline->components().texts->bytes(), bytes);
+  EXPECT_EQ(pipeline->core().texts->bytes(), bytes);
 }
 
 }  // namespace
