@@ -19,7 +19,9 @@ class FailingDevice : public ::testing::Test {
     jobs::LocalBoard board;
     return jobs::run_job(batches, jobs::JobSchedule::dynamic, board,
                          {.find_finished = [&] { return std::vector<Json>(batches.size()); },
-                          .run = [](const jobs::JobBatch&) -> Json { TORCH_CHECK(false, "a kernel failed"); },
+                          .run = [](const jobs::JobBatch&, const auto&) -> jobs::JobWork::Save {
+                            TORCH_CHECK(false, "a kernel failed");
+                          },
                           .record_failure = [](const jobs::JobBatch&, const jobs::Failure&) {},
                           .finish_share = [] {},
                           .progress = [](size_t) {}});
