@@ -11,7 +11,7 @@ at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
   auto& [denoiser, schedule, noise, guidance, policy, observe] = setting;
   const auto& timesteps = schedule.timesteps();
   FiniteCheck finite(policy);
-  for (size_t i = 0; i < timesteps.size(); ++i) {
+  for (size_t i = schedule.begin(); i < timesteps.size(); ++i) {
     const at::Tensor input =
         schedule.scale_model_input(guidance.is_on ? at::cat({latents, latents}) : latents, i);
     at::Tensor prediction = denoiser.predict(input, i, timesteps[i]);
@@ -21,7 +21,10 @@ at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
     heartbeat();
     stop_if_asked();
     if (observe)
-      observe({.index = i, .count = timesteps.size(), .timestep = timesteps[i], .latents = latents});
+      observe({.index = i - schedule.begin(),
+               .count = timesteps.size() - schedule.begin(),
+               .timestep = timesteps[i],
+               .latents = latents});
   }
   finite.finish();
   return latents;

@@ -32,6 +32,10 @@ class Ddim final : public Schedule {
     if (prediction_ == Prediction::epsilon) require_signal(training_, timesteps_, config, kOfEpsilon);
   }
 
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override {
+    return training_.level(timesteps_[index]).mix(sample, noise);
+  }
+
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource& noise) override {
     const auto timestep = static_cast<int64_t>(timesteps_[index]);
     const double alpha = alpha_cumprod(timestep), alpha_next = alpha_cumprod(timestep - stride_);

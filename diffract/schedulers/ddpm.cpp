@@ -34,6 +34,10 @@ class Ddpm final : public Schedule {
     if (prediction_ == Prediction::epsilon) require_signal(training_, timesteps_, config, kOfEpsilon);
   }
 
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override {
+    return training_.level(timesteps_[index]).mix(sample, noise);
+  }
+
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource& noise) override {
     const double alpha = alpha_cumprod(index), alpha_next = alpha_cumprod(index + 1);
     const double kept = alpha / alpha_next, added = 1 - kept;  // by the step that is taken back

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "diffract/core/error.h"
+#include "diffract/schedulers/prediction.h"
 #include "diffract/schedulers/registry.h"
 #include "diffract/schedulers/sigmas.h"
 
@@ -91,6 +92,10 @@ class FlowMatchEulerDiscrete final : public Schedule {
     for (const float sigma : sigmas_)
       timesteps_.push_back(sigma * static_cast<float>(config.num_train_timesteps));
     sigmas_.push_back(config.invert_sigmas ? 1.0f : 0.0f);
+  }
+
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override {
+    return NoiseLevel{.alpha = 1.0 - sigmas_[index], .sigma = sigmas_[index]}.mix(sample, noise);
   }
 
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource& noise) override {

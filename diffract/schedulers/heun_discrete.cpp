@@ -24,6 +24,8 @@ class HeunDiscrete final : public SigmaSchedule {
     sigmas_ = std::move(sigmas);
   }
 
+  size_t order() const override { return 2; }
+
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {
     const Tensor slope = derivative(output, sample, sigmas_[index]);
     const bool first_half = index % 2 == 0;

@@ -36,9 +36,14 @@ class Pndm final : public Schedule {
     require_signal(training_, timesteps_, config, kOfEverything);
   }
 
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override {
+    return training_.level(timesteps_[index]).mix(sample, noise);
+  }
+
+  // diffusers counts from where the walk begins, so that a cut walk begins as a whole one does.
   Tensor step(const Tensor& output, size_t index, const Tensor& sample, const NoiseSource&) override {
-    return index < runge_kutta_count_ ? runge_kutta_step(output, index, sample)
-                                      : multistep(output, index, sample);
+    return index - begin() < runge_kutta_count_ ? runge_kutta_step(output, index, sample)
+                                                : multistep(output, index, sample);
   }
 
  private:
@@ -63,7 +68,7 @@ class Pndm final : public Schedule {
   }
 
   Tensor runge_kutta_step(const Tensor& output, size_t index, const Tensor& sample) {
-    const size_t stage = index % 4;
+    const size_t count = index - begin(), stage = count % 4;
     if (stage == 0) {
       noises_.push_back(output);
       start_ = sample;
@@ -72,7 +77,8 @@ class Pndm final : public Schedule {
       mean_noise_ = mean_noise_ + output / 3;
     }
     const Tensor direction = stage == 3 ? mean_noise_ + output / 6 : output;
-    const auto from = static_cast<int64_t>(timesteps_[index - stage]);
+    // Not counted from where the walk begins, as in diffusers.
+    const auto from = static_cast<int64_t>(timesteps_[count - stage]);
     const int64_t to = static_cast<int64_t>(timesteps_[index]) - (stage % 2 == 0 ? stride_ / 2 : 0);
     return transfer(start_, from, to, direction);
   }
@@ -80,13 +86,13 @@ class Pndm final : public Schedule {
   Tensor multistep(const Tensor& output, size_t index, const Tensor& sample) {
     auto from = static_cast<int64_t>(timesteps_[index]);
     int64_t to = from - stride_;
-    if (skip_prk_steps_ && index == 1) {  // the first step again, with the mean of both its ends
+    if (skip_prk_steps_ && index == begin() + 1) {  // the first step again, with the mean of both its ends
       const Tensor mean = (output + noises_.back()) / 2;
       return transfer(start_, from + stride_, from, mean);
     }
     if (noises_.size() == kRungeKuttaSteps) noises_.erase(noises_.begin());
     noises_.push_back(output);
-    if (index == 0) start_ = sample;
+    if (index == begin()) start_ = sample;
     return transfer(sample, from, to, extrapolate());
   }
 

@@ -24,6 +24,10 @@ NoiseLevel NoiseLevel::of_ratio(double sigma_over_alpha) {
 
 double NoiseLevel::lambda() const { return std::log(alpha) - std::log(sigma); }
 
+Tensor NoiseLevel::mix(const Tensor& picture, const Tensor& noise) const {
+  return alpha * picture + sigma * noise;
+}
+
 Tensor predicted_picture(Prediction prediction, const Tensor& output, const Tensor& sample,
                          const NoiseLevel& level) {
   switch (prediction) {

@@ -25,6 +25,8 @@ struct NoiseLevel {
   static NoiseLevel of_ratio(double sigma_over_alpha);
   /// log(alpha / sigma), the solvers' time.
   double lambda() const;
+  /// alpha * picture + sigma * noise.
+  Tensor mix(const Tensor& picture, const Tensor& noise) const;
 };
 
 /// The picture that a prediction means, given the sample at its level.

@@ -27,7 +27,7 @@ struct ScheduleRequest {
 };
 
 /// One request's walk from noise to image. It belongs to that request alone: multistep methods keep their
-/// history here. Calls of step() go through the indices in order, once each.
+/// history here. Calls of step() go through the indices in order, once each, from begin() to the end.
 class Schedule {
  public:
   virtual ~Schedule() = default;
@@ -36,6 +36,15 @@ class Schedule {
   const std::vector<double>& timesteps() const { return timesteps_; }
   /// Standard deviation of the noise that the walk begins with.
   virtual double init_noise_sigma() const { return 1.0; }
+  /// Evaluations of the model that a step takes: 2 for Heun's method, whose last step has one.
+  virtual size_t order() const { return 1; }
+  /// The walk begins at evaluation `index` instead of 0, with what add_noise() gives for it; called before
+  /// the first step(). Source: diffusers' set_begin_index and the `timesteps` that its pipelines cut.
+  void begin_at(size_t index) { begin_ = index; }
+  size_t begin() const { return begin_; }
+  /// `sample` with as much of `noise` as the sample at evaluation `index` has: the start of a walk that does
+  /// not begin with noise alone, and what inpainting keeps after the step before `index`. Of one shape.
+  virtual Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const = 0;
   /// The model's input for `sample` at evaluation `index`.
   virtual Tensor scale_model_input(const Tensor& sample, size_t index) const {
     static_cast<void>(index);
@@ -48,6 +57,9 @@ class Schedule {
 
  protected:
   std::vector<double> timesteps_;
+
+ private:
+  size_t begin_ = 0;
 };
 
 /// Builds the schedule of a diffusers scheduler class, e.g. "PNDMScheduler". `config` holds the keys of

@@ -45,6 +45,10 @@ void SigmaSchedule::set_init_noise_sigma(const ConfigReader& config) {
   init_noise_sigma_ = leading ? std::sqrt(largest * largest + 1) : largest;
 }
 
+Tensor SigmaSchedule::add_noise(const Tensor& sample, const Tensor& noise, size_t index) const {
+  return sample + noise * sigmas_[index];
+}
+
 Tensor SigmaSchedule::scale_model_input(const Tensor& sample, size_t index) const {
   // ATen's float32 power, as in TrainingSchedule::sigmas: later steps may cancel down to the last bits.
   const auto sigma = static_cast<float>(sigmas_[index]);

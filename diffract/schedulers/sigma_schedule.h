@@ -11,6 +11,7 @@ namespace diffract::schedulers {
 class SigmaSchedule : public Schedule {
  public:
   double init_noise_sigma() const override { return init_noise_sigma_; }
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override;
   Tensor scale_model_input(const Tensor& sample, size_t index) const override;
 
  protected:

@@ -9,6 +9,11 @@ namespace diffract::schedulers {
 /// What DPM-Solver, UniPC and DEIS share: variance-preserving samples x = alpha * picture + sigma * noise,
 /// walked along a table of noise levels whose ratio sigma / alpha falls.
 class SolverSchedule : public Schedule {
+ public:
+  Tensor add_noise(const Tensor& sample, const Tensor& noise, size_t index) const override {
+    return level(index).mix(sample, noise);
+  }
+
  protected:
   struct Options {
     bool clips_lambda = false;    // reads lambda_min_clipped

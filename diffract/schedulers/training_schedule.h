@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "diffract/core/json.h"
+#include "diffract/schedulers/prediction.h"
 
 namespace diffract::schedulers {
 
@@ -22,6 +23,10 @@ struct TrainingSchedule {
   const char* end_key = "beta_end";  // the config's, which says what is left at the end
 
   int64_t timesteps() const { return static_cast<int64_t>(alphas_cumprod.size()); }
+  /// At one of the training timesteps.
+  NoiseLevel level(double timestep) const {
+    return NoiseLevel::of_alpha_cumprod(alphas_cumprod[static_cast<size_t>(timestep)]);
+  }
   /// Noise to signal, sqrt((1 - a) / a), at each training timestep; rising.
   std::vector<double> sigmas() const;
 };

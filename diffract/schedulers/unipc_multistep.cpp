@@ -27,8 +27,8 @@ class UniPcMultistep final : public SolverSchedule {
 
   Tensor step(const Tensor& output, size_t index, const Tensor& predicted, const NoiseSource&) override {
     const Tensor prediction = converted(output, index, predicted);
-    const bool correct =
-        index > 0 && std::find(uncorrected_.begin(), uncorrected_.end(), index - 1) == uncorrected_.end();
+    const bool correct = index > begin() &&
+                         std::find(uncorrected_.begin(), uncorrected_.end(), index - 1) == uncorrected_.end();
     const Tensor sample = correct ? advance(index - 1, step_order_, start_, prediction) : predicted;
     if (history_.size() == order_) history_.erase(history_.begin());
     history_.push_back(prediction);
