@@ -85,10 +85,13 @@ std::vector<std::string> given_prompts(const GenerateOptions& o) {
 pipelines::Request shared_settings(const GenerateOptions& o) {
   pipelines::Request shared = o.settings;
   shared.prompt.clear();
-  if (shared.prompt_2.size() > 1 || shared.negative_prompt.size() > 1)
-    throw UsageError(
-        "--prompts-file: give --negative-prompt and --prompt-2 at most once, or in the file's lines; "
-        "several, one for each --prompt, leave none for the file's prompts");
+  for (const auto& field : pipelines::request_fields())
+    if (field.is_list() && field.get(shared).size() > 1)
+      throw UsageError(
+          "--prompts-file: give {} at most once, or in the file's lines; several, one for each --prompt, "
+          "leave "
+          "none for the file's prompts",
+          field.option());
   return shared;
 }
 

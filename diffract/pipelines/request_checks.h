@@ -14,10 +14,10 @@ namespace diffract::pipelines {
 /// One text for all prompts, or one each; `missing` where none was given.
 std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts, const std::string& missing);
 
-/// At least one prompt (or sound embeddings instead), as many negative prompts as that or one or none, a sane
-/// number of images.
-void check_texts(const Request& request);
-/// Sound texts, numbers in their ranges, and no field that the family does not take.
+/// At least one prompt (or sound embeddings instead), as many negative prompts and pictures as that or one or
+/// none, a sane number of images.
+void check_counts(const Request& request);
+/// Sound texts and pictures, numbers in their ranges, and no field that the request's class does not take.
 void check_request(const Request& request, const loading::FamilyFacts& facts);
 /// Height and width in pixels, as the family takes them: others than multiples of its own are rounded down
 /// with a warning, or an error. `vae_scale_factor`: pixels a latent each way.

@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "diffract/pipelines/request_fields.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::test {
@@ -45,35 +46,15 @@ void ReferenceCase::set_scheduler(families::DiffusionPipeline& pipeline) const {
 
 pipelines::Request ReferenceCase::request() const {
   pipelines::Request request{.seed = json_["seed"].get<uint64_t>()};
-  for (const auto& [key, value] : json_["call"].items()) {
-    if (key == "prompt")
-      request.prompt = one_or_many(value);
-    else if (key == "negative_prompt")
-      request.negative_prompt = one_or_many(value);
-    else if (key == "prompt_2")
-      request.prompt_2 = one_or_many(value);
-    else if (key == "true_cfg_scale")
-      request.true_cfg_scale = value.get<double>();
-    else if (key == "max_sequence_length")
-      request.max_sequence_length = value.get<int64_t>();
-    else if (key == "num_inference_steps")
-      request.num_inference_steps = value.get<int64_t>();
-    else if (key == "num_images_per_prompt")
-      request.num_images_per_prompt = value.get<int64_t>();
-    else if (key == "guidance_scale")
-      request.guidance_scale = value.get<double>();
-    else if (key == "guidance_rescale")
-      request.guidance_rescale = value.get<double>();
-    else if (key == "clip_skip")
-      request.clip_skip = value.get<int64_t>();
-    else if (key == "eta")
-      request.eta = value.get<double>();
-    else if (key == "height")
-      request.height = value.get<int64_t>();
-    else if (key == "width")
-      request.width = value.get<int64_t>();
-    else
-      throw std::runtime_error("case.json has an argument that the test does not know: " + key);
+  const auto set = [&](const std::string& key, const Json& value) {
+    pipelines::request_field(key).set(request, value, folder_.string(), key.c_str());
+  };
+  for (const auto& [key, value] : json_["call"].items()) set(key, value);
+  const Json inputs = json_.value("inputs", Json::object());
+  for (const auto& [key, value] : inputs.items()) {
+    Json files = Json::array();
+    for (const std::string& file : one_or_many(value)) files.push_back(data("reference/" + file).string());
+    set(key, files);
   }
   return request;
 }

@@ -230,7 +230,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw(settings.noise_dtype)), device_); };
   FluxDenoiser denoiser(*transformer, recorded->graphs, cond,
                         sigmas_of(schedule->timesteps(), guided ? 2 * batch : batch).to(device_));
-  return pipelines::denoise(draw() * schedule->init_noise_sigma(),  // [B, I, C]
+  return pipelines::denoise({.noise = draw()},  // [B, I, C]
                             {.denoiser = denoiser,
                              .schedule = *schedule,
                              .noise = draw,

@@ -5,6 +5,7 @@
 #include "diffract/pipelines/denoise.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/pipelines/task_class.h"
 #include "diffract/tensor/device_copy.h"
 #include "diffract/tensor/noise.h"
 
@@ -45,11 +46,11 @@ StableDiffusionPipeline::StableDiffusionPipeline(Components components) : compon
     require(width == text.hidden_size,
             fmt::format("unet: \"cross_attention_dim\" is {}, but text_encoder: \"hidden_size\" is {}", width,
                         text.hidden_size));
-  if (unet.in_channels != vae.latent_channels)
+  if (unet.in_channels != vae.latent_channels && !task_models().reads_mask())
     throw CheckpointError(
-        "unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; diffract runs text-to-image "
-        "checkpoints only, not inpainting or image-conditioned ones",
-        unet.in_channels, vae.latent_channels);
+        "unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; expected as many, or {} of an "
+        "inpainting checkpoint. Others, as of InstructPix2Pix, depth and upscaling, are not run yet",
+        unet.in_channels, vae.latent_channels, 2 * vae.latent_channels + 1);
   require(unet.out_channels == vae.latent_channels,
           fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
                       vae.latent_channels));
@@ -67,15 +68,14 @@ pipelines::SchedulerRules StableDiffusionPipeline::rules() {
 }
 
 loading::ImageSize StableDiffusionPipeline::image_size(const pipelines::Request& request) const {
-  return size_of(request, defaults_.size, kStableDiffusion, components_.vae->config().scale_factor());
+  return pipelines::computed_size(request, defaults_.size, kStableDiffusion,
+                                  components_.vae->config().scale_factor());
 }
 
 StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(
     const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const {
-  const int64_t scale = components_.vae->config().scale_factor();
-  const loading::ImageSize size = image_size(request);
   Settings settings{
-      .latent_size = {.height = size.height / scale, .width = size.width / scale},
+      .size = image_size(request),
       .num_inference_steps = request.num_inference_steps.value_or(defaults_.num_inference_steps),
       .guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale),
       .guidance_rescale = request.guidance_rescale.value_or(0),
@@ -118,16 +118,17 @@ StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
 void StableDiffusionPipeline::require_memory(const pipelines::Request& request,
                                              const Settings& settings) const {
   if (!components_.memory) return;
-  const int64_t scale = components_.vae->config().scale_factor();
-  const loading::RequestShape shape{.height = settings.latent_size.height * scale,
-                                    .width = settings.latent_size.width * scale,
+  const bool encodes = !request.image.empty() && !request.image[0].is_latents();
+  const loading::RequestShape shape{.height = settings.size.height,
+                                    .width = settings.size.width,
                                     .images = static_cast<int64_t>(settings.seeds.size()),
                                     .texts = static_cast<int64_t>(request.prompt.size()),
                                     .is_guided = settings.do_classifier_free_guidance(),
-                                    .steps = settings.num_inference_steps};
+                                    .steps = settings.num_inference_steps,
+                                    .encodes_pictures = encodes};
   const auto all = [](const loading::ComponentNeed&) { return true; };
   const auto runs = [&](const loading::ComponentNeed& need) {
-    return need.name != "vae" || request.output_type == pipelines::OutputType::image;
+    return need.name != "vae" || encodes || request.output_type == pipelines::OutputType::image;
   };
   components_.memory->require(shape, *components_.memory->needs_of(shape), runs, all, /*all_stay=*/true);
 }
@@ -143,40 +144,54 @@ pipelines::Output StableDiffusionPipeline::generate(const pipelines::Request& re
                                                     const schedulers::SchedulerSpec& spec,
                                                     const pipelines::StepObserver& observe) const {
   const Settings settings = settle(request, *schedulers::traits_of(spec.class_name));
+  const pipelines::TaskInputs inputs = pipelines::read_task_inputs(request, kStableDiffusion, settings.size);
+  pipelines::check_denoiser(inputs, task_models());
   // First: a config that does not suit so many steps shows before anything is computed.
   const auto schedule =
       schedulers::make_schedule(spec.class_name, spec.config, spec.source,
                                 {.num_inference_steps = settings.num_inference_steps, .eta = request.eta});
+  pipelines::begin_walk(*schedule, inputs, settings.num_inference_steps);
   require_memory(request, settings);
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
   loading::flush();
-  const Tensor latents = denoise(prompt, settings, *schedule, observe);
+  const Tensor latents = denoise(prompt, inputs, settings, *schedule, observe);
   if (request.output_type == pipelines::OutputType::latent) return {.images = {}, .latents = latents};
   loading::flush();  // what the denoising kept is of other sizes than what the VAE needs
   const auto& vae = *components_.vae;
   const Tensor pixels = vae.decode(latents / vae.config().scaling_factor);
-  return {
-      .images =
-          pipelines::VaeImageProcessor(vae.config().scale_factor(), components_.policy).postprocess(pixels),
-      .latents = latents};
+  const pipelines::VaeImageProcessor processor(vae.config().scale_factor(), components_.policy);
+  return {.images = inputs.finished(processor.postprocess(pixels)), .latents = latents};
 }
 
-Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settings& settings,
-                                        schedulers::Schedule& schedule,
+pipelines::TaskModels StableDiffusionPipeline::task_models() const {
+  const auto& vae = *components_.vae;
+  return {.encode = [&vae](const Tensor& pixels) { return vae.encode(pixels); },
+          .scaling_factor = vae.config().scaling_factor,
+          .vae_scale_factor = vae.config().scale_factor(),
+          .latent_channels = vae.config().latent_channels,
+          .denoiser_channels = components_.unet->config().in_channels,
+          .device = components_.device};
+}
+
+Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const pipelines::TaskInputs& inputs,
+                                        const Settings& settings, schedulers::Schedule& schedule,
                                         const pipelines::StepObserver& observe) const {
-  const auto& unet = *components_.unet;
+  const pipelines::TaskModels models = task_models();
+  const int64_t scale = models.vae_scale_factor;
   tensor::SeededNoise noise(
-      settings.seeds, {unet.config().in_channels, settings.latent_size.height, settings.latent_size.width});
+      settings.seeds, {models.latent_channels, settings.size.height / scale, settings.size.width / scale});
   const bool guided = settings.do_classifier_free_guidance();
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
   const auto draw_in = [&](at::ScalarType dtype) {
     return tensor::send_to(noise.draw(dtype), components_.device);
   };
   const auto draw = [&] { return draw_in(settings.draws_in_float32 ? at::kFloat : settings.noise_dtype); };
-  UNetDenoiser denoiser(unet, *components_.graphs,
+  const pipelines::Task task =
+      pipelines::make_task(inputs, models, [&] { return draw_in(settings.noise_dtype); });
+  UNetDenoiser denoiser(*components_.unet, *components_.graphs,
                         guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive);
   return pipelines::denoise(
-      draw_in(settings.noise_dtype) * schedule.init_noise_sigma(),  // [B, C, h, w]
+      task,
       {.denoiser = denoiser,
        .schedule = schedule,
        .noise = draw,

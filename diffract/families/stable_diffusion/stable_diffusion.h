@@ -9,6 +9,7 @@
 #include "diffract/models/text/clip_text_model.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/pipelines/make_task.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/scheduler_choice.h"
 #include "diffract/schedulers/schedule.h"
@@ -18,7 +19,8 @@ namespace diffract::families {
 
 using at::Tensor;
 
-/// Text to image with Stable Diffusion 1.x and 2.x. Source: diffusers pipeline_stable_diffusion.py.
+/// Stable Diffusion 1.x and 2.x: text to image, image to image, inpainting. Source: diffusers
+/// pipeline_stable_diffusion.py, pipeline_stable_diffusion_img2img.py, pipeline_stable_diffusion_inpaint.py.
 class StableDiffusionPipeline final : public pipelines::Pipeline {
  public:
   /// The networks of the checkpoint; shared, since they do not change.
@@ -67,8 +69,8 @@ class StableDiffusionPipeline final : public pipelines::Pipeline {
  private:
   static pipelines::SchedulerRules rules();
 
-  struct Settings {  // a request with every default filled in, checked
-    loading::ImageSize latent_size;
+  struct Settings {           // a request with every default filled in, checked
+    loading::ImageSize size;  // in pixels, that is computed
     int64_t num_inference_steps;
     double guidance_scale, guidance_rescale;
     bool draws_in_float32;  // the noise of the steps
@@ -79,8 +81,9 @@ class StableDiffusionPipeline final : public pipelines::Pipeline {
   Settings settle(const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const;
   void require_memory(const pipelines::Request& request, const Settings& settings) const;
   Tensor encode_texts(const std::vector<std::string>& texts, int64_t clip_skip) const;
-  Tensor denoise(const PromptEmbeds& prompt, const Settings& settings, schedulers::Schedule& schedule,
-                 const pipelines::StepObserver& observe) const;
+  pipelines::TaskModels task_models() const;
+  Tensor denoise(const PromptEmbeds& prompt, const pipelines::TaskInputs& inputs, const Settings& settings,
+                 schedulers::Schedule& schedule, const pipelines::StepObserver& observe) const;
 
   Components components_;
   loading::Defaults defaults_{};
