@@ -12,6 +12,7 @@
 #include "diffract/families/flux/flux_latents.h"
 #include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
 #include "diffract/io/image.h"
+#include "diffract/io/picture.h"
 #include "diffract/loading/auto_model.h"
 #include "diffract/loading/flush.h"
 #include "diffract/pipelines/image_processor.h"
@@ -45,10 +46,12 @@ using families::FluxPipeline;
 using families::StableDiffusionXLPipeline;
 using families::unpack_latents;
 using io::Image;
+using io::load_image;
 using loading::AutoModel;
 using loading::flush;
 using loading::LoadOptions;
 using loading::ModelOptions;
+using pipelines::InputPicture;
 using pipelines::Output;
 using pipelines::OutputType;
 using pipelines::Request;

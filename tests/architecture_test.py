@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "models": "core tensor placement weights kernels nn",
     "schedulers": "core",
     "loading": "core io tensor placement distributed weights models schedulers",
-    "pipelines": "core io text tensor placement kernels schedulers loading",
+    "pipelines": "core io text tensor placement weights kernels models schedulers loading",
     "families": "core io text tensor kernels models schedulers loading pipelines",
     "jobs": "core io net text tensor placement distributed weights schedulers loading pipelines families",
     "launch": "core net",

@@ -40,6 +40,7 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
     case RequestField::Kind::dtype:
       return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::texts:
+    case RequestField::Kind::pictures:
       return add_texts(app, names, set, field.help);
     case RequestField::Kind::json:
       return app.add_option_function<std::string>(

@@ -20,8 +20,8 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model,
   const Family* family = find_family(folder.class_name());
   if (!family) throw InternalError("{}: has no family", folder.class_name());  // find_pipeline refuses those
   io::require_all_files(folder, options.variant, model);
-  if (family->facts->class_name != folder.class_name())
-    log::info("this checkpoint was saved from a {}; it is run as {}, text to image", folder.class_name(),
+  if (!family->facts->task_class(folder.class_name()))
+    log::info("this checkpoint was saved from a {}; it is run as {}", folder.class_name(),
               family->facts->class_name);
   // First: what is wrong with its scheduler shows before its weights are looked at.
   auto pipeline = tensor::with_memory_errors([&] { return family->from_folder(folder, options); });

@@ -30,7 +30,7 @@ std::span<const Family> families() { return kFamilies; }
 const Family* find_family(std::string_view class_name) {
   for (const Family& family : kFamilies) {
     const auto& others = family.facts->runs_too;
-    if (family.facts->class_name == class_name ||
+    if (family.facts->task_class(class_name) ||
         std::find(others.begin(), others.end(), class_name) != others.end())
       return &family;
   }
@@ -43,9 +43,8 @@ void require_family(std::string_view class_name, const std::string& where) {
   for (const Family& family : families())
     names += fmt::format("{}{}", names.empty() ? "" : " and ", family.facts->models);
   throw CheckpointError(
-      "{}: is a {}, which diffract does not run yet. It runs {} (text to image); what is not there yet "
-      "stands "
-      "in docs/differences.md",
+      "{}: is a {}, which diffract does not run yet. It runs {}; what is not there yet stands in "
+      "docs/differences.md",
       where, class_name, names);
 }
 

@@ -12,14 +12,17 @@ struct Row {
 
 constexpr Row kOptions[] = {
     {"it is not there yet: see docs/differences.md",
-     "lora lora-path lora-model-dir lora-scale lora-weights lora-dir adapter init-image init-img image "
-     "input-image img2img img strength denoise denoising-strength mask mask-image mask-img inpaint "
-     "control-image controlnet control-net control-strength ip-adapter ip-adapter-image ip-adapter-scale "
+     "lora lora-path lora-model-dir lora-scale lora-weights lora-dir adapter control-image controlnet "
+     "control-net control-strength ip-adapter ip-adapter-image ip-adapter-scale "
      "textual-inversion embedding embeddings embd-dir embeddings-dir upscale upscale-model "
      "upscaler hires-fix enable-hr hr-scale refiner vae vae-path vae-dir taesd clip-l clip-g t5xxl "
      "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
      "download quantize quantization load-in-8bit load-in-4bit num-frames video fps prompt-3 "
-     "negative-prompt-3 i"},
+     "negative-prompt-3"},
+    {"here it is --image", "init-image init-img input-image img img2img start-image i"},
+    {"here it is --mask-image, beside --image", "mask mask-img inpaint inpaint-mask"},
+    {"here it is --strength, beside --image", "denoise denoising-strength image-strength"},
+    {"here it is --padding-mask-crop", "inpaint-full-res-padding only-masked-padding"},
     {"here it is --guidance-scale",
      "cfg cfg-scale guidance guidance-strength scale unconditional-guidance-scale"},
     {"here it is --scheduler",
@@ -82,8 +85,10 @@ constexpr Row kCommands[] = {
      "txt2img text2img text-to-image t2i draw run create imagine sample infer inference predict gen "
      "image dream"},
     {"it is not there yet: see docs/differences.md",
-     "serve server api webui ui img2img image-to-image i2i inpaint outpaint upscale controlnet lora "
+     "serve server api webui ui outpaint upscale controlnet lora "
      "convert quantize merge train finetune interrogate bench benchmark video txt2vid"},
+    {"here it is diffract generate --image FILE", "img2img image-to-image i2i"},
+    {"here it is diffract generate --image FILE --mask-image FILE", "inpaint inpainting"},
     {"diffract does not download; run: hf download ORG/NAME", "pull download get fetch clone"},
     {"diffract doctor reports on the machine, its models and schedulers",
      "list ls models schedulers samplers env check status system-info devices"},

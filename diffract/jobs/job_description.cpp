@@ -57,13 +57,13 @@ Json seeds_of(const std::vector<JobBatch>& batches) {
   return shortened(std::move(list));
 }
 
-// How the pictures are cut into batches, and texts among them.
+// How the images are cut into batches, and texts and pictures among them.
 std::string layout_of(const std::vector<JobBatch>& batches) {
   std::string text;
   for (const JobBatch& batch : batches) {
     text += fmt::format("{}", batch.images.size());
-    for (const auto* field : pipelines::text_fields())
-      text += fmt::format(" {}", (batch.request.*field->texts).size());
+    for (const auto& field : pipelines::request_fields())
+      if (field.is_list()) text += fmt::format(" {}", field.get(batch.request).size());
     text += "|";
   }
   return digest(text);
@@ -130,7 +130,7 @@ std::string describe_job(const std::vector<JobBatch>& batches, JobSchedule sched
       job[field.name] = over(batches, field);
   for (const auto& [key, value] : settings.items()) job[key] = value;
   for (const Field& field : pipelines::request_fields())
-    if (field.kind == Field::Kind::texts) job[field.name] = texts_over(batches, field);
+    if (field.is_list()) job[field.name] = texts_over(batches, field);
   job["seed"] = seeds_of(batches);
   job["schedule"] = name_of(schedule);
   job["layout"] = layout_of(batches);

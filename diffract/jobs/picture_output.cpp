@@ -70,6 +70,17 @@ std::vector<std::string> PictureOutput::distinct_names() const {
   return distinct;
 }
 
+namespace {
+
+// What a request says of its images' size: height and width, else the picture's own, which some models keep.
+std::pair<std::optional<int64_t>, std::optional<int64_t>> size_given(const pipelines::Request& request) {
+  if (request.image.empty()) return {request.height, request.width};
+  const auto& picture = request.image.front();
+  return {request.height.value_or(picture.height()), request.width.value_or(picture.width())};
+}
+
+}  // namespace
+
 // Latents of all pictures are one tensor.
 void PictureOutput::check_shapes() const {
   const bool saves_steps = !options_.save_steps.empty();
@@ -77,7 +88,7 @@ void PictureOutput::check_shapes() const {
   const auto& first = batches_.front().request;
   for (const auto& [request, images] : batches_) {
     const char* option = saves_steps ? "--save-steps" : "--output-type latent";
-    if (request.height != first.height || request.width != first.width)
+    if (size_given(request) != size_given(first))
       throw UsageError(
           "{}: pictures {} and {} differ in height or width; latents of one size go into a file. Give all "
           "lines the same size, or make a job of each",

@@ -3,6 +3,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/version.h"
 #include "diffract/pipelines/request_fields.h"
+#include "diffract/pipelines/task_class.h"
 
 namespace diffract::jobs {
 namespace {
@@ -13,7 +14,7 @@ using pipelines::RequestField;
 // A field's value of picture `p` of a batch.
 Json value_of(const RequestField& field, const Request& request, size_t p) {
   const Json value = field.get(request);
-  if (field.kind != RequestField::Kind::texts || value.is_null()) return value;
+  if (!field.is_list() || value.is_null()) return value;
   return value.size() == 1 ? value[0] : value[p];
 }
 
@@ -45,6 +46,11 @@ Request PictureParameters::filled(const Request& request) const {
   all.height = size.height;
   all.width = size.width;
   if (all.scheduler.empty()) all.scheduler = pipeline_.scheduler().class_name;
+  if (all.image.empty()) return all;
+  if (const auto task = pipelines::find_task_class(request, pipeline_.facts())) {
+    all.pipeline = task->class_name;
+    all.strength = request.strength.value_or(task->strength);
+  }
   return all;
 }
 

@@ -32,7 +32,7 @@ using pipelines::RequestField;
 
 void set(Request& request, const RequestField& field, const Json& value, const std::string& where,
          const std::string& name) {
-  if (field.kind == RequestField::Kind::texts && !value.is_string())  // a list is several prompts
+  if (field.is_list() && !value.is_string())  // a list is several prompts
     throw UsageError("{}: \"{}\" is {}; expected a text", where, name, excerpt(value));
   field.set(request, value, where, name.c_str());
 }

@@ -25,6 +25,7 @@ std::string webui_parameters(const Json& p) {
   for (const auto& [label, key] : kNames) text += fmt::format("{}: {}, ", label, setting(p.at(key)));
   text += fmt::format("Size: {}x{}, Model: {}", p.at("width").get<int64_t>(), p.at("height").get<int64_t>(),
                       setting(p.at("model")));
+  if (p.contains("strength")) text += fmt::format(", Denoising strength: {}", p["strength"].get<double>());
   if (p.contains("clip_skip")) text += fmt::format(", Clip skip: {}", p["clip_skip"].get<int64_t>());
   return text + fmt::format(", Version: diffract {}", p.at("version").get<std::string>());
 }

@@ -136,19 +136,34 @@ void Worker::share_memory(loading::MemoryCheck& check) const {
 
 // The largest over all batches; what one of them leaves open is the model's own.
 loading::ExpectedRequest Worker::expected() const {
-  const auto largest = [this](std::optional<int64_t> pipelines::Request::*field) {
-    std::optional<int64_t> most = batches_.front().request.*field;
+  const auto largest = [this](auto&& value_of) {
+    std::optional<int64_t> most = value_of(batches_.front().request);
     for (const JobBatch& batch : batches_) {
-      const auto& value = batch.request.*field;
+      const std::optional<int64_t> value = value_of(batch.request);
       most = most && value ? std::optional(std::max(*most, *value)) : std::nullopt;
     }
     return most;
   };
-  return {.height = largest(&pipelines::Request::height),
-          .width = largest(&pipelines::Request::width),
+  using pipelines::Request;
+  const auto field = [](std::optional<int64_t> Request::*member) {
+    return [member](const Request& request) { return request.*member; };
+  };
+  // A picture's own size, which some models keep; others have a size of their own.
+  const auto side = [](std::optional<int64_t> Request::*member,
+                       int64_t (pipelines::InputPicture::*of)() const) {
+    return [=](const Request& request) {
+      const bool is_known = request.*member || request.image.empty() || request.image[0].is_latents();
+      return is_known ? request.*member : std::optional((request.image[0].*of)());
+    };
+  };
+  return {.height = largest(side(&Request::height, &pipelines::InputPicture::height)),
+          .width = largest(side(&Request::width, &pipelines::InputPicture::width)),
           .batch_size = options_.batch_size,
-          .max_sequence_length = largest(&pipelines::Request::max_sequence_length),
-          .num_inference_steps = largest(&pipelines::Request::num_inference_steps)};
+          .max_sequence_length = largest(field(&Request::max_sequence_length)),
+          .num_inference_steps = largest(field(&Request::num_inference_steps)),
+          .encodes_pictures = std::any_of(batches_.begin(), batches_.end(), [](const JobBatch& batch) {
+            return !batch.request.image.empty();
+          })};
 }
 
 // Loaded when first needed: a process without a share does not load it.

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -10,12 +11,27 @@
 
 namespace diffract::loading {
 
+/// What a request's pictures are for.
+enum class TaskKind { text_to_image, image_to_image, inpainting };
+
+/// One of diffusers' pipeline classes over a family's parts: a task, and what it takes.
+struct TaskClass {
+  std::string_view class_name;
+  TaskKind kind;
+  /// Fields of a request that have an effect, beside those that every class takes
+  /// (pipelines/request_checks.h); the others are refused.
+  std::span<const std::string_view> takes;
+  double strength = 1;  // diffusers' default
+  /// Pictures come out in the size of those that go in; height and width are not taken.
+  bool keeps_picture_size = false;
+};
+
 /// What a checkpoint family is, as data: the planner, the checks of requests, messages and --help read it. A
 /// family's folder holds it (families/), and families/registry.cpp lists it.
 struct FamilyFacts {
   std::string_view class_name;  // diffusers' pipeline, as model_index.json names it
   std::string_view models;      // for messages: "Stable Diffusion 1.x and 2.x"
-  /// Other pipelines of diffusers over the same parts, whose checkpoints are run as this one.
+  /// Other pipelines of diffusers over the same parts, whose checkpoints are run as these.
   std::span<const std::string_view> runs_too;
   std::string_view denoiser, denoiser_class;  // the component that runs in each step: "unet"
   // diffusers' own, where the checkpoint does not say.
@@ -28,12 +44,24 @@ struct FamilyFacts {
   placement::Residency residency;
   schedulers::Path path;       // which schedulers fit
   std::string_view scheduler;  // what to take where the checkpoint's is one that diffract has not
-  /// Fields of a request that have an effect, beside those that every family takes
-  /// (pipelines/request_checks.h); the others are refused.
+  /// As TaskClass::takes, of text to image.
   std::span<const std::string_view> takes;
-  bool has_float8 = false;  // products of the denoiser in float8
+  std::span<const TaskClass> tasks = {};  // beside text to image
+  bool has_float8 = false;                // products of the denoiser in float8
   /// A model whose config says "force_upcast" is computed in float32 where float16 is asked for.
   bool heeds_force_upcast = false;
+
+  /// The class of text to image.
+  TaskClass text_to_image() const {
+    return {.class_name = class_name, .kind = TaskKind::text_to_image, .takes = takes};
+  }
+  /// The class of this name, or none.
+  std::optional<TaskClass> task_class(std::string_view name) const {
+    if (name == class_name) return text_to_image();
+    for (const TaskClass& one : tasks)
+      if (one.class_name == name) return one;
+    return std::nullopt;
+  }
 };
 
 /// What a family's model is computed in. `facts`: null for a model that is nobody's.

@@ -116,6 +116,7 @@ ModelPlacements place(const std::function<PipelineParts()>& parts, const LoadOpt
                                 .batch_size = options.expected.batch_size,
                                 .num_inference_steps = options.expected.num_inference_steps,
                                 .max_sequence_length = options.expected.max_sequence_length.value_or(512),
+                                .encodes_pictures = options.expected.encodes_pictures,
                                 .torch_dtype = options.torch_dtype,
                                 .arithmetic = choose_policy(options, computes).arithmetic,
                                 .overhead = overhead_on(computes)});

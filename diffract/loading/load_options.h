@@ -24,6 +24,7 @@ struct ExpectedRequest {
   int64_t batch_size = 1;                // pictures computed together
   std::optional<int64_t> max_sequence_length;
   std::optional<int64_t> num_inference_steps = {};  // how much more often the denoiser runs than the rest
+  bool encodes_pictures = false;                    // some begin with a picture
 };
 
 /// How a checkpoint is loaded; the fields are from_pretrained's arguments.

@@ -107,7 +107,8 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
                             .width = layout.width,
                             .text_tokens = known.reads_long_texts ? request.max_sequence_length : kClipTokens,
                             .vae_scale_factor = common.vae_scale_factor,
-                            .steps = steps},
+                            .steps = steps,
+                            .encodes_pictures = request.encodes_pictures},
                            policy));
   layout.components.push_back(
       {.name = part.name,

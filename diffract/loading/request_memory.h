@@ -20,6 +20,7 @@ struct RequestShape {
   bool is_guided;         // the denoiser runs for two texts a picture
   int64_t steps;
   int64_t max_sequence_length = 512;
+  bool encodes_pictures = false;
 
   friend auto operator<=>(const RequestShape&, const RequestShape&) = default;
 };

@@ -20,8 +20,9 @@ struct ForwardShape {
   int64_t batch = 1;                  // images; twice as many with guidance
   int64_t height = 512, width = 512;  // pixels
   int64_t text_tokens = 77;
-  int64_t vae_scale_factor = 8;  // pixels a latent each way
-  int64_t steps = 1;             // of the walk; FLUX keeps the modulations of several at once
+  int64_t vae_scale_factor = 8;   // pixels a latent each way
+  int64_t steps = 1;              // of the walk; FLUX keeps the modulations of several at once
+  bool encodes_pictures = false;  // a VAE makes latents of pictures too
 };
 
 /// One call of a model.

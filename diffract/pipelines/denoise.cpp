@@ -22,18 +22,21 @@ size_t steps_until(std::optional<double> denoising_end, const std::vector<double
       std::count_if(timesteps.begin(), timesteps.end(), [&](double timestep) { return timestep >= last; }));
 }
 
-at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting) {
+at::Tensor denoise(const Task& task, const DenoiseSetting& setting) {
   auto& [denoiser, schedule, noise, guidance, policy, observe, end_step] = setting;
   const auto& timesteps = schedule.timesteps();
   const size_t begin = schedule.begin(), end = std::min(end_step, timesteps.size());
+  const auto for_both = [&](const at::Tensor& x) { return guidance.is_on ? at::cat({x, x}) : x; };
+  const at::Tensor extra = task.extra_channels.defined() ? for_both(task.extra_channels) : at::Tensor();
+  at::Tensor latents = task.start(schedule);
   FiniteCheck finite(policy);
   for (size_t i = begin; i < end; ++i) {
     const trace::Span span("compute", trace::is_on() ? fmt::format("step {}", i) : "");
-    const at::Tensor input =
-        schedule.scale_model_input(guidance.is_on ? at::cat({latents, latents}) : latents, i);
+    at::Tensor input = schedule.scale_model_input(for_both(latents), i);
+    if (extra.defined()) input = at::cat({input, extra}, 1);
     at::Tensor prediction = denoiser.predict(input, i, timesteps[i]);
     if (guidance.is_on) prediction = guide(prediction, guidance.scale, guidance.rescale);
-    latents = schedule.step(prediction, i, latents, noise);
+    latents = task.kept(schedule.step(prediction, i, latents, noise), schedule, i);
     finite.step(latents, i);
     heartbeat();
     stop_if_asked();

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "diffract/pipelines/request.h"
+#include "diffract/pipelines/task.h"
 #include "diffract/schedulers/schedule.h"
 #include "diffract/tensor/dtype.h"
 
@@ -38,9 +39,9 @@ struct DenoiseSetting {
 size_t steps_until(std::optional<double> denoising_end, const std::vector<double>& timesteps,
                    int64_t num_train_timesteps);
 
-/// The denoise loop, the only one: `latents` [B, ...] are the noise that the walk begins with, in units of
-/// the schedule. Throws CheckpointError for values that are not finite, what `observe` throws, and Cancelled
-/// when the process was asked to stop.
-at::Tensor denoise(at::Tensor latents, const DenoiseSetting& setting);
+/// The denoise loop, the only one: latents [B, ...] from where the task and the schedule begin. Throws
+/// CheckpointError for values that are not finite, what `observe` throws, and Cancelled when the process was
+/// asked to stop.
+at::Tensor denoise(const Task& task, const DenoiseSetting& setting);
 
 }  // namespace diffract::pipelines

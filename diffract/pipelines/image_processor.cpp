@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "diffract/core/error.h"
+#include "diffract/io/pixels.h"
 #include "diffract/pipelines/request_checks.h"
 #include "diffract/tensor/device_backend.h"
 #include "diffract/tensor/device_copy.h"
@@ -40,22 +41,35 @@ ArrivingImages arrived(std::vector<io::Image> images) {
   return [there = std::make_shared<std::vector<io::Image>>(std::move(images))] { return std::move(*there); };
 }
 
-at::Tensor VaeImageProcessor::preprocess(const std::vector<io::Image>& images) const {
+// [B, channels, H, W]
+at::Tensor VaeImageProcessor::bytes_of(const std::vector<io::Image>& images, uint32_t channels) const {
   if (images.empty()) throw UsageError("image processor: no pictures given");
   std::vector<at::Tensor> batch;
   for (const io::Image& image : images) {
     const auto height = static_cast<int64_t>(image.height), width = static_cast<int64_t>(image.width);
-    if (image.channels != 3 || height % vae_scale_factor_ != 0 || width % vae_scale_factor_ != 0 ||
+    if (image.channels != channels || height % vae_scale_factor_ != 0 || width % vae_scale_factor_ != 0 ||
         image.height != images[0].height || image.width != images[0].width)
       throw UsageError(
-          "image processor: a picture is {}x{} with {} channels; expected RGB, all of one size, "
+          "image processor: a picture is {}x{} with {} channels; expected {} channels, all of one size, "
           "height and width multiples of {}",
-          image.height, image.width, image.channels, vae_scale_factor_);
-    const at::Tensor pixels = at::empty({height, width, 3}, at::kByte);
+          image.height, image.width, image.channels, channels, vae_scale_factor_);
+    const at::Tensor pixels = at::empty({height, width, int64_t{channels}}, at::kByte);
     std::memcpy(pixels.data_ptr(), image.pixels.data(), image.pixels.size());
-    batch.push_back(pixels.permute({2, 0, 1}).to(at::kFloat) / 255.0 * 2.0 - 1.0);
+    batch.push_back(pixels.permute({2, 0, 1}));
   }
   return at::stack(batch);
+}
+
+at::Tensor VaeImageProcessor::preprocess(const std::vector<io::Image>& images) const {
+  return bytes_of(images, 3).to(at::kFloat) / 255.0 * 2.0 - 1.0;
+}
+
+at::Tensor VaeImageProcessor::preprocess_mask(const std::vector<io::Image>& masks) const {
+  constexpr int64_t kHalf = 128;  // of 255, rounded up: 127 is black
+  std::vector<io::Image> grey;
+  grey.reserve(masks.size());
+  for (const io::Image& mask : masks) grey.push_back(io::as_grey(mask));
+  return (bytes_of(grey, 1) >= kHalf).to(at::kFloat);
 }
 
 ArrivingImages VaeImageProcessor::begin_postprocess(const at::Tensor& pixels) const {

@@ -22,6 +22,8 @@ class VaeImageProcessor {
 
   /// 8-bit RGB pictures of one size to float32 [B, 3, H, W] in [-1, 1]. Throws UsageError for other pictures.
   at::Tensor preprocess(const std::vector<io::Image>& images) const;
+  /// Masks of one size to float32 [B, 1, H, W]: 1 where they are white, else 0. Grey counts as the nearer.
+  at::Tensor preprocess_mask(const std::vector<io::Image>& masks) const;
   /// `pixels` [B, 3, H, W], about [-1, 1], to 8-bit pictures: clamped, and rounded half to even as numpy
   /// does.
   std::vector<io::Image> postprocess(const at::Tensor& pixels) const { return begin_postprocess(pixels)(); }
@@ -29,6 +31,8 @@ class VaeImageProcessor {
   ArrivingImages begin_postprocess(const at::Tensor& pixels) const;
 
  private:
+  at::Tensor bytes_of(const std::vector<io::Image>& images, uint32_t channels) const;
+
   int64_t vae_scale_factor_;
   tensor::DtypePolicy policy_;
 };

@@ -10,6 +10,7 @@
 
 #include "diffract/core/json.h"
 #include "diffract/io/image.h"
+#include "diffract/pipelines/input_picture.h"
 
 namespace diffract::pipelines {
 
@@ -29,6 +30,12 @@ struct Request {
   std::vector<std::string> prompt_2;           // for a second text encoder: none, one for all, or one each
   std::vector<std::string> negative_prompt;    // none, one for all, or one each
   std::vector<std::string> negative_prompt_2;  // the same, for a second text encoder
+  // A picture that the image begins with, and which part of it is painted anew (white): none, one for all
+  // prompts, or one each. They make the request image to image, or inpainting.
+  std::vector<InputPicture> image, mask_image;
+  std::optional<double> strength;            // how much of the walk from noise is made, in [0, 1]
+  std::optional<int64_t> padding_mask_crop;  // pixels around the mask that are drawn in the model's full size
+  std::string pipeline;  // diffusers' class to run as; empty: the one that the inputs ask for
   std::optional<int64_t> num_inference_steps;
   std::optional<double> guidance_scale;
   std::optional<double> true_cfg_scale;

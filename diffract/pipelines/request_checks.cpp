@@ -6,6 +6,7 @@
 #include "diffract/core/log.h"
 #include "diffract/core/utf8.h"
 #include "diffract/pipelines/request_fields.h"
+#include "diffract/pipelines/task_class.h"
 
 namespace diffract::pipelines {
 namespace {
@@ -14,12 +15,21 @@ constexpr auto kMostBatch = static_cast<size_t>(kMostImages);
 // Fields that every family takes.
 constexpr std::string_view kForAll[] = {
     "prompt", "seed",      "num_inference_steps", "guidance_scale",        "noise_dtype", "height",
-    "width",  "scheduler", "scheduler_config",    "num_images_per_prompt", "output_type"};
+    "width",  "scheduler", "scheduler_config",    "num_images_per_prompt", "output_type", "pipeline"};
 
-void check_count(const char* name, const std::vector<std::string>& texts, size_t prompts) {
-  if (texts.size() > 1 && texts.size() != prompts)
-    throw UsageError("{}: {} given for {} prompts; give one for all, or one each", name, texts.size(),
-                     prompts);
+void check_count(const char* name, size_t count, size_t prompts) {
+  if (count > 1 && count != prompts)
+    throw UsageError("{}: {} given for {} prompts; give one for all, or one each", name, count, prompts);
+}
+
+// Rows of a file of latents are those of the images of the whole request.
+void check_latent_rows(const Request& request) {
+  for (const InputPicture& picture : request.image) {
+    const auto rows = static_cast<size_t>(picture.latent_rows());
+    if (rows > 1 && (request.image.size() > 1 || rows != request.image_count()))
+      throw UsageError("image {}: has {} latents for {} images; expected one for all, or one each",
+                       picture.name(), rows, request.image_count());
+  }
 }
 
 // Embeddings stand in for all texts; whether their widths fit is the model's to say.
@@ -51,20 +61,22 @@ std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts
   return texts;
 }
 
-void check_texts(const Request& request) {
+void check_counts(const Request& request) {
   if (request.prompt_embeds.defined()) {
     check_embeds(request);
     return;
   }
   if (request.prompt.empty()) throw UsageError("prompt: none given");
-  for (const RequestField* field : text_fields())
-    check_count(field->name, request.*field->texts, request.prompt.size());
+  for (const RequestField& field : request_fields())
+    if (field.is_list() && field.name != std::string_view("prompt"))
+      check_count(field.name, field.get(request).size(), request.prompt.size());
   if (request.num_images_per_prompt < 1 || request.image_count() > kMostBatch)
     throw UsageError(
         "num_images_per_prompt: {} for {} prompts; expected 1 or more and at most {} images in all",
         request.num_images_per_prompt, request.prompt.size(), kMostBatch);
   if (!request.seeds.empty() && request.seeds.size() != request.image_count())
     throw UsageError("seeds: {} given for {} images", request.seeds.size(), request.image_count());
+  check_latent_rows(request);
 }
 
 std::vector<std::string> or_else(std::vector<std::string> texts, const std::vector<std::string>& fallback) {
@@ -75,19 +87,22 @@ std::vector<std::string> or_else(std::vector<std::string> texts, const std::vect
 }
 
 void check_request(const Request& request, const loading::FamilyFacts& facts) {
-  check_texts(request);
+  check_counts(request);
+  const loading::TaskClass task = task_class_of(request, facts);
   const auto takes = [&](std::string_view name) {
     const auto is_in = [&](const auto& names) {
       return std::find(std::begin(names), std::end(names), name) != std::end(names);
     };
-    return is_in(kForAll) || is_in(facts.takes);
+    if (task.keeps_picture_size && (name == "height" || name == "width")) return false;
+    return is_in(kForAll) || is_in(task.takes);
   };
   if (request.prompt_embeds.defined() && !takes("prompt_embeds"))
     throw UsageError("prompt_embeds: {} takes prompts only so far", facts.class_name);
   for (const RequestField& field : request_fields())
     if (!takes(field.name) && !field.get(request).is_null())
-      throw UsageError("{}: {} does not take it; leave {} out", field.name, facts.class_name, field.option());
+      throw UsageError("{}: {} does not take it; leave {} out", field.name, task.class_name, field.option());
   check_ranges(request);
+  check_pictures(request, task);
 }
 
 loading::ImageSize size_of(const Request& request, const loading::ImageSize& fallback,

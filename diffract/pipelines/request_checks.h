@@ -18,10 +18,10 @@ std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts
 /// one each. As Python's `prompt_2 or prompt`.
 std::vector<std::string> or_else(std::vector<std::string> texts, const std::vector<std::string>& fallback);
 
-/// At least one prompt (or sound embeddings instead), as many of each other text as that or one or none, a
-/// sane number of images.
-void check_texts(const Request& request);
-/// Sound texts, numbers in their ranges, and no field that the family does not take.
+/// At least one prompt (or sound embeddings instead), as many of each other text and picture as that or one or
+/// none, a sane number of images.
+void check_counts(const Request& request);
+/// Sound texts and pictures, numbers in their ranges, and no field that the request's class does not take.
 void check_request(const Request& request, const loading::FamilyFacts& facts);
 /// Height and width in pixels, as the family takes them: others than multiples of its own are rounded down
 /// with a warning, or an error. `vae_scale_factor`: pixels a latent each way.

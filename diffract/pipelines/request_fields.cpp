@@ -87,6 +87,30 @@ void set_pair(Request& request, const Json& value, const std::string& where, con
   request.*kMember = pair;
 }
 
+// A file's name, or a list of them: read now, so that what is wrong with one shows at once.
+template <auto kMember>
+void set_pictures(Request& request, const Json& value, const std::string& where, const char* key) {
+  auto& pictures = request.*kMember;
+  pictures.clear();
+  const auto in = reader(value, where, key);
+  const auto files = value.is_array() ? in.texts(key) : std::vector<std::string>{in.text(key)};
+  for (const std::string& file : files) {
+    refuse_zero_byte(file, fmt::format("{}: \"{}\"", where, key));
+    try {
+      pictures.emplace_back(std::filesystem::path(file));
+    } catch (const UsageError& error) {
+      throw UsageError("{}: {}", where, error.what());
+    }
+  }
+}
+
+template <auto kMember>
+Json get_pictures(const Request& request) {
+  Json hashes = Json::array();
+  for (const InputPicture& picture : request.*kMember) hashes.push_back(picture.hash());
+  return hashes.empty() ? Json() : hashes;
+}
+
 template <auto kMember>
 void set_text(Request& request, const Json& value, const std::string& where, const char* key) {
   request.*kMember = reader(value, where, key).text(key);
@@ -166,6 +190,22 @@ constexpr RequestField kFields[] = {
     texts_field<&Request::negative_prompt_2>(
         "negative_prompt_2", nullptr,
         "What not to draw, for a model's second text encoder: once for all, or once each"),
+    {"image", nullptr, nullptr,
+     "Picture to begin with (PNG, JPEG, WebP, or .safetensors with latents): once for all prompts, or once "
+     "each",
+     Kind::pictures, Scope::image, set_pictures<&Request::image>, get_pictures<&Request::image>},
+    {"mask_image", nullptr, nullptr,
+     "What of --image to paint anew: white; once for all prompts, or once each", Kind::pictures, Scope::image,
+     set_pictures<&Request::mask_image>, get_pictures<&Request::mask_image>},
+    {"strength", nullptr, nullptr, "How much of --image to give up, 0 to 1; default: 0.8, of inpainting 1",
+     Kind::number, Scope::batch, set_number<&Request::strength>, get<&Request::strength>, 0, 1},
+    {"padding_mask_crop", nullptr, nullptr,
+     "Draw the mask's surroundings of so many pixels in full size, and put them back into --image",
+     Kind::integer, Scope::batch, set_integer<&Request::padding_mask_crop>, get<&Request::padding_mask_crop>,
+     0, kMostPixels},
+    {"pipeline", nullptr, nullptr,
+     "diffusers' class to run as, e.g. StableDiffusionImg2ImgPipeline; default: as the inputs ask for",
+     Kind::text, Scope::batch, set_text<&Request::pipeline>, get<&Request::pipeline>},
     {"seed", nullptr, "-s", "Image i uses seed + i; random draws one and prints it; default: 0", Kind::seed,
      Scope::image, set_seed, get<&Request::seed>},
     {"num_inference_steps", "steps", nullptr, "Denoising steps", Kind::integer, Scope::batch,

@@ -13,7 +13,7 @@ namespace diffract::pipelines {
 /// One option of a request, declared here and nowhere else. The command line and JSON lines set it; a job's
 /// fingerprint, the batches, an image's parameters, --help and docs/options.md are made from it.
 struct RequestField {
-  enum class Kind { texts, integer, integers, number, seed, text, json, dtype, output };
+  enum class Kind { texts, pictures, integer, integers, number, seed, text, json, dtype, output };
   /// What two images that differ in it may share.
   enum class Scope {
     image,  // a batch: each image has its own
@@ -30,12 +30,14 @@ struct RequestField {
   /// Sets it to a value of its kind; null leaves it. Throws UsageError naming `where` and the key that the
   /// user wrote.
   void (*set)(Request& request, const Json& value, const std::string& where, const char* key);
-  /// Null where it is unset or has no effect. Of texts: all of them, a list.
+  /// Null where it is unset or has no effect. Of texts: all of them, a list; of pictures: their hashes.
   Json (*get)(const Request& request);
   // Of numbers, inclusive. A model may take less.
   double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
   std::vector<std::string> Request::*texts = nullptr;  // where they are kept, of Kind::texts
 
+  /// There is one of it for all prompts, or one each.
+  bool is_list() const { return kind == Kind::texts || kind == Kind::pictures; }
   /// As the command line spells it: "--guidance-scale".
   std::string option() const;
 };

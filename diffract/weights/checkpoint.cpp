@@ -5,7 +5,6 @@
 #include "diffract/core/error.h"
 
 namespace diffract::weights {
-namespace {
 
 at::ScalarType scalar_type(io::Dtype dtype, const std::string& where) {
   switch (dtype) {
@@ -28,6 +27,8 @@ at::ScalarType scalar_type(io::Dtype dtype, const std::string& where) {
           where, io::dtype_name(dtype));
   }
 }
+
+namespace {
 
 std::vector<int64_t> torch_shape(const io::TensorInfo& info) {
   return {info.shape.begin(), info.shape.end()};  // the header's check bounds them by the file's size

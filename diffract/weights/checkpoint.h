@@ -17,6 +17,9 @@ namespace diffract::weights {
 /// Called when a tensor is used for the first time: how many of the bytes of all tensors have been.
 using UseObserver = std::function<void(uint64_t used_bytes, uint64_t total_bytes)>;
 
+/// libtorch's type of a floating-point tensor. Throws CheckpointError beginning with `where` for others.
+at::ScalarType scalar_type(io::Dtype dtype, const std::string& where);
+
 /// All tensors of one component over its one or many safetensors files. Tensors are views of the mapped
 /// files: no byte is read before it is used, and none is copied.
 class Checkpoint final : public TensorSource {

@@ -85,7 +85,7 @@ TEST_F(GenerateArguments, SaysWhatAnOptionIsCalledHere) {
       {"--half", "here it is --dtype float16"},
       {"--sample-steps", "here it is --steps"},
       {"--lora", "it is not there yet: see docs/differences.md"},
-      {"--init-image", "it is not there yet"},
+      {"--init-image", "here it is --image"},
       {"--lowvram", "--device-map auto"},
       {"--vae-tiling", "it is not needed"},
       {"-t", "here it is --threads"},

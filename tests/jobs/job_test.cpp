@@ -41,6 +41,22 @@ TEST(PlanJob, TakesAnEntrysOwnSeed) {
   EXPECT_EQ(batches[2].images[0].index, 2u);
 }
 
+TEST(PlanJob, ComputesPicturesOfOneSizeTogether) {
+  const auto picture = [](uint32_t width, uint8_t value) -> pipelines::InputPicture {
+    return io::Image{.width = width, .height = 8, .pixels = std::vector<uint8_t>(size_t{24} * width, value)};
+  };
+  const auto batches =
+      plan_job({{.prompt = {"a", "b", "c"}, .image = {picture(8, 1), picture(8, 2), picture(16, 3)}},
+                {.prompt = {"d"}, .image = {picture(16, 4)}},
+                {.prompt = {"e"}}},
+               0, 8);
+  ASSERT_EQ(batches.size(), 3u);
+  EXPECT_EQ(batches[0].request.image.size(), 2u);
+  EXPECT_EQ(batches[0].request.image[1].hash(), picture(8, 2).hash());
+  EXPECT_EQ(batches[1].request.prompt, (std::vector<std::string>{"c", "d"}));
+  EXPECT_TRUE(batches[2].request.image.empty());
+}
+
 TEST(PlanJob, RefusesJobsThatMakeNoSense) {
   EXPECT_THROW(plan_job({}, 0, 1), UsageError);
   EXPECT_THROW(plan_job({{.prompt = {}}}, 0, 1), UsageError);

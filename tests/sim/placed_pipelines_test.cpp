@@ -42,7 +42,8 @@ loading::ExpectedRequest expected_request(const Request& request) {
   return {.height = request.height,
           .width = request.width,
           .batch_size = static_cast<int64_t>(request.image_count()),
-          .max_sequence_length = request.max_sequence_length};
+          .max_sequence_length = request.max_sequence_length,
+          .encodes_pictures = !request.image.empty()};
 }
 
 loading::PipelineLayout layout_of(const ReferenceCase& reference) {
@@ -52,6 +53,7 @@ loading::PipelineLayout layout_of(const ReferenceCase& reference) {
                                      .width = request.width,
                                      .batch_size = static_cast<int64_t>(request.image_count()),
                                      .max_sequence_length = request.max_sequence_length.value_or(512),
+                                     .encodes_pictures = !request.image.empty(),
                                      .torch_dtype = at::kFloat});
 }
 
@@ -195,6 +197,10 @@ std::vector<Spread> spreads() {
       for (const int devices : {1, 2, 4})
         for (const Overflow overflow : {Overflow::none, Overflow::cpu, Overflow::disk})
           all.push_back({name, strategy, devices, overflow});
+  for (const char* name : {"sd15_inpaint", "sd15_inpaint9"})  // with the VAE's encoder
+    for (const char* strategy : {"auto", "scattered"})
+      for (const Overflow overflow : {Overflow::none, Overflow::cpu, Overflow::disk})
+        all.push_back({name, strategy, 2, overflow});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(All, SpreadPipeline, ::testing::ValuesIn(spreads()),
@@ -212,7 +218,7 @@ TEST_P(OneDevice, IsTheCpuWithinTheParityBound) {
 }
 INSTANTIATE_TEST_SUITE_P(All, OneDevice,
                          ::testing::Values("flux_dev", "sd15_euler", "flux_dev_true_cfg", "sd15_pndm",
-                                           "sdxl_micro"));
+                                           "sdxl_micro", "sd15_img2img", "sd15_inpaint"));
 
 // Weights in another dtype than the files have: converted while they are read, or once into the folder.
 TEST(PlacedModel, ConvertsWhatStaysOnDisk) {

@@ -38,10 +38,15 @@ void ReferenceCase::set_scheduler(families::DiffusionPipeline& pipeline) const {
 
 pipelines::Request ReferenceCase::request() const {
   pipelines::Request request{.seed = json_["seed"].get<uint64_t>()};
-  for (const auto& [key, value] : json_["call"].items()) {
-    const auto* field = pipelines::find_request_field(key);
-    if (!field) throw std::runtime_error("case.json has an argument that is no field of a request: " + key);
-    field->set(request, value, "case.json", field->name);
+  const auto set = [&](const std::string& key, const Json& value) {
+    pipelines::request_field(key).set(request, value, folder_.string(), key.c_str());
+  };
+  for (const auto& [key, value] : json_["call"].items()) set(key, value);
+  const Json inputs = json_.value("inputs", Json::object());
+  for (const auto& [key, value] : inputs.items()) {
+    Json files = Json::array();
+    for (const std::string& file : one_or_many(value)) files.push_back(data("reference/" + file).string());
+    set(key, files);
   }
   return request;
 }

@@ -237,7 +237,7 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
   FluxDenoiser denoiser(
       *transformer, recorded->graphs, cond,
       tensor::send_to(sigmas_of(schedule->timesteps(), guided ? 2 * batch : batch), device_));
-  return pipelines::denoise(draw() * schedule->init_noise_sigma(),  // [B, I, C]
+  return pipelines::denoise({.noise = draw()},  // [B, I, C]
                             {.denoiser = denoiser,
                              .schedule = *schedule,
                              .noise = draw,

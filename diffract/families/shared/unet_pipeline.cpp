@@ -6,6 +6,7 @@
 #include "diffract/pipelines/denoise.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
+#include "diffract/pipelines/task_class.h"
 #include "diffract/tensor/device_copy.h"
 #include "diffract/tensor/noise.h"
 
@@ -49,11 +50,11 @@ UNetPipeline::UNetPipeline(const loading::FamilyFacts& facts, Core core, int64_t
   for (const int64_t width : unet.cross_attention_dim)
     require(width == text_width,
             fmt::format("unet: \"cross_attention_dim\" is {}, but {} is {}", width, text_source, text_width));
-  if (unet.in_channels != vae.latent_channels)
+  if (unet.in_channels != vae.latent_channels && !task_models().reads_mask())
     throw CheckpointError(
-        "unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; diffract runs text-to-image "
-        "checkpoints only, not inpainting or image-conditioned ones",
-        unet.in_channels, vae.latent_channels);
+        "unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; expected as many, or {} of an "
+        "inpainting checkpoint. Others, as of InstructPix2Pix, depth and upscaling, are not run yet",
+        unet.in_channels, vae.latent_channels, 2 * vae.latent_channels + 1);
   require(unet.out_channels == vae.latent_channels,
           fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
                       vae.latent_channels));
@@ -94,15 +95,13 @@ pipelines::SchedulerRules UNetPipeline::rules(const loading::FamilyFacts& facts)
 }
 
 loading::ImageSize UNetPipeline::image_size(const pipelines::Request& request) const {
-  return size_of(request, core_.defaults.size, facts_, core_.vae->config().scale_factor());
+  return pipelines::computed_size(request, core_.defaults.size, facts_, core_.vae->config().scale_factor());
 }
 
 UNetPipeline::Settings UNetPipeline::settle(const pipelines::Request& request,
                                             const schedulers::SchedulerTraits& scheduler) const {
-  const int64_t scale = core_.vae->config().scale_factor();
-  const loading::ImageSize size = image_size(request);
   Settings settings{
-      .latent_size = {.height = size.height / scale, .width = size.width / scale},
+      .size = image_size(request),
       .num_inference_steps = request.num_inference_steps.value_or(core_.defaults.num_inference_steps),
       .guidance_scale = request.guidance_scale.value_or(core_.defaults.guidance_scale),
       .guidance_rescale = request.guidance_rescale.value_or(0),
@@ -125,7 +124,8 @@ loading::RequestShape UNetPipeline::shape_of(const pipelines::Request& request) 
           .images = static_cast<int64_t>(request.image_count()),
           .texts = std::max<int64_t>(1, static_cast<int64_t>(request.prompt.size())),
           .is_guided = request.guidance_scale.value_or(core_.defaults.guidance_scale) > 1,
-          .steps = request.num_inference_steps.value_or(core_.defaults.num_inference_steps)};
+          .steps = request.num_inference_steps.value_or(core_.defaults.num_inference_steps),
+          .encodes_pictures = !request.image.empty() && !request.image[0].is_latents()};
 }
 
 std::shared_ptr<const loading::RequestNeeds> UNetPipeline::needs_of(const pipelines::Request& request) const {
@@ -138,7 +138,8 @@ void UNetPipeline::require_memory(const pipelines::Request& request) const {
   const loading::RequestShape shape = shape_of(request);
   const auto all = [](const loading::ComponentNeed&) { return true; };
   const auto runs = [&](const loading::ComponentNeed& need) {
-    if (need.name == "vae") return request.output_type == pipelines::OutputType::image;
+    if (need.name == "vae")
+      return shape.encodes_pictures || request.output_type == pipelines::OutputType::image;
     return need.name == "unet" || !request.prompt_embeds.defined();
   };
   core_.memory->require(shape, *core_.memory->needs_of(shape), runs, all, /*all_stay=*/true);
@@ -157,19 +158,24 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
                                          const schedulers::SchedulerSpec& spec,
                                          const pipelines::StepObserver& observe) const {
   const Settings settings = settle(request, *schedulers::traits_of(spec.class_name));
+  const pipelines::TaskInputs inputs = pipelines::read_task_inputs(request, facts_, settings.size);
+  pipelines::check_denoiser(inputs, task_models());
   // First: a config that does not suit so many steps shows before anything is computed.
   const auto schedule =
       schedulers::make_schedule(spec.class_name, spec.config, spec.source,
                                 {.num_inference_steps = settings.num_inference_steps, .eta = request.eta});
+  pipelines::begin_walk(*schedule, inputs, settings.num_inference_steps);
   require_memory(request);
   const Conditions conditions = conditions_of(request, settings.do_classifier_free_guidance());
   loading::flush_host();
   const size_t end_step =
       pipelines::steps_until(request.denoising_end, schedule->timesteps(), spec.num_train_timesteps());
-  const Tensor latents = denoise(conditions, settings, *schedule, end_step, observe);
+  const Tensor latents = denoise(conditions, inputs, settings, *schedule, end_step, observe);
   if (request.output_type == pipelines::OutputType::latent) return {.images = {}, .latents = latents};
   loading::flush_host();  // what the denoising kept is of other sizes than what the VAE needs
-  return {.images = {}, .latents = latents, .arriving = decode(latents)};
+  return {.images = {}, .latents = latents, .arriving = [inputs, arriving = decode(latents)] {
+            return inputs.finished(arriving());
+          }};
 }
 
 pipelines::ArrivingImages UNetPipeline::decode(const Tensor& latents) const {
@@ -179,17 +185,30 @@ pipelines::ArrivingImages UNetPipeline::decode(const Tensor& latents) const {
   return processor.begin_postprocess(vae.decode(vae.unscaled(latents)));
 }
 
-Tensor UNetPipeline::denoise(const Conditions& conditions, const Settings& settings,
-                             schedulers::Schedule& schedule, size_t end_step,
+pipelines::TaskModels UNetPipeline::task_models() const {
+  const auto& vae = *core_.vae;
+  return {.encode = [&vae](const Tensor& pixels) { return vae.encode(pixels); },
+          .scaling_factor = vae.config().scaling_factor,
+          .vae_scale_factor = vae.config().scale_factor(),
+          .latent_channels = vae.config().latent_channels,
+          .denoiser_channels = core_.unet->config().in_channels,
+          .device = core_.device};
+}
+
+Tensor UNetPipeline::denoise(const Conditions& conditions, const pipelines::TaskInputs& inputs,
+                             const Settings& settings, schedulers::Schedule& schedule, size_t end_step,
                              const pipelines::StepObserver& observe) const {
-  const auto& unet = *core_.unet;
+  const pipelines::TaskModels models = task_models();
+  const int64_t scale = models.vae_scale_factor;
   tensor::SeededNoise noise(
-      settings.seeds, {unet.config().in_channels, settings.latent_size.height, settings.latent_size.width});
+      settings.seeds, {models.latent_channels, settings.size.height / scale, settings.size.width / scale});
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
   const auto draw_in = [&](at::ScalarType dtype) { return tensor::send_to(noise.draw(dtype), core_.device); };
   const auto draw = [&] { return draw_in(settings.draws_in_float32 ? at::kFloat : settings.noise_dtype); };
-  UNetDenoiser denoiser(unet, *core_.graphs, conditions.text, conditions.added);
-  return pipelines::denoise(draw_in(settings.noise_dtype) * schedule.init_noise_sigma(),  // [B, C, h, w]
+  const pipelines::Task task =
+      pipelines::make_task(inputs, models, [&] { return draw_in(settings.noise_dtype); });
+  UNetDenoiser denoiser(*core_.unet, *core_.graphs, conditions.text, conditions.added);
+  return pipelines::denoise(task,  // [B, C, h, w]
                             {.denoiser = denoiser,
                              .schedule = schedule,
                              .noise = draw,

@@ -8,6 +8,7 @@
 #include "diffract/loading/request_memory.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/pipelines/make_task.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/scheduler_choice.h"
 #include "diffract/pipelines/text_cache.h"
@@ -75,8 +76,8 @@ class UNetPipeline : public pipelines::Pipeline {
  private:
   static pipelines::SchedulerRules rules(const loading::FamilyFacts& facts);
 
-  struct Settings {  // a request with every default filled in, checked
-    loading::ImageSize latent_size;
+  struct Settings {           // a request with every default filled in, checked
+    loading::ImageSize size;  // in pixels, that is computed
     int64_t num_inference_steps;
     double guidance_scale, guidance_rescale;
     bool draws_in_float32;  // the noise of the steps
@@ -87,8 +88,9 @@ class UNetPipeline : public pipelines::Pipeline {
   Settings settle(const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const;
   loading::RequestShape shape_of(const pipelines::Request& request) const;
   void require_memory(const pipelines::Request& request) const;
-  Tensor denoise(const Conditions& conditions, const Settings& settings, schedulers::Schedule& schedule,
-                 size_t end_step, const pipelines::StepObserver& observe) const;
+  pipelines::TaskModels task_models() const;
+  Tensor denoise(const Conditions& conditions, const pipelines::TaskInputs& inputs, const Settings& settings,
+                 schedulers::Schedule& schedule, size_t end_step, const pipelines::StepObserver& observe) const;
   pipelines::ArrivingImages decode(const Tensor& latents) const;
 
   const loading::FamilyFacts& facts_;

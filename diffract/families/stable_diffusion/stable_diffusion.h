@@ -9,7 +9,8 @@
 
 namespace diffract::families {
 
-/// Text to image with Stable Diffusion 1.x and 2.x. Source: diffusers pipeline_stable_diffusion.py.
+/// Stable Diffusion 1.x and 2.x: text to image, image to image, inpainting. Source: diffusers
+/// pipeline_stable_diffusion.py, pipeline_stable_diffusion_img2img.py, pipeline_stable_diffusion_inpaint.py.
 class StableDiffusionPipeline final : public UNetPipeline {
  public:
   struct TextEncoder {

@@ -4,13 +4,26 @@
 namespace diffract::families {
 
 inline constexpr std::string_view kRunAsStableDiffusion[] = {
-    "StableDiffusionImg2ImgPipeline",       "StableDiffusionInpaintPipeline",
     "StableDiffusionInpaintPipelineLegacy", "StableDiffusionAttendAndExcitePipeline",
     "StableDiffusionPAGPipeline",           "StableDiffusionPAGImg2ImgPipeline",
     "StableDiffusionPAGInpaintPipeline",    "StableDiffusionPanoramaPipeline",
     "StableDiffusionSAGPipeline",           "CycleDiffusionPipeline"};
 inline constexpr std::string_view kStableDiffusionTakes[] = {"negative_prompt", "guidance_rescale",
                                                              "clip_skip", "eta"};
+inline constexpr std::string_view kStableDiffusionImg2ImgTakes[] = {"negative_prompt", "clip_skip", "eta",
+                                                                    "image", "strength"};
+inline constexpr std::string_view kStableDiffusionInpaintTakes[] = {
+    "negative_prompt", "clip_skip", "eta", "image", "mask_image", "strength", "padding_mask_crop"};
+inline constexpr loading::TaskClass kStableDiffusionTasks[] = {
+    {.class_name = "StableDiffusionImg2ImgPipeline",
+     .kind = loading::TaskKind::image_to_image,
+     .takes = kStableDiffusionImg2ImgTakes,
+     .strength = 0.8,
+     .keeps_picture_size = true},
+    {.class_name = "StableDiffusionInpaintPipeline",
+     .kind = loading::TaskKind::inpainting,
+     .takes = kStableDiffusionInpaintTakes,
+     .strength = 1.0}};
 inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableDiffusionPipeline",
                                                           .models = "Stable Diffusion 1.x and 2.x",
                                                           .runs_too = kRunAsStableDiffusion,
@@ -23,6 +36,7 @@ inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableD
                                                           .residency = placement::Residency::all,
                                                           .path = schedulers::Path::diffusion,
                                                           .scheduler = "DPMSolverMultistepScheduler",
-                                                          .takes = kStableDiffusionTakes};
+                                                          .takes = kStableDiffusionTakes,
+                                                          .tasks = kStableDiffusionTasks};
 
 }  // namespace diffract::families

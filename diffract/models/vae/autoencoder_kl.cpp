@@ -24,10 +24,15 @@ LatentDistribution AutoencoderKL::encode(const Tensor& pixels) const {
       pixels.size(3) % multiple != 0 || pixels.numel() == 0)
     throw UsageError("vae: pixels have shape {}; expected [batch, {}, height, width], both multiples of {}",
                      c10::str(pixels.sizes()), config_.in_channels, multiple);
-  Tensor moments = encoder_(pixels.to(arithmetic_));
-  if (quant_conv_) moments = (*quant_conv_)(moments);
-  const auto halves = moments.to(at::kFloat).chunk(2, 1);
-  return {.mean = halves[0], .logvar = halves[1].clamp(-30.0, 20.0)};
+  return tensor::with_memory_errors([&]() -> LatentDistribution {
+    std::vector<Tensor> moments;
+    for (const Tensor& one : pixels.to(arithmetic_).split(1)) {
+      const Tensor encoded = encoder_(one);
+      moments.push_back((quant_conv_ ? (*quant_conv_)(encoded) : encoded).to(at::kFloat));
+    }
+    const auto halves = at::cat(moments).chunk(2, 1);
+    return {.mean = halves[0], .logvar = halves[1].clamp(-30.0, 20.0)};
+  });
 }
 
 Tensor AutoencoderKL::decode(const Tensor& latents) const {

@@ -25,6 +25,7 @@ Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardS
   const auto model = std::make_shared<AutoencoderKL>(AutoencoderKLConfig::from_json(config), w);
   const auto& c = model->config();
   return {[=] {
+    if (s.encodes_pictures) model->encode(on_meta({1, c.in_channels, s.height, s.width}));
     model->decode(
         on_meta({s.batch, c.latent_channels, s.height / c.scale_factor(), s.width / c.scale_factor()}));
   }};

@@ -1,0 +1,7 @@
+#include "tests/fuzz/fuzz_picture.h"
+
+// Any bytes as a JPEG.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  diffract::test::fuzz_picture(data, size);
+  return 0;
+}
