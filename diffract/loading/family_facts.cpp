@@ -5,8 +5,8 @@ namespace diffract::loading {
 tensor::DtypePolicy policy_of(const FamilyFacts* facts, const models::ModelClass& model_class,
                               const ConfigReader& config, tensor::DtypePolicy policy) {
   const bool upcasts = facts && facts->heeds_force_upcast && model_class.force_upcast &&
-                       policy.arithmetic == at::kHalf && model_class.force_upcast(config);
-  if (upcasts) policy.arithmetic = at::kFloat;
+                       model_class.force_upcast(config);  // looked at in every case: it may be damaged
+  if (upcasts && policy.arithmetic == at::kHalf) policy.arithmetic = at::kFloat;
   return policy;
 }
 

@@ -14,7 +14,9 @@ struct Repository {
 // The repositories that people ask for most, so that nobody downloads gigabytes to learn that they do not
 // run.
 constexpr std::string_view kXl = "StableDiffusionXLPipeline", kSd3 = "StableDiffusion3Pipeline",
-                           kInpaint9 = "StableDiffusionInpaintPipeline with a UNet of 9 channels";
+                           kInpaint9 = "StableDiffusionInpaintPipeline with a UNet of 9 channels",
+                           kXlInpaint9 = "StableDiffusionXLInpaintPipeline with a UNet of 9 channels",
+                           kXlRefiner = "StableDiffusionXLImg2ImgPipeline that refines pictures";
 constexpr Repository kRepositories[] = {
     {"stable-diffusion-v1-5/stable-diffusion-v1-5", kStableDiffusion},
     {"runwayml/stable-diffusion-v1-5", kStableDiffusion},
@@ -35,12 +37,12 @@ constexpr Repository kRepositories[] = {
     {"stabilityai/stable-diffusion-x4-upscaler", "StableDiffusionUpscalePipeline"},
     {"timbrooks/instruct-pix2pix", "StableDiffusionInstructPix2PixPipeline"},
     {"stabilityai/stable-diffusion-xl-base-1.0", kXl},
-    {"stabilityai/stable-diffusion-xl-refiner-1.0", "StableDiffusionXLImg2ImgPipeline"},
+    {"stabilityai/stable-diffusion-xl-refiner-1.0", kXlRefiner},
     {"stabilityai/sdxl-turbo", kXl},
     {"segmind/ssd-1b", kXl},
     {"lykon/dreamshaper-xl-1-0", kXl},
     {"playgroundai/playground-v2.5-1024px-aesthetic", kXl},
-    {"diffusers/stable-diffusion-xl-1.0-inpainting-0.1", "StableDiffusionXLInpaintPipeline"},
+    {"diffusers/stable-diffusion-xl-1.0-inpainting-0.1", kXlInpaint9},
     {"stabilityai/stable-cascade", "StableCascadeDecoderPipeline"},
     {"stabilityai/stable-diffusion-3-medium-diffusers", kSd3},
     {"stabilityai/stable-diffusion-3.5-medium", kSd3},

@@ -47,7 +47,8 @@ struct Request {
   // Stable Diffusion XL's sizes in pixels, of the picture that a crop was made from and of the picture.
   std::optional<HeightWidth> original_size, crops_coords_top_left, target_size;
   std::optional<HeightWidth> negative_original_size, negative_crops_coords_top_left, negative_target_size;
-  double eta = 0.0;  // DDIM's, in [0, 1]
+  std::optional<double> aesthetic_score, negative_aesthetic_score;  // a refiner's, of the picture
+  double eta = 0.0;                                                 // DDIM's, in [0, 1]
   int64_t num_images_per_prompt = 1;
   std::optional<uint64_t> seed;  // image i draws its noise from a generator of seed + i; unset: 0
   std::vector<uint64_t> seeds;   // one an image, instead of seed + i, when not empty

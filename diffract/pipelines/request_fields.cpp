@@ -244,6 +244,12 @@ constexpr RequestField kFields[] = {
     pair_field<&Request::negative_target_size>("negative_target_size",
                                                "SDXL: --target-size of the negative prompt, with "
                                                "--negative-original-size; default: the prompt's"),
+    {"aesthetic_score", nullptr, nullptr, "SDXL's refiner: how good the picture is to look; default: 6",
+     Kind::number, Scope::batch, set_number<&Request::aesthetic_score>, get<&Request::aesthetic_score>, 0,
+     100},
+    {"negative_aesthetic_score", nullptr, nullptr,
+     "SDXL's refiner: --aesthetic-score of the negative prompt; default: 2.5", Kind::number, Scope::batch,
+     set_number<&Request::negative_aesthetic_score>, get<&Request::negative_aesthetic_score>, 0, 100},
     {"noise_dtype", nullptr, nullptr,
      "Type in which the noise is drawn; default: float32, the same image for every --dtype. diffusers draws "
      "in its torch_dtype, which gives other images",

@@ -6,8 +6,10 @@
 #include "diffract/core/error.h"
 #include "diffract/families/diffusion_pipeline.h"
 #include "diffract/families/stable_diffusion_xl/micro_conditioning.h"
+#include "diffract/io/safetensors.h"
 #include "diffract/loading/load_component.h"
 #include "diffract/pipelines/denoise.h"
+#include "tests/support/reference_case.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::families {
@@ -131,14 +133,14 @@ TEST(StableDiffusionXLPipeline, GivesEachPictureOfABatchItsOwnSizes) {
 }
 
 TEST(TimeIds, AreThePicturesOwnWhereNoneAreGiven) {
-  const auto ids = time_ids_of(request(), {.height = 64, .width = 96});
+  const auto ids = time_ids_of(request(), {.height = 64, .width = 96}, false);
   EXPECT_TRUE(at::equal(ids.positive, at::tensor({64.0F, 96.0F, 0.0F, 0.0F, 64.0F, 96.0F})));
   EXPECT_TRUE(at::equal(ids.negative, ids.positive));
 }
 
 TEST(TimeIds, OfTheNegativePromptNeedBothSizes) {
   const auto negative = [](const std::function<void(Request&)>& change) {
-    return time_ids_of(request(change), {.height = 64, .width = 96}).negative;
+    return time_ids_of(request(change), {.height = 64, .width = 96}, false).negative;
   };
   const at::Tensor own = negative({});
   EXPECT_TRUE(at::equal(negative([](Request& r) { r.negative_original_size = {1, 2}; }), own));
@@ -148,6 +150,17 @@ TEST(TimeIds, OfTheNegativePromptNeedBothSizes) {
                           r.negative_target_size = {5, 6};
                         }),
                         at::tensor({1.0F, 2.0F, 3.0F, 4.0F, 5.0F, 6.0F})));
+}
+
+// What diffusers' StableDiffusionXLImg2ImgPipeline makes of them.
+TEST(TimeIds, OfARefinerEndWithAScore) {
+  const auto ids = time_ids_of(request([](Request& r) {
+                                 r.crops_coords_top_left = {3, 4};
+                                 r.negative_aesthetic_score = 1.5;
+                               }),
+                               {.height = 64, .width = 96}, true);
+  EXPECT_TRUE(at::equal(ids.positive, at::tensor({64.0F, 96.0F, 3.0F, 4.0F, 6.0F})));
+  EXPECT_TRUE(at::equal(ids.negative, at::tensor({64.0F, 96.0F, 0.0F, 0.0F, 1.5F})));
 }
 
 // int(round(T - e * T)), and Python rounds half to even.
@@ -204,7 +217,7 @@ TEST(StableDiffusionXLPipeline, NamesTheArgumentThatIsWrong) {
          r.pooled_prompt_embeds = at::zeros({1, 40});
          r.guidance_scale = 1;
        }},
-      {"[1, 32]",
+      {"[2, 32]",
        [](Request& r) {
          r.prompt.clear();
          r.prompt_embeds = at::zeros({1, 77, 80});
@@ -248,6 +261,23 @@ TEST(StableDiffusionXLPipeline, SaysWhatHasNoEffect) {
     const std::string text = said(change);
     EXPECT_NE(text.find(expected), std::string::npos) << expected << ": " << text;
   }
+}
+
+// One text encoder, and numbers of its own; it needs a picture, which there is no way to give yet.
+TEST(StableDiffusionXLPipeline, LoadsARefinerAndEncodesItsPrompts) {
+  const auto refiner = load("sdxl-refiner");
+  const auto embeds =
+      refiner->encode_prompt(request([](Request& r) { r.prompt = {"a cat paints an umbrella"}; }), true);
+  const auto expected = io::SafetensorsFile::open(test::data("models/sdxl_refiner_prompt.safetensors"));
+  const auto near = [&](const at::Tensor& found, const char* name) {
+    EXPECT_LT(test::relative_error(found, test::load_tensor(*expected, name)), 1e-5) << name;
+  };
+  near(embeds.prompt_embeds, "prompt_embeds");
+  near(embeds.negative_prompt_embeds, "negative_prompt_embeds");
+  near(embeds.pooled_prompt_embeds, "pooled_prompt_embeds");
+  near(embeds.negative_pooled_prompt_embeds, "negative_pooled_prompt_embeds");
+  const auto message = error_of<UsageError>([&] { (*refiner)(request()); });
+  EXPECT_NE(message.find("refiner"), std::string::npos) << message;
 }
 
 // A copy of a checkpoint with a key of one file changed.

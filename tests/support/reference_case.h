@@ -31,6 +31,9 @@ class ReferenceCase {
   /// 0.07).
   double tolerance() const { return json_.value("tolerance", 1e-4); }
 
+  /// Whether its embeddings are those of the whole call; the first cases' are of the prompts alone.
+  bool encodes_the_call() const { return json_.value("text", false); }
+
   bool has(const std::string& tensor) const { return expected_->find(tensor) != nullptr; }
   at::Tensor tensor(const std::string& name) const;
   /// How many latents_000, latents_001, ... there are.

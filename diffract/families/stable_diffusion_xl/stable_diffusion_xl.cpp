@@ -19,12 +19,17 @@ void warn_of_unused(const pipelines::Request& request, bool do_classifier_free_g
       "negative_prompt_2", "there is no negative_prompt (it may be empty)");
 }
 
+// The tokens' width of all text encoders together.
+int64_t text_width(const StableDiffusionXLPipeline::TextEncoders& text) {
+  return (text.text_encoder ? text.text_encoder->config().hidden_size : 0) +
+         text.text_encoder_2->config().hidden_size;
+}
+
 }  // namespace
 
 StableDiffusionXLPipeline::StableDiffusionXLPipeline(TextEncoders text, Core core)
-    : UNetPipeline(kStableDiffusionXL, std::move(core),
-                   text.text_encoder->config().hidden_size + text.text_encoder_2->config().hidden_size,
-                   "the sum of both text encoders' \"hidden_size\""),
+    : UNetPipeline(kStableDiffusionXL, std::move(core), text_width(text),
+                   "the sum of the text encoders' \"hidden_size\""),
       text_(std::move(text)) {
   const auto& unet = this->core().unet->config();
   if (!unet.text_time)
@@ -32,31 +37,41 @@ StableDiffusionXLPipeline::StableDiffusionXLPipeline(TextEncoders text, Core cor
         "unet: \"addition_embed_type\" is null; expected \"text_time\", as Stable Diffusion XL's UNet has "
         "it");
   const int64_t pooled = text_.text_encoder_2->config().projection_dim,
-                numbers = kTimeIds * unet.text_time->addition_time_embed_dim,
+                ids = time_id_count(text_.requires_aesthetics_score),
+                numbers = ids * unet.text_time->addition_time_embed_dim,
                 expected = unet.text_time->projection_class_embeddings_input_dim;
   if (pooled + numbers != expected)
     throw CheckpointError(
         "unet: \"projection_class_embeddings_input_dim\" is {}; expected {}: text_encoder_2's "
         "\"projection_dim\" {} and {} times \"addition_time_embed_dim\"",
-        expected, pooled + numbers, pooled, kTimeIds);
+        expected, pooled + numbers, pooled, ids);
+}
+
+std::vector<std::string> StableDiffusionXLPipeline::text_encoders() const {
+  if (!text_.text_encoder) return {"text_encoder_2"};
+  return {"text_encoder", "text_encoder_2"};
 }
 
 StableDiffusionXLPipeline::Encoded StableDiffusionXLPipeline::encode_texts(
     const std::vector<std::string>& texts, const std::vector<std::string>& texts_2, int64_t clip_skip) const {
-  const auto& first = *text_.text_encoder;
   const auto& second = *text_.text_encoder_2;
   using Made = pipelines::TextCache::Made;
-  const auto encode = [&]() -> Made {
-    return {first.states(clip_ids(*text_.tokenizer, texts, first.config()), clip_skip).hidden_state};
-  };
+  auto& cache = *core().texts;
   const auto encode_2 = [&]() -> Made {
     const auto [state, pooled] = second(clip_ids(*text_.tokenizer_2, texts_2, second.config()), clip_skip);
     return {state, pooled};
   };
-  auto& cache = *core().texts;
-  const Made one = cache.get({.encoder = "text_encoder", .texts = texts, .clip_skip = clip_skip}, encode);
   const Made two =
       cache.get({.encoder = "text_encoder_2", .texts = texts_2, .clip_skip = clip_skip}, encode_2);
+  if (!text_.text_encoder) return {.embeds = two[0], .pooled = two[1]};
+  const auto& first = *text_.text_encoder;
+  const auto encode = [&]() -> Made {
+    return {first.states(clip_ids(*text_.tokenizer, texts, first.config()), clip_skip).hidden_state};
+  };
+  const Made one = cache.get({.encoder = "text_encoder", .texts = texts, .clip_skip = clip_skip}, encode);
+  if (one[0].size(1) != two[0].size(1))
+    throw CheckpointError("tokenizer: gives {} tokens a text, but tokenizer_2 {} (\"model_max_length\")",
+                          one[0].size(1), two[0].size(1));
   return {.embeds = at::cat({one[0], two[0]}, 2), .pooled = two[1]};
 }
 
@@ -100,9 +115,13 @@ StableDiffusionXLPipeline::PromptEmbeds StableDiffusionXLPipeline::encode_prompt
 
 UNetPipeline::Conditions StableDiffusionXLPipeline::conditions_of(const pipelines::Request& request,
                                                                   bool do_classifier_free_guidance) const {
+  if (text_.requires_aesthetics_score)
+    throw UsageError(
+        "this model is a refiner (\"requires_aesthetics_score\" in its model_index.json), which works on "
+        "another model's picture, and diffract makes pictures from text only; take the base model");
   warn_of_unused(request, do_classifier_free_guidance, text_.force_zeros_for_empty_prompt);
   const PromptEmbeds embeds = encode_prompt(request, do_classifier_free_guidance);
-  const TimeIds ids = time_ids_of(request, image_size(request));
+  const TimeIds ids = time_ids_of(request, image_size(request), text_.requires_aesthetics_score);
   const auto one_row_an_image = [&](const Tensor& row) {
     return row.unsqueeze(0).repeat({embeds.prompt_embeds.size(0), 1});
   };

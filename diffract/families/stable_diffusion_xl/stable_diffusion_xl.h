@@ -14,9 +14,11 @@ class StableDiffusionXLPipeline final : public UNetPipeline {
  public:
   struct TextEncoders {
     std::shared_ptr<const text::Tokenizer> tokenizer, tokenizer_2;
-    std::shared_ptr<const models::CLIPTextModel> text_encoder;
+    std::shared_ptr<const models::CLIPTextModel> text_encoder;  // null, as its tokenizer, in a refiner
     std::shared_ptr<const models::CLIPTextModelWithProjection> text_encoder_2;
-    bool force_zeros_for_empty_prompt = true;  // of model_index.json: no negative prompt is zeros
+    // Of model_index.json:
+    bool force_zeros_for_empty_prompt = true;  // no negative prompt is zeros
+    bool requires_aesthetics_score = false;    // it is a refiner
   };
 
   static std::shared_ptr<StableDiffusionXLPipeline> from_folder(const io::ModelFolder& folder,
@@ -37,7 +39,7 @@ class StableDiffusionXLPipeline final : public UNetPipeline {
  protected:
   Conditions conditions_of(const pipelines::Request& request,
                            bool do_classifier_free_guidance) const override;
-  std::vector<std::string> text_encoders() const override { return {"text_encoder", "text_encoder_2"}; }
+  std::vector<std::string> text_encoders() const override;
 
  private:
   struct Encoded {

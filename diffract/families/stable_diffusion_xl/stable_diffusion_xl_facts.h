@@ -19,6 +19,8 @@ inline constexpr std::string_view kStableDiffusionXLTakes[] = {"negative_prompt"
                                                                "negative_original_size",
                                                                "negative_crops_coords_top_left",
                                                                "negative_target_size",
+                                                               "aesthetic_score",
+                                                               "negative_aesthetic_score",
                                                                "prompt_embeds"};
 inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "StableDiffusionXLPipeline",
                                                             .models = "Stable Diffusion XL",
