@@ -37,6 +37,7 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
       return app.add_option_function<double>(names, set, field.help);
     case RequestField::Kind::text:
     case RequestField::Kind::dtype:
+    case RequestField::Kind::numbers:
       return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::texts:
       return add_texts(app, names, set, field.help);

@@ -136,10 +136,10 @@ void Worker::share_memory(loading::MemoryCheck& check) const {
 
 // The largest over all batches; what one of them leaves open is the model's own.
 loading::ExpectedRequest Worker::expected() const {
-  const auto largest = [this](std::optional<int64_t> pipelines::Request::*field) {
-    std::optional<int64_t> most = batches_.front().request.*field;
+  const auto largest = [this](const auto& field) {
+    std::optional<int64_t> most = std::invoke(field, batches_.front().request);
     for (const JobBatch& batch : batches_) {
-      const auto& value = batch.request.*field;
+      const std::optional<int64_t> value = std::invoke(field, batch.request);
       most = most && value ? std::optional(std::max(*most, *value)) : std::nullopt;
     }
     return most;
@@ -148,7 +148,7 @@ loading::ExpectedRequest Worker::expected() const {
           .width = largest(&pipelines::Request::width),
           .batch_size = options_.batch_size,
           .max_sequence_length = largest(&pipelines::Request::max_sequence_length),
-          .num_inference_steps = largest(&pipelines::Request::num_inference_steps)};
+          .num_inference_steps = largest(&pipelines::Request::steps)};
 }
 
 // Loaded when first needed: a process without a share does not load it.

@@ -31,7 +31,9 @@ struct Request {
   std::optional<int64_t> height, width;    // pixels
   std::optional<int64_t> max_sequence_length;
   std::optional<int64_t> clip_skip;
-  double eta = 0.0;  // DDIM's, in [0, 1]
+  double eta = 0.0;  // DDIM's and TCD's, in [0, 1]
+  // The walk's own schedule in place of num_inference_steps, for schedulers that take one; one of the two.
+  std::vector<double> timesteps, sigmas;
   int64_t num_images_per_prompt = 1;
   std::optional<uint64_t> seed;  // image i draws its noise from a generator of seed + i; unset: 0
   std::vector<uint64_t> seeds;   // one an image, instead of seed + i, when not empty
@@ -47,6 +49,11 @@ struct Request {
   at::Tensor prompt_embeds, pooled_prompt_embeds;                    // [B, T, D], [B, D']
   at::Tensor negative_prompt_embeds, negative_pooled_prompt_embeds;  // the same shapes
 
+  /// The steps that it asks for, by number or by a schedule of its own.
+  std::optional<int64_t> steps() const {
+    const size_t own = timesteps.empty() ? sigmas.size() : timesteps.size();
+    return own > 0 ? std::optional(static_cast<int64_t>(own)) : num_inference_steps;
+  }
   size_t image_count() const {
     if (prompt_embeds.defined())
       return static_cast<size_t>(prompt_embeds.dim() > 0 ? prompt_embeds.size(0) : 0);

@@ -28,6 +28,8 @@ bool has_text(const std::vector<std::string>& texts);
 /// Where `unused`, says once that an argument has no effect here, and why. diffusers takes it in silence, and
 /// a program written for it must go on working, so it is no error.
 void warn_of_no_effect(bool unused, const char* argument, const char* why);
+/// Steps of the request: those of a schedule of its own, else num_inference_steps, else `fallback`.
+int64_t steps_of(const Request& request, int64_t fallback);
 /// The seed of each image: request.seeds, or seed + i.
 std::vector<uint64_t> image_seeds(const Request& request);
 

@@ -125,13 +125,28 @@ TEST(UNet2DConditionModel, TakesEveryOptionAsDiffusersDoes) {
   EXPECT_THROW(unet(sample.slice(1, 0, 3), 0, text), UsageError);
 }
 
+TEST(UNet2DConditionModel, TakesGuidanceAsDiffusersDoes) {
+  const auto file = test::data("models/unet_guided.safetensors");
+  const auto expected = io::SafetensorsFile::open(file);
+  const auto config = UNet2DConditionConfig::from_json(config_of(test::data("models/unet_guided.json")));
+  const UNet2DConditionModel unet(config, weights_of(file) / "weights");
+  const auto sample = test::load_tensor(*expected, "input.sample"),
+             text = test::load_tensor(*expected, "input.text"),
+             guidance = test::load_tensor(*expected, "input.guidance");
+  const auto found = unet(sample, 123.4, text, guidance);
+  EXPECT_LT(relative_error(found, test::load_tensor(*expected, "output.sample")), kTolerance);
+  EXPECT_GT(relative_error(unet(sample, 123.4, text, guidance + 3), found), 10 * kTolerance);
+  EXPECT_THROW(unet(sample, 0, text), UsageError);
+  EXPECT_THROW(unet(sample, 0, text, guidance.slice(0, 0, 1)), UsageError);
+}
+
 TEST(UNet2DConditionConfig, NamesWhatItDoesNotBuild) {
   const auto sound = load_json(test::data("models/unet_options.json"));
   const std::pair<const char*, Json> cases[] = {
       {"class_embed_type", "timestep"},
       {"addition_embed_type", "text_time"},
       {"encoder_hid_dim", 32},
-      {"time_cond_proj_dim", 256},
+      {"time_cond_proj_dim", 255},
       {"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"},
       {"resnet_time_scale_shift", "scale_shift"},
       {"dual_cross_attention", true},

@@ -4,8 +4,8 @@
 namespace diffract::families {
 
 inline constexpr std::string_view kRunAsFlux[] = {"FluxImg2ImgPipeline", "FluxInpaintPipeline"};
-inline constexpr std::string_view kFluxTakes[] = {"negative_prompt", "prompt_2", "true_cfg_scale",
-                                                  "max_sequence_length", "prompt_embeds"};
+inline constexpr std::string_view kFluxTakes[] = {"negative_prompt",     "prompt_2",      "true_cfg_scale",
+                                                  "max_sequence_length", "prompt_embeds", "sigmas"};
 inline constexpr loading::FamilyFacts kFlux = {.class_name = "FluxPipeline",
                                                .models = "FLUX.1",
                                                .runs_too = kRunAsFlux,

@@ -20,19 +20,27 @@ void require(bool fits, const std::string& problem) {
 // A walk's steps of the UNet.
 class UNetDenoiser final : public pipelines::Denoiser {
  public:
-  // `text` [B, T, D], or [2B, T, D] with guidance
-  UNetDenoiser(const models::UNet2DConditionModel& unet, kernels::StepGraphs& graphs, Tensor text)
-      : unet_(unet), graphs_(graphs), text_(std::move(text)) {}
+  // `text` [B, T, D], or [2B, T, D] with guidance; `scale` is of guidance that the model itself does.
+  UNetDenoiser(const models::UNet2DConditionModel& unet, kernels::StepGraphs& graphs, Tensor text,
+               double scale)
+      : unet_(unet), graphs_(graphs), text_(std::move(text)), scale_(scale) {}
 
   Tensor predict(const Tensor& input, size_t, double timestep) override {
-    return graphs_.run({input, at::full({input.size(0)}, timestep, input.options().dtype(at::kFloat)), text_},
-                       [this](const std::vector<Tensor>& in) { return unet_(in[0], in[1], in[2]); });
+    const auto one_each = [&](double value) {
+      return at::full({input.size(0)}, value, input.options().dtype(at::kFloat));
+    };
+    std::vector<Tensor> tensors{input, one_each(timestep), text_};
+    if (unet_.config().time_cond_proj_dim > 0) tensors.push_back(one_each(scale_ - 1));
+    return graphs_.run(tensors, [this](const std::vector<Tensor>& in) {
+      return unet_(in[0], in[1], in[2], in.size() > 3 ? in[3] : Tensor());
+    });
   }
 
  private:
   const models::UNet2DConditionModel& unet_;
   kernels::StepGraphs& graphs_;
   Tensor text_;
+  double scale_;
 };
 
 }  // namespace
@@ -74,20 +82,22 @@ StableDiffusionPipeline::Settings StableDiffusionPipeline::settle(
     const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const {
   const int64_t scale = components_.vae->config().scale_factor();
   const loading::ImageSize size = image_size(request);
-  Settings settings{
-      .latent_size = {.height = size.height / scale, .width = size.width / scale},
-      .num_inference_steps = request.num_inference_steps.value_or(defaults_.num_inference_steps),
-      .guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale),
-      .guidance_rescale = request.guidance_rescale.value_or(0),
-      .draws_in_float32 = scheduler.float32_noise,
-      .seeds = pipelines::image_seeds(request),
-      .noise_dtype = request.noise_dtype};
+  Settings settings{.latent_size = {.height = size.height / scale, .width = size.width / scale},
+                    .num_inference_steps = pipelines::steps_of(request, defaults_.num_inference_steps),
+                    .guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale),
+                    .guidance_rescale = request.guidance_rescale.value_or(0),
+                    .is_guided_by_model = components_.unet->config().time_cond_proj_dim > 0,
+                    .draws_in_float32 = scheduler.float32_noise,
+                    .seeds = pipelines::image_seeds(request),
+                    .noise_dtype = request.noise_dtype};
   const bool guided = settings.do_classifier_free_guidance();
+  const char* why =
+      settings.is_guided_by_model ? "the model was distilled with guidance" : "guidance_scale is not above 1";
   pipelines::warn_of_no_effect(!guided && pipelines::has_text(request.negative_prompt), "negative_prompt",
-                               "guidance_scale is not above 1");
-  pipelines::warn_of_no_effect(!guided && settings.guidance_rescale > 0, "guidance_rescale",
-                               "guidance_scale is not above 1");
-  pipelines::warn_of_no_effect(request.eta != 0 && !scheduler.uses_eta, "eta", "it is DDIMScheduler's");
+                               why);
+  pipelines::warn_of_no_effect(!guided && settings.guidance_rescale > 0, "guidance_rescale", why);
+  pipelines::warn_of_no_effect(request.eta != 0 && !scheduler.uses_eta, "eta",
+                               "the scheduler does not take it");
   return settings;
 }
 
@@ -144,9 +154,11 @@ pipelines::Output StableDiffusionPipeline::generate(const pipelines::Request& re
                                                     const pipelines::StepObserver& observe) const {
   const Settings settings = settle(request, *schedulers::traits_of(spec.class_name));
   // First: a config that does not suit so many steps shows before anything is computed.
-  const auto schedule =
-      schedulers::make_schedule(spec.class_name, spec.config, spec.source,
-                                {.num_inference_steps = settings.num_inference_steps, .eta = request.eta});
+  const auto schedule = schedulers::make_schedule(spec.class_name, spec.config, spec.source,
+                                                  {.num_inference_steps = settings.num_inference_steps,
+                                                   .eta = request.eta,
+                                                   .timesteps = request.timesteps,
+                                                   .sigmas = {request.sigmas.begin(), request.sigmas.end()}});
   require_memory(request, settings);
   const PromptEmbeds prompt = encode_prompt(request, settings.do_classifier_free_guidance());
   loading::flush();
@@ -174,7 +186,8 @@ Tensor StableDiffusionPipeline::denoise(const PromptEmbeds& prompt, const Settin
   };
   const auto draw = [&] { return draw_in(settings.draws_in_float32 ? at::kFloat : settings.noise_dtype); };
   UNetDenoiser denoiser(unet, *components_.graphs,
-                        guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive);
+                        guided ? at::cat({prompt.negative, prompt.positive}) : prompt.positive,
+                        settings.guidance_scale);
   return pipelines::denoise(
       draw_in(settings.noise_dtype) * schedule.init_noise_sigma(),  // [B, C, h, w]
       {.denoiser = denoiser,

@@ -71,10 +71,11 @@ class StableDiffusionPipeline final : public pipelines::Pipeline {
     loading::ImageSize latent_size;
     int64_t num_inference_steps;
     double guidance_scale, guidance_rescale;
-    bool draws_in_float32;  // the noise of the steps
+    bool is_guided_by_model;  // which takes the scale itself
+    bool draws_in_float32;    // the noise of the steps
     std::vector<uint64_t> seeds;
     at::ScalarType noise_dtype;
-    bool do_classifier_free_guidance() const { return guidance_scale > 1.0; }
+    bool do_classifier_free_guidance() const { return guidance_scale > 1.0 && !is_guided_by_model; }
   };
   Settings settle(const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const;
   void require_memory(const pipelines::Request& request, const Settings& settings) const;

@@ -9,8 +9,8 @@ inline constexpr std::string_view kRunAsStableDiffusion[] = {
     "StableDiffusionPAGPipeline",           "StableDiffusionPAGImg2ImgPipeline",
     "StableDiffusionPAGInpaintPipeline",    "StableDiffusionPanoramaPipeline",
     "StableDiffusionSAGPipeline",           "CycleDiffusionPipeline"};
-inline constexpr std::string_view kStableDiffusionTakes[] = {"negative_prompt", "guidance_rescale",
-                                                             "clip_skip", "eta"};
+inline constexpr std::string_view kStableDiffusionTakes[] = {
+    "negative_prompt", "guidance_rescale", "clip_skip", "eta", "timesteps", "sigmas"};
 inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableDiffusionPipeline",
                                                           .models = "Stable Diffusion 1.x and 2.x",
                                                           .runs_too = kRunAsStableDiffusion,

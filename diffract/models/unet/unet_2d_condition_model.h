@@ -18,22 +18,26 @@ class UNet2DConditionModel {
   UNet2DConditionModel(const UNet2DConditionConfig& config, const WeightScope& weights);
 
   /// Prediction [B, out_channels, H, W] for `sample` [B, C, H, W] at `timestep`, a number on the training
-  /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]; on the sample's device. Throws
+  /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]; on the sample's device. A model that was
+  /// distilled with guidance (time_cond_proj_dim) takes `guidance` [B], float32: the scale less 1. Throws
   /// UsageError when they do not fit each other or the config.
-  Tensor operator()(const Tensor& sample, double timestep, const Tensor& text) const;
+  Tensor operator()(const Tensor& sample, double timestep, const Tensor& text,
+                    const Tensor& guidance = {}) const;
   /// The same with `timesteps` [B], float32 on the sample's device.
-  Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text) const;
+  Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Tensor& text,
+                    const Tensor& guidance = {}) const;
 
   const UNet2DConditionConfig& config() const { return config_; }
 
  private:
-  Tensor time_embedding(const Tensor& timesteps) const;
+  Tensor time_embedding(const Tensor& timesteps, const Tensor& guidance) const;
   std::vector<const PlacedResnet*> resnets() const;
-  void check(const Tensor& sample, const Tensor& text) const;
+  void check(const Tensor& sample, const Tensor& text, const Tensor& guidance) const;
 
   UNet2DConditionConfig config_;
   nn::Placed<nn::Conv2d> conv_in_;
   nn::TimestepEmbedding time_embedding_;
+  std::optional<nn::Placed<nn::Linear>> cond_proj_;  // of the guidance, into time_embedding_'s input
   std::vector<UNetDownBlock> down_blocks_;
   std::optional<UNetMidBlock> mid_block_;
   std::vector<UNetUpBlock> up_blocks_;

@@ -53,7 +53,8 @@ Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardS
   const auto model = std::make_shared<UNet2DConditionModel>(c, w);
   return {[=] {
     (*model)(on_meta({s.batch, c.in_channels, s.height / s.vae_scale_factor, s.width / s.vae_scale_factor}),
-             500.0, on_meta({s.batch, s.text_tokens, c.cross_attention_dim.front()}));
+             500.0, on_meta({s.batch, s.text_tokens, c.cross_attention_dim.front()}),
+             c.time_cond_proj_dim > 0 ? on_meta({s.batch}) : at::Tensor());
   }};
 }
 
