@@ -12,14 +12,17 @@ struct Row {
 
 constexpr Row kOptions[] = {
     {"it is not there yet: see docs/differences.md",
-     "lora lora-path lora-model-dir lora-scale lora-weights lora-dir adapter init-image init-img image "
+     "init-image init-img image "
      "input-image img2img img strength denoise denoising-strength mask mask-image mask-img inpaint "
      "control-image controlnet control-net control-strength ip-adapter ip-adapter-image ip-adapter-scale "
-     "textual-inversion embedding embeddings embd-dir embeddings-dir upscale upscale-model "
+     "upscale upscale-model "
      "upscaler hires-fix enable-hr hr-scale refiner vae vae-path vae-dir taesd clip-l clip-g t5xxl "
      "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
      "download quantize quantization load-in-8bit load-in-4bit num-frames video fps prompt-3 "
      "negative-prompt-3 i"},
+    {"here it is --lora FILE=WEIGHT",
+     "lora-path lora-model-dir lora-scale lora-weight lora-weights lora-dir lora-model adapter adapter-name"},
+    {"here it is --textual-inversion FILE=TOKEN", "embedding embeddings embd-dir embeddings-dir ti"},
     {"here it is --guidance-scale",
      "cfg cfg-scale guidance guidance-strength scale unconditional-guidance-scale"},
     {"here it is --scheduler",
@@ -82,7 +85,7 @@ constexpr Row kCommands[] = {
      "txt2img text2img text-to-image t2i draw run create imagine sample infer inference predict gen "
      "image dream"},
     {"it is not there yet: see docs/differences.md",
-     "serve server api webui ui img2img image-to-image i2i inpaint outpaint upscale controlnet lora "
+     "serve server api webui ui img2img image-to-image i2i inpaint outpaint upscale controlnet "
      "convert quantize merge train finetune interrogate bench benchmark video txt2vid"},
     {"diffract does not download; run: hf download ORG/NAME", "pull download get fetch clone"},
     {"diffract doctor reports on the machine, its models and schedulers",

@@ -1,12 +1,36 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "diffract/placement/pipeline_map.h"
 #include "diffract/schedulers/schedule.h"
 
 namespace diffract::loading {
+
+/// What a LoRA's keys begin with, and whose they are then: {"lora_te_", "text_encoder"}. An empty prefix
+/// stands for keys that have none.
+struct LoraPrefix {
+  std::string_view prefix, component;
+};
+
+/// A module of the model that gets `count` of `of` equal shares of the rows that a LoRA has for one of its
+/// own modules, from share `first` on: an original checkpoint's "qkv" is three modules of diffusers'.
+struct LoraShare {
+  std::string module;
+  int64_t first = 0, count = 1, of = 1;
+};
+/// The modules that stand for one of the denoiser as a LoRA names it, with "_" for "."; none: it is named as
+/// in the model.
+using LoraShares = std::vector<LoraShare>(const std::string& module);
+
+/// A text encoder whose vocabulary a textual inversion grows, and the key of its vectors in a file that has
+/// those of several.
+struct TextualInversionPlace {
+  std::string_view text_encoder, key;
+};
 
 /// What a checkpoint family is, as data: the planner, the checks of requests, messages and --help read it. A
 /// family's folder holds it (families/), and families/registry.cpp lists it.
@@ -29,7 +53,11 @@ struct FamilyFacts {
   /// Fields of a request that have an effect, beside those that every family takes
   /// (pipelines/request_checks.h); the others are refused.
   std::span<const std::string_view> takes;
-  bool has_float8 = false;  // products of the denoiser in float8
+  bool has_float8 = false;                         // products of the denoiser in float8
+  std::span<const LoraPrefix> lora_prefixes = {};  // none: the family takes no LoRA
+  LoraShares* lora_shares = nullptr;               // null: LoRAs name all modules as the model does
+  /// Text encoders that take textual inversions; none: none do.
+  std::span<const TextualInversionPlace> textual_inversion = {};
 };
 
 }  // namespace diffract::loading

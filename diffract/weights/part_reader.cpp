@@ -54,6 +54,16 @@ void in_parallel(uint64_t begin, uint64_t end, const Work& work) {
   if (failure) std::rethrow_exception(failure);
 }
 
+// At most `most`; a change takes whole rows.
+uint64_t numbers_at_once(const StoredTensor& stored, uint64_t most) {
+  if (!stored.change) return most;
+  const auto row = static_cast<uint64_t>(stored.row_length());
+  if (row > most)
+    throw CheckpointError("a tensor with rows of {} numbers is changed as it is read; expected at most {}",
+                          row, most);
+  return most / row * row;
+}
+
 }  // namespace
 
 at::Tensor page_aligned(uint64_t bytes, tensor::DeviceBackend* backend) {
@@ -128,7 +138,7 @@ void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory,
   const at::Tensor& view = tensor.stored.view;
   const auto width = static_cast<uint64_t>(view.element_size()), wide = c10::elementSize(tensor.dtype);
   const auto count = static_cast<uint64_t>(view.numel());
-  const uint64_t step = kChunk / std::max(width, wide);
+  const uint64_t step = numbers_at_once(tensor.stored, kChunk / std::max(width, wide));
   const std::span<const std::byte> mapped{static_cast<const std::byte*>(view.const_data_ptr()),
                                           view.nbytes()};
   const DirectFile* const file = tensor.stored.file ? &file_of(tensor) : nullptr;  // null: made in memory
@@ -164,6 +174,8 @@ void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory,
         const int64_t piece = std::min(kPiece, to.numel() - i);
         to.narrow(0, i, piece).copy_(converted(from.narrow(0, i, piece), tensor.storage, tensor.dtype));
       }
+      at::Tensor changed = to;
+      change(tensor.stored, changed, static_cast<int64_t>(begin) / tensor.stored.row_length());
     }
     if (staging) {
       copies_->copy(target, landing);

@@ -64,7 +64,12 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   const at::ScalarType kept = storage.value_or(stored.view.scalar_type());
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;
   if (!part_) {
-    at::Tensor placed = on_device(converted(stored.view, storage, dtype), placed_device());
+    at::Tensor values = converted(stored.view, storage, dtype);
+    if (stored.change) {
+      if (values.is_alias_of(stored.view)) values = values.clone();  // of the mapped file
+      change(stored, values, 0);
+    }
+    at::Tensor placed = on_device(values, placed_device());
     if (root_->stream && placed.device() == root_->stream->device())
       root_->stream->add_resident(placed.nbytes());
     return placed;

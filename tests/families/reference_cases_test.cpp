@@ -104,8 +104,8 @@ INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionCase, ::testing::ValuesIn(tes
 INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
 
 TEST(ReferenceData, HoldsAllCases) {
-  EXPECT_EQ(test::reference_cases("sd").size(), 24u);
-  EXPECT_EQ(test::reference_cases("flux").size(), 6u);
+  EXPECT_EQ(test::reference_cases("sd").size(), 42u);
+  EXPECT_EQ(test::reference_cases("flux").size(), 9u);
 }
 
 }  // namespace

@@ -11,6 +11,17 @@ inline constexpr std::string_view kRunAsStableDiffusion[] = {
     "StableDiffusionSAGPipeline",           "CycleDiffusionPipeline"};
 inline constexpr std::string_view kStableDiffusionTakes[] = {
     "negative_prompt", "guidance_rescale", "clip_skip", "eta", "timesteps", "sigmas"};
+inline constexpr loading::LoraPrefix kStableDiffusionLora[] = {{"", "unet"},
+                                                               {"unet.", "unet"},
+                                                               {"lora_unet_", "unet"},
+                                                               {"base_model.model.", "unet"},
+                                                               {"text_encoder.", "text_encoder"},
+                                                               {"text_encoder_2.", ""},  // of another family
+                                                               {"transformer.", ""},
+                                                               {"lora_te_", "text_encoder"},
+                                                               {"lora_te1_", "text_encoder"},
+                                                               {"lora_te2_", ""}};
+inline constexpr loading::TextualInversionPlace kStableDiffusionTokens[] = {{"text_encoder", ""}};
 inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableDiffusionPipeline",
                                                           .models = "Stable Diffusion 1.x and 2.x",
                                                           .runs_too = kRunAsStableDiffusion,
@@ -23,6 +34,8 @@ inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableD
                                                           .residency = placement::Residency::all,
                                                           .path = schedulers::Path::diffusion,
                                                           .scheduler = "DPMSolverMultistepScheduler",
-                                                          .takes = kStableDiffusionTakes};
+                                                          .takes = kStableDiffusionTakes,
+                                                          .lora_prefixes = kStableDiffusionLora,
+                                                          .textual_inversion = kStableDiffusionTokens};
 
 }  // namespace diffract::families

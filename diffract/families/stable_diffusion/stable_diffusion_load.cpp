@@ -2,8 +2,8 @@
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
 #include "diffract/loading/load_component.h"
 #include "diffract/loading/model_defaults.h"
+#include "diffract/pipelines/prompt_tokenizer.h"
 #include "diffract/schedulers/schedule.h"
-#include "diffract/text/clip_tokenizer.h"
 
 namespace diffract::families {
 namespace {
@@ -39,10 +39,11 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(
   schedulers::SchedulerSpec scheduler =
       pipelines::first_scheduler(corrected(load.scheduler()), options, rules());
   load.require_class("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
+  auto grown =
+      pipelines::load_prompt_tokenizer(folder.component_folder("tokenizer"), load.inversions("text_encoder"));
   auto pipeline = std::make_shared<StableDiffusionPipeline>(
-      Components{.tokenizer = std::make_shared<const text::ClipTokenizer>(
-                     text::ClipTokenizer::load(folder.component_folder("tokenizer"))),
-                 .text_encoder = load.model<models::CLIPTextModel>("text_encoder"),
+      Components{.tokenizer = std::move(grown.tokenizer),
+                 .text_encoder = load.model<models::CLIPTextModel>("text_encoder", std::move(grown.tokens)),
                  .unet = load.model<models::UNet2DConditionModel>("unet"),
                  .vae = load.model<models::AutoencoderKL>("vae"),
                  .scheduler = std::move(scheduler),
