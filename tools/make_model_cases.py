@@ -10,6 +10,7 @@ unet_options a UNet with options that no published case combines: lists for laye
              timestep with a fraction; its config in unet_options.json
 unet_xl      a UNet of Stable Diffusion XL's kind whose attentions have numbers of layers of their own, with the small middle
              block (as SSD-1B and others); its config in unet_xl.json
+unet_guided  a UNet that was distilled with guidance (time_cond_proj_dim), with the pipeline's embedding of it; its config beside it
 """
 import json
 import sys
@@ -69,6 +70,15 @@ def main():
     save_file({**{f"weights.{k}": v.contiguous() for k, v in unet.state_dict().items()}, "input.sample": sample, "input.text": text, **{f"input.{k}": v for k, v in added.items()},
                "output.sample": unet(sample, 123.4, text, added_cond_kwargs=added).sample}, out / "unet_xl.safetensors")
     (out / "unet_xl.json").write_text(json.dumps({k: v for k, v in unet.config.items() if not k.startswith("_")}, indent=1) + "\n")
+    config = dict(sample_size=8, norm_num_groups=4, layers_per_block=1, cross_attention_dim=16, block_out_channels=[8, 16], down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
+                  up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"], attention_head_dim=2, time_cond_proj_dim=12)
+    torch.manual_seed(3)
+    unet = diffusers.UNet2DConditionModel(**config).eval()
+    sample, text, guidance = torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 5, 16, generator=generator), torch.tensor([7.5, 1.25]) - 1
+    embedding = diffusers.StableDiffusionPipeline.get_guidance_scale_embedding(None, guidance, embedding_dim=12)
+    save_file({**{f"weights.{k}": v.contiguous() for k, v in unet.state_dict().items()}, "input.sample": sample, "input.text": text, "input.guidance": guidance,
+               "output.sample": unet(sample, 123.4, text, timestep_cond=embedding).sample}, out / "unet_guided.safetensors")
+    (out / "unet_guided.json").write_text(json.dumps({k: v for k, v in unet.config.items() if not k.startswith("_")}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
     case RequestField::Kind::integers:
     case RequestField::Kind::text:
     case RequestField::Kind::dtype:
+    case RequestField::Kind::numbers:
       return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::texts:
     case RequestField::Kind::pictures:
@@ -66,6 +67,15 @@ CLI::Option* add_field(CLI::App& app, const loading::LoadField& field, loading::
   if (field.kind == Kind::flag)
     return app.add_flag_callback(
         name, [&field, &given] { given[field.name] = "true"; }, text);
+  if (field.kind == Kind::paths)
+    return add_texts(
+        app, name,
+        [&field, &given](const Json& values) {
+          std::string lines;
+          for (const Json& value : values) lines += expand_home(value.get<std::string>()) + '\n';
+          given[field.name] = lines;
+        },
+        text);
   const auto keep = [&field, &given](const std::string& value) {
     if (field.kind == Kind::path)
       given[field.name] = expand_home(value);

@@ -119,8 +119,7 @@ void warn_of_prompt_syntax(const std::vector<jobs::JobBatch>& batches) {
         if (const size_t at = image.prompt.find(tag); at != std::string::npos)
           log::write_once(
               log::Level::warning,
-              fmt::format("{} in a prompt is drawn as text; LoRA is not there yet: see "
-                          "docs/differences.md",
+              fmt::format("{} in a prompt is drawn as text; give a LoRA with --lora FILE=WEIGHT",
                           shortened(image.prompt.substr(at, image.prompt.find('>', at) - at), 60) + ">"));
 }
 

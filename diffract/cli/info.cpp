@@ -15,6 +15,7 @@
 #include "diffract/io/safetensors.h"
 #include "diffract/loading/find_model.h"
 #include "diffract/models/model_class.h"
+#include "diffract/weights/lora_file.h"
 
 namespace diffract::cli {
 namespace fs = std::filesystem;
@@ -33,10 +34,27 @@ Json describe_safetensors(const fs::path& path) {
   for (const auto& tensor : file->tensors())
     tensors.push_back(
         {{"name", tensor.name}, {"dtype", io::dtype_name(tensor.dtype)}, {"shape", shape_of(tensor)}});
-  return {{"file", path.string()}, {"metadata", file->metadata()}, {"tensors", tensors}};
+  Json info = {{"file", path.string()}, {"metadata", file->metadata()}, {"tensors", tensors}};
+  try {
+    if (const auto lora = weights::describe_lora(path)) info["lora"] = *lora;
+  } catch (const Error& error) {  // its tensors are shown all the same
+    info["lora"] = {{"problem", error.what()}};
+  }
+  return info;
+}
+
+void print_lora(const Json& lora) {
+  if (lora.contains("problem")) {
+    fmt::print("LoRA that cannot be used: {}\n", lora["problem"].get<std::string>());
+    return;
+  }
+  fmt::print("LoRA ({}): {} modules, ranks {}{}{}\n", lora["format"].get<std::string>(),
+             lora["modules"].get<size_t>(), lora["ranks"].dump(),
+             lora["convolutions"] == true ? ", convolutions too" : "", lora["dora"] == true ? ", DoRA" : "");
 }
 
 void print_safetensors(const Json& info) {
+  if (info.contains("lora")) print_lora(info["lora"]);
   for (const auto& [key, value] : info["metadata"].items())
     fmt::print("{}: {}\n", key, value.get<std::string>());
   for (const Json& tensor : info["tensors"])

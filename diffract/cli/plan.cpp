@@ -55,7 +55,7 @@ loading::LayoutRequest layout_request(const PlanArguments& arguments) {
   loading::LayoutRequest request{.height = settings.height,
                                  .width = settings.width,
                                  .batch_size = arguments.batch_size,
-                                 .num_inference_steps = settings.num_inference_steps,
+                                 .num_inference_steps = settings.steps(),
                                  .torch_dtype = load.torch_dtype,
                                  .variant = load.variant};
   if (settings.max_sequence_length) request.max_sequence_length = *settings.max_sequence_length;

@@ -20,7 +20,7 @@ constexpr std::string_view kSnapshots = "snapshots", kPrefix = "models--", kBetw
 std::string repository_of(std::string name) {
   name.erase(0, kPrefix.size());
   if (const size_t between = name.find(kBetween); between != std::string::npos)
-    name.replace(between, kBetween.size(), "/");
+    return name.substr(0, between) + '/' + name.substr(between + kBetween.size());
   return name;
 }
 
@@ -39,6 +39,11 @@ void add_file(std::string& text, const fs::path& file, std::span<const std::byte
   for (size_t i = 0; i < kBlocks; ++i)
     add(bytes.subspan((bytes.size() - kBlock) / (kBlocks - 1) * i, kBlock));
   add(bytes.last(kBlock));
+}
+
+std::string hash_of(const std::string& text) {
+  constexpr size_t kDigits = 16;
+  return sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits);
 }
 
 // Configs, and what tokenizers read.
@@ -84,9 +89,17 @@ ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& 
     for (const fs::path& file : weights.files)
       add_file(text, file, weights.open(file)->whole_file(), kMostOfWeights);
   }
-  constexpr size_t kDigits = 16;
-  identity.hash = sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits);
+  identity.hash = hash_of(text);
   return identity;
+}
+
+ModelIdentity identify_file(const fs::path& file) {
+  std::error_code ignored;
+  ModelIdentity identity = identify_model(fs::absolute(file, ignored).parent_path());
+  if (!identity.revision.empty()) return identity;
+  std::string text;
+  add_file(text, file, MappedFile(file).bytes(), kMostOfWeights);
+  return {.name = file.filename().string(), .revision = {}, .hash = hash_of(text)};
 }
 
 }  // namespace diffract::io

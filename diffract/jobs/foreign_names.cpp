@@ -12,9 +12,9 @@ struct Row {
 
 constexpr Row kOptions[] = {
     {"it is not there yet: see docs/differences.md",
-     "lora lora-path lora-model-dir lora-scale lora-weights lora-dir adapter control-image controlnet "
+     "control-image controlnet "
      "control-net control-strength ip-adapter ip-adapter-image ip-adapter-scale "
-     "textual-inversion embedding embeddings embd-dir embeddings-dir upscale upscale-model "
+     "upscale upscale-model "
      "upscaler hires-fix enable-hr hr-scale refiner vae vae-path vae-dir taesd clip-l clip-g t5xxl "
      "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
      "download quantize quantization load-in-8bit load-in-4bit num-frames video fps prompt-3 "
@@ -23,6 +23,9 @@ constexpr Row kOptions[] = {
     {"here it is --mask-image, beside --image", "mask mask-img inpaint inpaint-mask"},
     {"here it is --strength, beside --image", "denoise denoising-strength image-strength"},
     {"here it is --padding-mask-crop", "inpaint-full-res-padding only-masked-padding"},
+    {"here it is --lora FILE=WEIGHT",
+     "lora-path lora-model-dir lora-scale lora-weight lora-weights lora-dir lora-model adapter adapter-name"},
+    {"here it is --textual-inversion FILE=TOKEN", "embedding embeddings embd-dir embeddings-dir ti"},
     {"here it is --guidance-scale",
      "cfg cfg-scale guidance guidance-strength scale unconditional-guidance-scale"},
     {"here it is --scheduler",
@@ -85,7 +88,7 @@ constexpr Row kCommands[] = {
      "txt2img text2img text-to-image t2i draw run create imagine sample infer inference predict gen "
      "image dream"},
     {"it is not there yet: see docs/differences.md",
-     "serve server api webui ui outpaint upscale controlnet lora "
+     "serve server api webui ui outpaint upscale controlnet "
      "convert quantize merge train finetune interrogate bench benchmark video txt2vid"},
     {"here it is diffract generate --image FILE", "img2img image-to-image i2i"},
     {"here it is diffract generate --image FILE --mask-image FILE", "inpaint inpainting"},

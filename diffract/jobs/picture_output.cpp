@@ -93,8 +93,8 @@ void PictureOutput::check_shapes() const {
           "{}: pictures {} and {} differ in height or width; latents of one size go into a file. Give all "
           "lines the same size, or make a job of each",
           option, batches_.front().images.front().index, images.front().index);
-    if (saves_steps && request.num_inference_steps != first.num_inference_steps)
-      throw UsageError("{}: pictures {} and {} differ in num_inference_steps; give all lines the same",
+    if (saves_steps && request.steps() != first.steps())
+      throw UsageError("{}: pictures {} and {} differ in their number of steps; give all lines the same",
                        option, batches_.front().images.front().index, images.front().index);
   }
 }

@@ -41,7 +41,7 @@ loading::ImageSize PictureParameters::size_of(const Request& request) const {
 Request PictureParameters::filled(const Request& request) const {
   Request all = request;
   const loading::ImageSize size = size_of(request);
-  all.num_inference_steps = request.num_inference_steps.value_or(defaults_.num_inference_steps);
+  all.num_inference_steps = request.steps().value_or(defaults_.num_inference_steps);
   all.guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale);
   all.height = size.height;
   all.width = size.width;

@@ -160,7 +160,7 @@ loading::ExpectedRequest Worker::expected() const {
           .width = largest(side(&Request::width, &pipelines::InputPicture::width)),
           .batch_size = options_.batch_size,
           .max_sequence_length = largest(field(&Request::max_sequence_length)),
-          .num_inference_steps = largest(field(&Request::num_inference_steps)),
+          .num_inference_steps = largest([](const Request& request) { return request.steps(); }),
           .encodes_pictures = std::any_of(batches_.begin(), batches_.end(), [](const JobBatch& batch) {
             return !batch.request.image.empty();
           })};

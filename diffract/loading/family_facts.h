@@ -2,7 +2,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "diffract/models/model_class.h"
 #include "diffract/placement/pipeline_map.h"
@@ -21,9 +23,32 @@ struct TaskClass {
   /// Fields of a request that have an effect, beside those that every class takes
   /// (pipelines/request_checks.h); the others are refused.
   std::span<const std::string_view> takes;
-  double strength = 1;  // diffusers' default
+  double strength = 1;                        // diffusers' default
+  std::optional<double> guidance_scale = {};  // diffusers' default, where it is not the family's
   /// Pictures come out in the size of those that go in; height and width are not taken.
   bool keeps_picture_size = false;
+};
+
+/// What a LoRA's keys begin with, and whose they are then: {"lora_te_", "text_encoder"}. An empty prefix
+/// stands for keys that have none.
+struct LoraPrefix {
+  std::string_view prefix, component;
+};
+
+/// A module of the model that gets `count` of `of` equal shares of the rows that a LoRA has for one of its
+/// own modules, from share `first` on: an original checkpoint's "qkv" is three modules of diffusers'.
+struct LoraShare {
+  std::string module;
+  int64_t first = 0, count = 1, of = 1;
+};
+/// The modules that stand for one of the denoiser as a LoRA names it, with "_" for "."; none: it is named as
+/// in the model.
+using LoraShares = std::vector<LoraShare>(const std::string& module);
+
+/// A text encoder whose vocabulary a textual inversion grows, and the key of its vectors in a file that has
+/// those of several.
+struct TextualInversionPlace {
+  std::string_view text_encoder, key;
 };
 
 /// What a checkpoint family is, as data: the planner, the checks of requests, messages and --help read it. A
@@ -50,6 +75,10 @@ struct FamilyFacts {
   bool has_float8 = false;                // products of the denoiser in float8
   /// A model whose config says "force_upcast" is computed in float32 where float16 is asked for.
   bool heeds_force_upcast = false;
+  std::span<const LoraPrefix> lora_prefixes = {};  // none: the family takes no LoRA
+  LoraShares* lora_shares = nullptr;               // null: LoRAs name all modules as the model does
+  /// Text encoders that take textual inversions; none: none do.
+  std::span<const TextualInversionPlace> textual_inversion = {};
 
   /// The class of text to image.
   TaskClass text_to_image() const {

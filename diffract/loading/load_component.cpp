@@ -45,7 +45,7 @@ OpenedWeights open_weights(const ModelSource& source, const ModelSetting& settin
     };
   auto checkpoint = weights::Checkpoint::open(source.weights, std::move(observe));
   check_quantization(source, *checkpoint);
-  weights::WeightScope root(checkpoint, setting.policy, setting.placement,
+  weights::WeightScope root(with_additions(source, checkpoint, setting), setting.policy, setting.placement,
                             stream_for(source.name, *checkpoint, setting));
   return {std::move(checkpoint), std::move(root)};
 }
@@ -57,10 +57,22 @@ std::shared_ptr<const void> build_model(const ModelSource& source, const ModelSe
     std::shared_ptr<const void> model;
   };
   const auto opened = open_weights(source, setting);
-  const auto built = std::make_shared<const Held>(Held{setting.budgets, build(source.config, opened.root)});
+  const auto built =
+      std::make_shared<const Held>(Held{setting.budgets, build(config_of(source, setting), opened.root)});
   opened.root.finish();
   report_unused(source, *opened.checkpoint);
+  if (setting.lora) setting.lora->require_used(source.name);
   return {built, built->model.get()};
+}
+
+weights::TensorSourcePtr with_additions(const ModelSource& source, weights::TensorSourcePtr tensors,
+                                        const ModelSetting& setting) {
+  return ComponentTokens::over(ComponentLora::over(std::move(tensors), setting.lora), setting.tokens,
+                               source.config);
+}
+
+ConfigReader config_of(const ModelSource& source, const ModelSetting& setting) {
+  return setting.tokens ? setting.tokens->grown(source.config) : source.config;
 }
 
 void check_quantization(const ModelSource& source, const weights::Checkpoint& checkpoint) {
@@ -146,7 +158,10 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const FamilyFacts& fact
       without_(without),
       // Laid out where a map or a budget asks for it: it looks at the weights' files.
       placements_(place([&] { return PipelineParts(folder_, &facts, options.variant, without); }, options)),
-      policy_(choose_policy(options, placements_.device())) {
+      policy_(choose_policy(options, placements_.device())),
+      lora_(options.lora, facts) {
+  if (!options.textual_inversion.empty() && facts.textual_inversion.empty())
+    throw UsageError("textual_inversion: {} takes none yet; leave --textual-inversion out", facts.class_name);
   if (options.allow_tf32) allow_tf32(placements_);
   const std::string name = io::identify_model(folder_.path()).name;
   if (options_.float8 && !facts.has_float8)
@@ -174,7 +189,8 @@ ModelSetting ComponentLoader::setting(const std::string& component) const {
   return {.policy = float8 ? policy.with_float8(placements_.device()) : policy,
           .placement = placement,
           .budgets = placements_.budgets(),
-          .on_load = options_.on_load};
+          .on_load = options_.on_load,
+          .lora = lora_.of(component)};
 }
 
 void ComponentLoader::require_class(const std::string& component,

@@ -5,8 +5,10 @@
 
 #include "diffract/io/model_folder.h"
 #include "diffract/loading/load_options.h"
+#include "diffract/loading/lora.h"
 #include "diffract/loading/model_placements.h"
 #include "diffract/loading/request_memory.h"
+#include "diffract/loading/textual_inversion.h"
 #include "diffract/models/model_class.h"
 #include "diffract/schedulers/scheduler_spec.h"
 #include "diffract/weights/checkpoint.h"
@@ -27,6 +29,8 @@ struct ModelSetting {
   weights::ModelPlacement placement = {};
   std::shared_ptr<const DeviceBudgets> budgets = {};  // hold as long as the model lives
   LoadObserver on_load = {};
+  std::shared_ptr<const ComponentLora> lora = {};      // null: none
+  std::shared_ptr<const ComponentTokens> tokens = {};  // null: none
 };
 
 /// A model's checkpoint, opened.
@@ -38,6 +42,10 @@ OpenedWeights open_weights(const ModelSource& source, const ModelSetting& settin
 /// Throws CheckpointError where the config's "quantization_config" holds for the weights; warns of one over
 /// plain weights.
 void check_quantization(const ModelSource& source, const weights::Checkpoint& checkpoint);
+/// A model's weights with what the setting adds to them, and its config for that.
+weights::TensorSourcePtr with_additions(const ModelSource& source, weights::TensorSourcePtr tensors,
+                                        const ModelSetting& setting);
+ConfigReader config_of(const ModelSource& source, const ModelSetting& setting);
 /// Warns of tensors that no layer asked for.
 void report_unused(const ModelSource& source, const weights::Checkpoint& checkpoint);
 /// Builds a model from its config and its weights: models::ModelClass::build.
@@ -61,10 +69,14 @@ class ComponentLoader {
                   const std::vector<std::string>& without = {});
 
   /// Throws CheckpointError when model_index.json names another class, or the files are damaged or missing.
+  /// `tokens`: what a text encoder's vocabulary is grown by.
   template <typename Model>
-  std::shared_ptr<const Model> model(const std::string& component) const {
+  std::shared_ptr<const Model> model(const std::string& component,
+                                     std::shared_ptr<const ComponentTokens> tokens = {}) const {
     const ModelSource from = source(component, Model::kClassName);
-    const auto model = build_model<Model>(from, setting(component));
+    ModelSetting how = setting(component);
+    how.tokens = std::move(tokens);
+    const auto model = build_model<Model>(from, how);
     folder_.open_files().close(from.weights.files);
     return model;
   }
@@ -73,13 +85,21 @@ class ComponentLoader {
   template <typename Model>
   void check(const std::string& component) const {
     const ModelSource from = source(component, Model::kClassName);
+    const ModelSetting how{.policy = policy_, .lora = lora_.of(component)};
     const auto checkpoint = weights::Checkpoint::open(from.weights);
     check_quantization(from, *checkpoint);
     weights::Part part;  // only written down, never read
-    models::build<Model>(from.config, weights::WeightScope(checkpoint, policy_).recording(part));
+    models::build<Model>(
+        config_of(from, how),
+        weights::WeightScope(with_additions(from, checkpoint, how), policy_).recording(part));
     report_unused(from, *checkpoint);
+    if (how.lora) how.lora->require_used(component);
   }
 
+  /// What the options' textual inversions say for a text encoder of the family.
+  std::vector<Inversion> inversions(std::string_view text_encoder) const {
+    return read_inversions(options_.textual_inversion, facts_, text_encoder);
+  }
   void require_class(const std::string& component, const std::vector<std::string>& class_names) const;
   schedulers::SchedulerSpec scheduler() const;
   const io::ModelFolder& folder() const { return folder_; }
@@ -105,6 +125,7 @@ class ComponentLoader {
   std::vector<std::string> without_;
   ModelPlacements placements_;
   tensor::DtypePolicy policy_;
+  LoraSet lora_;
 };
 
 }  // namespace diffract::loading

@@ -1,6 +1,7 @@
 #include "diffract/loading/load_fields.h"
 
 #include "diffract/core/error.h"
+#include "diffract/loading/addition_files.h"
 
 namespace diffract::loading {
 namespace {
@@ -23,6 +24,24 @@ constexpr LoadField kFields[] = {
      [](LoadOptions& o, const std::string& text, int) { o.arithmetic = tensor::parse_dtype(text); }},
     {"variant", "Weight files' variant, e.g. fp16", Kind::text, Scope::images, nullptr,
      [](LoadOptions& o, const std::string& text, int) { o.variant = text; }},
+    {"lora",
+     "A LoRA to add: a safetensors file, a folder or ORG/NAME, and =WEIGHT behind it; may be given several "
+     "times",
+     Kind::paths, Scope::images, nullptr,
+     [](LoadOptions& o, const std::string& text, int) {
+       for (const std::string& line : lines_of(text)) o.lora.push_back(parse_lora(line));
+     },
+     lora_parameters},
+    {"textual_inversion",
+     "An embedding for a token of the prompts: a safetensors file, and =TOKEN for another token than its "
+     "own; may "
+     "be given several times",
+     Kind::paths, Scope::images, nullptr,
+     [](LoadOptions& o, const std::string& text, int) {
+       for (const std::string& line : lines_of(text))
+         o.textual_inversion.push_back(parse_textual_inversion(line));
+     },
+     textual_inversion_parameters},
     {"device", "cpu, cuda (in a job: each process its own) or cuda:N", Kind::text, Scope::process, "cpu",
      [](LoadOptions& o, const std::string& text, int local_rank) {
        o.device = tensor::parse_device(text, local_rank);
@@ -71,7 +90,9 @@ Json load_parameters(const LoadTexts& given, LoadField::Scope scope) {
   Json parameters = Json::object();
   for (const LoadField& field : kFields)
     if (const auto text = given.find(field.name); field.scope == scope && text != given.end()) {
-      if (field.kind == Kind::flag)
+      if (field.parameters)
+        parameters[field.name] = field.parameters(text->second);
+      else if (field.kind == Kind::flag)
         parameters[field.name] = true;
       else if (!text->second.empty())
         parameters[field.name] = text->second;

@@ -12,7 +12,7 @@ namespace diffract::loading {
 /// One option of how a model is loaded, declared here and nowhere else: the command line's options, what an
 /// image's parameters say of them, a job's fingerprint and docs/options.md are made from it.
 struct LoadField {
-  enum class Kind { text, path, dtype, flag };
+  enum class Kind { text, path, paths, dtype, flag };  // paths: given several times, kept one a line
   /// What depends on it.
   enum class Scope {
     images,     // what the images look like
@@ -26,6 +26,8 @@ struct LoadField {
   const char* default_text;  // what --help shows; null: nothing
   /// `local_rank`: of this process on its host, which decides about a device without a number.
   void (*set)(LoadOptions& options, const std::string& text, int local_rank);
+  /// What an image's parameters say of the text; null: the text.
+  Json (*parameters)(const std::string& text) = nullptr;
 };
 
 std::span<const LoadField> load_fields();

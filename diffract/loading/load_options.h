@@ -2,6 +2,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "diffract/core/json.h"
 #include "diffract/loading/device_map_argument.h"
@@ -27,6 +28,19 @@ struct ExpectedRequest {
   bool encodes_pictures = false;                    // some begin with a picture
 };
 
+/// A LoRA, added to the weights of the components that its keys name.
+struct LoraOption {
+  std::string path;  // a safetensors file, a folder, or ORG/NAME[@REV]
+  double weight = 1;
+  std::string adapter_name = {};  // in messages
+};
+
+/// An embedding that stands for a token of the prompts.
+struct TextualInversionOption {
+  std::string path;        // as of a LoRA
+  std::string token = {};  // empty: the file's own
+};
+
 /// How a checkpoint is loaded; the fields are from_pretrained's arguments.
 struct LoadOptions {
   std::optional<at::ScalarType> torch_dtype;  // storage of the weights; unset: as the files have them
@@ -43,7 +57,9 @@ struct LoadOptions {
   placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"
   std::string offload_folder = {};       // for weights on disk in another dtype than the files have
   ExpectedRequest expected = {};
-  MemoryCheck memory_check = {};  // requests that take more memory than there is throw MemoryError
+  MemoryCheck memory_check = {};      // requests that take more memory than there is throw MemoryError
+  std::vector<LoraOption> lora = {};  // load_lora_weights and set_adapters; the order counts with DoRA only
+  std::vector<TextualInversionOption> textual_inversion = {};  // load_textual_inversion
   // Called for each tensor of a model that is loaded, now or when its stage begins. It may ask stays(); a
   // picture drawn from in it would wait for itself.
   LoadObserver on_load = {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "diffract/core/error.h"
+#include "diffract/pipelines/denoise.h"
 #include "diffract/tensor/device_copy.h"
 
 namespace diffract::pipelines {
@@ -56,8 +57,20 @@ void check_denoiser(const TaskInputs& inputs, const TaskModels& models) {
                      models.latent_channels);
 }
 
-void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_t steps) {
+void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_t steps,
+                int64_t num_train_timesteps) {
   if (inputs.task.kind == TaskKind::text_to_image) return;
+  if (inputs.denoising_start) {
+    const auto& timesteps = schedule.timesteps();
+    const size_t done = steps_until(inputs.denoising_start, timesteps, num_train_timesteps);
+    size_t left = timesteps.size() - done;
+    if (schedule.order() == 2 && left % 2 == 0) ++left;  // from the first evaluation of a step
+    left = std::min(left, timesteps.size());
+    if (done == timesteps.size())
+      throw UsageError("denoising_start {}: leaves no step of {}", *inputs.denoising_start, steps);
+    schedule.begin_at(timesteps.size() - left);
+    return;
+  }
   const int64_t kept = std::min(static_cast<int64_t>(static_cast<double>(steps) * inputs.strength), steps);
   if (kept < 1)
     throw UsageError("strength {}: leaves no step of {}; take more of either", inputs.strength, steps);
@@ -68,11 +81,13 @@ Task make_task(const TaskInputs& inputs, const TaskModels& models, const schedul
   if (inputs.task.kind == TaskKind::text_to_image) return {.noise = draw()};
   const Maker make(inputs, models, draw);
   const bool inpaints = inputs.task.kind == TaskKind::inpainting;
-  Task task{.begins_with_noise = inpaints && inputs.strength == 1};
+  const bool goes_on = inputs.denoising_start.has_value();
+  Task task{.begins_with_noise = !goes_on && inpaints && inputs.strength == 1, .begins_with_image = goes_on};
   if (inputs.latents.defined())
     task.image_latents = make.given();
   else if (!task.begins_with_noise || !models.reads_mask())
     task.image_latents = make.sample(inputs.pixels);
+  if (goes_on) return task;
   task.noise = draw();
   if (!inpaints) return task;
   if (models.reads_mask()) {

@@ -23,9 +23,11 @@ struct TaskModels {
 /// Throws UsageError where the denoiser cannot do the task: one that reads a mask needs it.
 void check_denoiser(const TaskInputs& inputs, const TaskModels& models);
 
-/// The schedule begins where the strength says. `steps`: of the whole walk. Throws UsageError where no step
-/// is left. Source: get_timesteps of diffusers' Stable Diffusion pipelines.
-void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_t steps);
+/// The schedule begins where the strength says, or denoising_start. `steps`: of the whole walk;
+/// `num_train_timesteps`: the scheduler's. Throws UsageError where no step is left. Source: get_timesteps of
+/// diffusers' Stable Diffusion pipelines.
+void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_t steps,
+                int64_t num_train_timesteps);
 
 /// Encodes the pictures, and draws noise [B, C, h, w] in diffusers' order: for the VAE's sample of the
 /// picture, for the walk, for the sample of the masked picture. Throws UsageError for latents of another

@@ -43,12 +43,15 @@ struct Request {
   std::optional<int64_t> height, width;    // pixels
   std::optional<int64_t> max_sequence_length;
   std::optional<int64_t> clip_skip;
-  std::optional<double> denoising_end;  // in [0, 1]: the share of the walk that is made
+  // In [0, 1]: the share of the walk where it stops, and where it goes on with the latents of another model.
+  std::optional<double> denoising_end, denoising_start;
   // Stable Diffusion XL's sizes in pixels, of the picture that a crop was made from and of the picture.
   std::optional<HeightWidth> original_size, crops_coords_top_left, target_size;
   std::optional<HeightWidth> negative_original_size, negative_crops_coords_top_left, negative_target_size;
   std::optional<double> aesthetic_score, negative_aesthetic_score;  // a refiner's, of the picture
-  double eta = 0.0;                                                 // DDIM's, in [0, 1]
+  double eta = 0.0;                                                 // DDIM's and TCD's, in [0, 1]
+  // The walk's own schedule in place of num_inference_steps, for schedulers that take one; one of the two.
+  std::vector<double> timesteps, sigmas;
   int64_t num_images_per_prompt = 1;
   std::optional<uint64_t> seed;  // image i draws its noise from a generator of seed + i; unset: 0
   std::vector<uint64_t> seeds;   // one an image, instead of seed + i, when not empty
@@ -64,6 +67,11 @@ struct Request {
   at::Tensor prompt_embeds, pooled_prompt_embeds;                    // [B, T, D], [B, D']
   at::Tensor negative_prompt_embeds, negative_pooled_prompt_embeds;  // the same shapes
 
+  /// The steps that it asks for, by number or by a schedule of its own.
+  std::optional<int64_t> steps() const {
+    const size_t own = timesteps.empty() ? sigmas.size() : timesteps.size();
+    return own > 0 ? std::optional(static_cast<int64_t>(own)) : num_inference_steps;
+  }
   size_t image_count() const {
     if (prompt_embeds.defined())
       return static_cast<size_t>(prompt_embeds.dim() > 0 ? prompt_embeds.size(0) : 0);

@@ -124,6 +124,12 @@ loading::ImageSize size_of(const Request& request, const loading::ImageSize& fal
           .width = check("width", request.width.value_or(fallback.width))};
 }
 
+int64_t steps_of(const Request& request, int64_t fallback) {
+  warn_of_no_effect(request.num_inference_steps && request.num_inference_steps != request.steps(),
+                    "num_inference_steps", "the request has a schedule of its own");
+  return request.steps().value_or(fallback);
+}
+
 std::vector<uint64_t> image_seeds(const Request& request) {
   if (!request.seeds.empty()) return request.seeds;
   std::vector<uint64_t> seeds(request.image_count());

@@ -18,8 +18,8 @@ std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts
 /// one each. As Python's `prompt_2 or prompt`.
 std::vector<std::string> or_else(std::vector<std::string> texts, const std::vector<std::string>& fallback);
 
-/// At least one prompt (or sound embeddings instead), as many of each other text and picture as that or one or
-/// none, a sane number of images.
+/// At least one prompt (or sound embeddings instead), as many of each other text and picture as that or one
+/// or none, a sane number of images.
 void check_counts(const Request& request);
 /// Sound texts and pictures, numbers in their ranges, and no field that the request's class does not take.
 void check_request(const Request& request, const loading::FamilyFacts& facts);
@@ -32,6 +32,8 @@ bool has_text(const std::vector<std::string>& texts);
 /// Where `unused`, says once that an argument has no effect here, and why. diffusers takes it in silence, and
 /// a program written for it must go on working, so it is no error.
 void warn_of_no_effect(bool unused, const char* argument, const char* why);
+/// Steps of the request: those of a schedule of its own, else num_inference_steps, else `fallback`.
+int64_t steps_of(const Request& request, int64_t fallback);
 /// The seed of each image: request.seeds, or seed + i.
 std::vector<uint64_t> image_seeds(const Request& request);
 

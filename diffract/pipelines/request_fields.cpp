@@ -111,6 +111,27 @@ Json get_pictures(const Request& request) {
   return hashes.empty() ? Json() : hashes;
 }
 
+// [999, 500], or as the command line has it, "999,500".
+template <auto kMember>
+void set_numbers(Request& request, const Json& value, const std::string& where, const char* key) {
+  constexpr size_t kMost = 10'000;
+  Json list = value;
+  if (value.is_string())
+    list = Json::parse("[" + value.get<std::string>() + "]", nullptr, /*allow_exceptions=*/false);
+  const auto is_number = [](const Json& one) { return one.is_number(); };
+  if (!list.is_array() || list.empty() || list.size() > kMost ||
+      !std::all_of(list.begin(), list.end(), is_number))
+    throw UsageError("{}: \"{}\" is {}; expected 1 to {} numbers, as 999,500,1", where, key, excerpt(value),
+                     kMost);
+  request.*kMember = list.get<std::vector<double>>();
+}
+
+template <auto kMember>
+Json get_numbers(const Request& request) {
+  const auto& numbers = request.*kMember;
+  return numbers.empty() ? Json() : Json(numbers);
+}
+
 template <auto kMember>
 void set_text(Request& request, const Json& value, const std::string& where, const char* key) {
   request.*kMember = reader(value, where, key).text(key);
@@ -222,11 +243,19 @@ constexpr RequestField kFields[] = {
      Scope::batch, set_integer<&Request::clip_skip>, get<&Request::clip_skip>},
     {"max_sequence_length", nullptr, nullptr, "Tokens of the T5 prompt", Kind::integer, Scope::batch,
      set_integer<&Request::max_sequence_length>, get<&Request::max_sequence_length>, 1, 512},
-    {"eta", nullptr, nullptr, "DDIM's share of fresh noise; default: 0", Kind::number, Scope::batch,
+    {"eta", nullptr, nullptr, "DDIM's and TCD's share of fresh noise; default: 0", Kind::number, Scope::batch,
      set_number<&Request::eta>, get_eta, 0, 1},
+    {"timesteps", nullptr, nullptr, "The schedule itself in place of steps, e.g. 999,759,499,259",
+     Kind::numbers, Scope::batch, set_numbers<&Request::timesteps>, get_numbers<&Request::timesteps>},
+    {"sigmas", nullptr, nullptr, "The same as noise levels, e.g. 14.6,6.5,2.7,0.5,0; FLUX: 1,0.75,0.5,0.25",
+     Kind::numbers, Scope::batch, set_numbers<&Request::sigmas>, get_numbers<&Request::sigmas>},
     {"denoising_end", nullptr, nullptr,
      "SDXL: share of the walk after which to stop, for a refiner to go on; 0 and 1: none", Kind::number,
      Scope::batch, set_number<&Request::denoising_end>, get<&Request::denoising_end>, 0, 1},
+    {"denoising_start", nullptr, nullptr,
+     "SDXL: share of the walk from which to go on with --image as it is, as a refiner does behind "
+     "--denoising-end",
+     Kind::number, Scope::batch, set_number<&Request::denoising_start>, get<&Request::denoising_start>, 0, 1},
     pair_field<&Request::original_size>("original_size",
                                         "SDXL: HEIGHT,WIDTH it is told as the original's; default: the "
                                         "picture's"),

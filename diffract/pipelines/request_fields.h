@@ -13,7 +13,7 @@ namespace diffract::pipelines {
 /// One option of a request, declared here and nowhere else. The command line and JSON lines set it; a job's
 /// fingerprint, the batches, an image's parameters, --help and docs/options.md are made from it.
 struct RequestField {
-  enum class Kind { texts, pictures, integer, integers, number, seed, text, json, dtype, output };
+  enum class Kind { texts, pictures, integer, integers, number, numbers, seed, text, json, dtype, output };
   /// What two images that differ in it may share.
   enum class Scope {
     image,  // a batch: each image has its own

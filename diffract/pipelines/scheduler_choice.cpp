@@ -13,9 +13,8 @@
 namespace diffract::pipelines {
 namespace {
 
-bool can_use(const std::string& class_name, const loading::FamilyFacts& facts) {
-  const auto* traits = schedulers::traits_of(class_name);
-  return traits && traits->path == facts.path;
+bool can_use(const schedulers::SchedulerSpec& spec, const loading::FamilyFacts& facts) {
+  return schedulers::traits_of(spec.class_name) && schedulers::path_of(spec) == facts.path;
 }
 
 // Says of keys that a class does not read that they have no effect.
@@ -32,20 +31,20 @@ void warn_of_unread(const Json& overrides, const std::set<std::string>& read, co
 }  // namespace
 
 void check_scheduler(const schedulers::SchedulerSpec& spec, const SchedulerRules& rules) {
-  const auto* traits = schedulers::traits_of(spec.class_name);
-  if (traits && traits->path != rules.facts.path)
-    throw UsageError(
-        "scheduler \"{}\": is for models of {}; {} needs one for {}, e.g. {}", spec.class_name,
-        traits->path == schedulers::Path::flow ? "flow matching" : "diffusion", rules.facts.class_name,
-        rules.facts.path == schedulers::Path::flow ? "flow matching" : "diffusion", rules.facts.scheduler);
+  const schedulers::Path path = schedulers::path_of(spec);
+  if (schedulers::traits_of(spec.class_name) && path != rules.facts.path)
+    throw UsageError("scheduler \"{}\": is for models of {}; {} needs one for {}, e.g. {}", spec.class_name,
+                     path == schedulers::Path::flow ? "flow matching" : "diffusion", rules.facts.class_name,
+                     rules.facts.path == schedulers::Path::flow ? "flow matching" : "diffusion",
+                     rules.facts.scheduler);
   rules.try_out(spec);  // which refuses a class that is not known
 }
 
 void require_usable(const schedulers::SchedulerSpec& of_checkpoint, const loading::FamilyFacts& facts) {
-  if (can_use(of_checkpoint.class_name, facts)) return;
+  if (can_use(of_checkpoint, facts)) return;
   std::vector<std::string> names;
   for (const std::string& name : schedulers::scheduler_names())
-    if (can_use(name, facts)) names.push_back(name);
+    if (can_use({.class_name = name}, facts)) names.push_back(name);
   throw CheckpointError(
       "{}: the checkpoint's scheduler is {}, which diffract does not have for this model. Choose another "
       "over the same config: --scheduler {}. There are {}",
@@ -92,7 +91,7 @@ schedulers::SchedulerSpec first_scheduler(schedulers::SchedulerSpec of_checkpoin
   // Keys for a scheduler that is not there would be lost without a word.
   if (is_own && (options.requires_scheduler || !options.scheduler_config.empty()))
     require_usable(of_checkpoint, rules.facts);
-  if (is_own && !can_use(of_checkpoint.class_name, rules.facts)) return of_checkpoint;
+  if (is_own && !can_use(of_checkpoint, rules.facts)) return of_checkpoint;
   if (!is_own || !options.scheduler_config.empty()) {
     const std::string class_name = is_own ? of_checkpoint.class_name : options.scheduler;
     return changed_scheduler(std::move(of_checkpoint), class_name, options.scheduler_config, rules);

@@ -13,9 +13,11 @@ struct Task {
   at::Tensor mask;                // 1 where the picture is made anew: the rest is put back after each step
   at::Tensor extra_channels;      // [B, C', ...], which the denoiser reads behind the latents in each step
   bool begins_with_noise = true;  // alone; else the picture with the noise of where the schedule begins
+  bool begins_with_image = false;  // as it is: its latents are as noisy as the schedule is there
 
   /// The latents that the walk begins with.
   at::Tensor start(const schedulers::Schedule& schedule) const {
+    if (begins_with_image) return image_latents;
     if (begins_with_noise) return noise * schedule.init_noise_sigma();
     return schedule.add_noise(image_latents, noise, schedule.begin());
   }

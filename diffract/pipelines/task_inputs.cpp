@@ -80,6 +80,9 @@ TaskInputs read_task_inputs(const Request& request, const loading::FamilyFacts& 
   TaskInputs inputs;
   inputs.task = task_class_of(request, facts);
   inputs.strength = request.strength.value_or(inputs.task.strength);
+  inputs.denoising_start = request.denoising_start;
+  warn_of_no_effect(request.denoising_start && request.strength, "strength",
+                    "denoising_start says where to begin");
   if (inputs.task.kind == TaskKind::text_to_image) return inputs;
   Reader reader(request, size, inputs);
   for (size_t i = 0; i < request.image_count(); ++i) reader.add(i);

@@ -14,10 +14,11 @@ namespace diffract::pipelines {
 struct TaskInputs {
   loading::TaskClass task;
   double strength = 1;
-  std::vector<int64_t> of_image;  // which of the P an image takes
-  at::Tensor pixels;              // [P, 3, H, W] in [-1, 1]
-  at::Tensor latents;             // [P, C, h, w] where the request gives these instead
-  at::Tensor mask;                // [P, 1, H, W], 1 where the picture is made anew
+  std::optional<double> denoising_start;  // the picture's latents are already as noisy as there
+  std::vector<int64_t> of_image;          // which of the P an image takes
+  at::Tensor pixels;                      // [P, 3, H, W] in [-1, 1]
+  at::Tensor latents;                     // [P, C, h, w] where the request gives these instead
+  at::Tensor mask;                        // [P, 1, H, W], 1 where the picture is made anew
 
   /// What is left of the pictures when a part of each was drawn in full size.
   struct Whole {

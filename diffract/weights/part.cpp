@@ -86,6 +86,14 @@ LoadedTensors unpack(const Part& part, const PartMemory& memory) {
   return tensors;
 }
 
+void change(const StoredTensor& stored, at::Tensor& values, int64_t first) {
+  if (!stored.change || values.numel() == 0) return;
+  at::Tensor flat = values.view({-1, stored.row_length()});
+  at::Tensor rows = flat.to(at::kFloat);
+  stored.change->apply(rows, first);
+  if (!rows.is_alias_of(flat)) flat.copy_(rows);
+}
+
 at::Tensor converted(const at::Tensor& stored, std::optional<at::ScalarType> storage, at::ScalarType dtype) {
   return (storage ? stored.to(*storage) : stored).to(dtype);
 }

@@ -34,7 +34,9 @@ struct PartTensor {
   uint64_t bytes() const { return static_cast<uint64_t>(stored.view.numel()) * c10::elementSize(dtype); }
   /// The whole pages of the part's memory that it lies in.
   Stretch pages() const { return {begin / kPage * kPage, rounded_up(begin + bytes(), kPage)}; }
-  bool is_converted() const { return dtype != stored.view.scalar_type() || (storage && *storage != dtype); }
+  bool is_converted() const {
+    return stored.change || dtype != stored.view.scalar_type() || (storage && *storage != dtype);
+  }
   /// True where both have pages and the file goes on with this one where `other` ends: memory does too.
   bool continues(const PartTensor& other) const {
     return has_pages && other.has_pages && stored.file == other.stored.file &&
@@ -84,5 +86,8 @@ LoadedTensors unpack(const Part& part, const PartMemory& memory);
 
 /// `stored`, rounded to `storage` where that is set, as `dtype`.
 at::Tensor converted(const at::Tensor& stored, std::optional<at::ScalarType> storage, at::ScalarType dtype);
+/// Changes `values`, the converted rows of `stored` from `first` on, in place; any shape. Rounded once, to
+/// their type.
+void change(const StoredTensor& stored, at::Tensor& values, int64_t first);
 
 }  // namespace diffract::weights

@@ -63,6 +63,16 @@ void in_parallel(uint64_t begin, uint64_t end, uint64_t threads, const Work& wor
   if (failure) std::rethrow_exception(failure);
 }
 
+// At most `most`; a change takes whole rows.
+uint64_t numbers_at_once(const StoredTensor& stored, uint64_t most) {
+  if (!stored.change) return most;
+  const auto row = static_cast<uint64_t>(stored.row_length());
+  if (row > most)
+    throw CheckpointError("a tensor with rows of {} numbers is changed as it is read; expected at most {}",
+                          row, most);
+  return most / row * row;
+}
+
 }  // namespace
 
 PartReader::PartReader(at::Device device, tensor::DeviceBackend* backend)
@@ -156,6 +166,8 @@ void PartReader::read_elements(const PartTensor& tensor, const FromFile& from, S
       const int64_t piece = std::min(kPiece, to.numel() - i);
       to.narrow(0, i, piece).copy_(converted(stored.narrow(0, i, piece), tensor.storage, tensor.dtype));
     }
+    at::Tensor changed = to;
+    change(tensor.stored, changed, static_cast<int64_t>(elements.begin) / tensor.stored.row_length());
   }
   if (to_device) copy_to_device(target, landing, buffer);
   staging_.give_back(std::move(buffer));
@@ -164,8 +176,9 @@ void PartReader::read_elements(const PartTensor& tensor, const FromFile& from, S
 void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory, const Manner& manner) {
   const at::Tensor& view = tensor.stored.view;
   const auto count = static_cast<uint64_t>(view.numel());
-  const uint64_t step =
+  const uint64_t most =
       kChunk / std::max<uint64_t>(static_cast<uint64_t>(view.element_size()), c10::elementSize(tensor.dtype));
+  const uint64_t step = numbers_at_once(tensor.stored, most);
   FromFile from{.tensor = tensor,
                 .mapped = {static_cast<const std::byte*>(view.const_data_ptr()), view.nbytes()},
                 .file = tensor.stored.file ? &file_of(tensor) : nullptr};

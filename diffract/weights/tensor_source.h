@@ -9,11 +9,24 @@
 
 namespace diffract::weights {
 
+/// What becomes of a tensor's values between its file and its use, e.g. a low-rank addition. It is made each
+/// time that the values are read, so that no changed copy of a model is kept beside its file. Thread-safe.
+class TensorChange {
+ public:
+  virtual ~TensorChange() = default;
+  /// Changes rows of the tensor in place: those from `first` on, as [count, numbers of a row], float32.
+  virtual void apply(at::Tensor& rows, int64_t first) const = 0;
+};
+
 /// A tensor as its source has it.
 struct StoredTensor {
   at::Tensor view;  // of the mapped file; a copy where the file does not align it to its elements
   std::shared_ptr<const io::SafetensorsFile> file;  // null where it comes from elsewhere
   uint64_t offset;                                  // in the file
+  std::shared_ptr<const TensorChange> change = {};  // of what the view holds; null: none
+
+  /// Numbers of one row, of its first dimension.
+  int64_t row_length() const { return view.dim() > 0 && view.size(0) > 0 ? view.numel() / view.size(0) : 1; }
 };
 
 /// Where a model's tensors come from. Sources wrap each other: renamed(files, ...). Thread-safe.
@@ -27,6 +40,7 @@ class TensorSource {
   /// Of all tensors, which decides whether they are widened at load.
   virtual int64_t total_elements() const = 0;
 
+  /// Its view, without its change.
   at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const { return stored(name, shape).view; }
 };
 using TensorSourcePtr = std::shared_ptr<const TensorSource>;

@@ -65,9 +65,17 @@ at::Tensor WeightScope::fetch(std::string_view name, at::IntArrayRef shape, bool
   const at::ScalarType dtype = widen ? root_->policy.arithmetic : kept;
   if (!part_) {
     const at::Device device = placed_device();
-    const bool travels = stored.view.is_cpu() && !device.is_cpu();
-    at::Tensor placed = travels ? root_->loader->bring(std::move(stored), storage, dtype, device)
-                                : on_device(converted(stored.view, storage, dtype), device);
+    at::Tensor placed;
+    if (stored.view.is_cpu() && !device.is_cpu()) {
+      placed = root_->loader->bring(std::move(stored), storage, dtype, device);
+    } else {
+      placed = converted(stored.view, storage, dtype);
+      if (stored.change) {
+        if (placed.is_alias_of(stored.view)) placed = placed.clone();  // of the mapped file
+        change(stored, placed, 0);
+      }
+      placed = on_device(placed, device);
+    }
     if (root_->stream && placed.device() == root_->stream->device())
       root_->stream->add_resident(placed.nbytes());
     return placed;

@@ -91,12 +91,12 @@ TEST_F(Program, SaysWhichSizeAFluxPictureHas) {
 TEST_F(Program, SaysWhatACheckpointsSchedulerNeedsBeforeItReadsWeights) {
   fs::copy(model_, folder_ / "model", fs::copy_options::recursive);
   Json index = load_json(folder_ / "model/model_index.json");
-  index["scheduler"] = {"diffusers", "LCMScheduler"};
+  index["scheduler"] = {"diffusers", "SCMScheduler"};
   folder_.file("model/model_index.json", index.dump());
   folder_.file("model/unet/diffusion_pytorch_model.safetensors", "");
   const auto result = run({"generate", "--model", "model", "--prompt", "a"});
   EXPECT_EQ(result.exit_code, 3) << result.err;
-  for (const char* part : {"LCMScheduler", "scheduler_config.json", "--scheduler "})
+  for (const char* part : {"SCMScheduler", "scheduler_config.json", "--scheduler "})
     EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
   EXPECT_EQ(result.err.find("did you mean"), std::string::npos) << result.err;
 }

@@ -12,7 +12,7 @@ std::vector<ConfigDamage> stable_diffusion() {
       {"model_index.json", "vae", {"diffusers", "AutoencoderTiny"}},
       {"model_index.json", "text_encoder", {"transformers", "T5EncoderModel"}},
       {"model_index.json", "tokenizer", {"transformers", "T5Tokenizer"}},
-      {"model_index.json", "scheduler", {"diffusers", "LCMScheduler"}},
+      {"model_index.json", "scheduler", {"diffusers", "SCMScheduler"}},
       {"unet/config.json", "in_channels", 9},
       {"unet/config.json", "cross_attention_dim", 768},
       {"unet/config.json", "block_out_channels", {16, 32, 64}},

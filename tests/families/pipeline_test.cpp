@@ -193,7 +193,7 @@ TEST_F(WithScheduler, OfARequestIsThatOfSetScheduler) {
 }
 
 TEST_F(WithScheduler, OfAnUnknownClassTakesAnother) {
-  for (const char* name : {"LCMScheduler", "FlowMatchEulerDiscreteScheduler", "DDPM"}) {
+  for (const char* name : {"SCMScheduler", "FlowMatchEulerDiscreteScheduler", "DDPM"}) {
     auto pipeline = load({{"_class_name", name}, {"beta_schedule", "scaled_linear"}});
     for (const auto& message : {error_of<CheckpointError>([&] { pipeline.require_scheduler(); }),
                                 error_of<CheckpointError>([&] { pipeline(request()); })}) {
@@ -209,7 +209,7 @@ TEST_F(WithScheduler, OfAnUnknownClassTakesAnother) {
 
 // The weights here cannot be read, so that an error about them would come first.
 TEST_F(WithScheduler, IsLookedAtBeforeWeightsAreRead) {
-  load({{"_class_name", "LCMScheduler"}});
+  load({{"_class_name", "SCMScheduler"}});
   folder_.file("model/unet/diffusion_pytorch_model.safetensors", "");
   const auto error = [&](const loading::LoadOptions& options) {
     try {
@@ -221,7 +221,7 @@ TEST_F(WithScheduler, IsLookedAtBeforeWeightsAreRead) {
   };
   const auto unknown = error({.requires_scheduler = true});
   EXPECT_EQ(unknown.first, ErrorKind::checkpoint);
-  EXPECT_NE(unknown.second.find("LCMScheduler"), std::string::npos) << unknown.second;
+  EXPECT_NE(unknown.second.find("SCMScheduler"), std::string::npos) << unknown.second;
   const auto chosen = error({.scheduler = "EulerScheduler", .requires_scheduler = true});
   EXPECT_EQ(chosen.first, ErrorKind::usage);
   EXPECT_NE(chosen.second.find("EulerScheduler"), std::string::npos) << chosen.second;
@@ -233,7 +233,7 @@ TEST_F(WithScheduler, IsLookedAtBeforeWeightsAreRead) {
   // Keys for a scheduler that is not there.
   const auto lost = error({.scheduler_config = {{"beta_start", 0.1}}});
   EXPECT_EQ(lost.first, ErrorKind::checkpoint);
-  EXPECT_NE(lost.second.find("LCMScheduler"), std::string::npos) << lost.second;
+  EXPECT_NE(lost.second.find("SCMScheduler"), std::string::npos) << lost.second;
 }
 
 // A checkpoint's config that does not work is no hindrance where it is changed at once.

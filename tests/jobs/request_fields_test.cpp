@@ -42,6 +42,8 @@ Json other_value(const RequestField& field) {
       return {16, 24};
     case Kind::number:
       return 0.5;
+    case Kind::numbers:
+      return {900.0, 500.5, 100.0};
     case Kind::seed:
       return 99u;
     case Kind::text:

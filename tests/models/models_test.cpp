@@ -121,7 +121,7 @@ TEST(UNet2DConditionModel, TakesEveryOptionAsDiffusersDoes) {
   EXPECT_LT(relative_error(unet(sample, 123.4, text), test::load_tensor(*expected, "output.sample")),
             kTolerance);
   EXPECT_THROW(unet(sample, 0, text.slice(0, 0, 1)), UsageError);
-  EXPECT_THROW(unet(sample, 0, text, at::zeros({2, 32})), UsageError);
+  EXPECT_THROW(unet(sample, 0, text, {.added = at::zeros({2, 32})}), UsageError);
   EXPECT_THROW(unet.added_embedding(at::zeros({2, 10}), at::zeros({2, 6})), UsageError);
   EXPECT_THROW(unet(sample, 0, text.slice(2, 0, 8)), UsageError);
   EXPECT_THROW(unet(sample.slice(1, 0, 3), 0, text), UsageError);
@@ -138,11 +138,27 @@ TEST(UNet2DConditionModel, AddsWhatItIsToldOfAPictureAsDiffusersDoes) {
              text_embeds = test::load_tensor(*expected, "input.text_embeds"),
              time_ids = test::load_tensor(*expected, "input.time_ids");
   const auto added = unet.added_embedding(text_embeds, time_ids);
-  EXPECT_LT(relative_error(unet(sample, 123.4, text, added), test::load_tensor(*expected, "output.sample")),
+  EXPECT_LT(relative_error(unet(sample, 123.4, text, {.added = added}),
+                           test::load_tensor(*expected, "output.sample")),
             kTolerance);
   EXPECT_THROW(unet(sample, 123.4, text), UsageError);
   EXPECT_THROW(unet.added_embedding(text_embeds, time_ids.slice(1, 0, 4)), UsageError);
   EXPECT_THROW(unet.added_embedding(text_embeds.slice(0, 0, 1), time_ids), UsageError);
+}
+
+TEST(UNet2DConditionModel, TakesGuidanceAsDiffusersDoes) {
+  const auto file = test::data("models/unet_guided.safetensors");
+  const auto expected = io::SafetensorsFile::open(file);
+  const auto config = UNet2DConditionConfig::from_json(config_of(test::data("models/unet_guided.json")));
+  const UNet2DConditionModel unet(config, weights_of(file) / "weights");
+  const auto sample = test::load_tensor(*expected, "input.sample"),
+             text = test::load_tensor(*expected, "input.text"),
+             guidance = test::load_tensor(*expected, "input.guidance");
+  const auto found = unet(sample, 123.4, text, {.guidance = guidance});
+  EXPECT_LT(relative_error(found, test::load_tensor(*expected, "output.sample")), kTolerance);
+  EXPECT_GT(relative_error(unet(sample, 123.4, text, {.guidance = guidance + 3}), found), 10 * kTolerance);
+  EXPECT_THROW(unet(sample, 0, text), UsageError);
+  EXPECT_THROW(unet(sample, 0, text, {.guidance = guidance.slice(0, 0, 1)}), UsageError);
 }
 
 TEST(UNet2DConditionConfig, NamesWhatItDoesNotBuild) {
@@ -154,7 +170,7 @@ TEST(UNet2DConditionConfig, NamesWhatItDoesNotBuild) {
       {"transformer_layers_per_block", {1, {2, 2}, 1}},
       {"transformer_layers_per_block", {1, 2}},
       {"encoder_hid_dim", 32},
-      {"time_cond_proj_dim", 256},
+      {"time_cond_proj_dim", 255},
       {"mid_block_type", "UNetMidBlock2DSimpleCrossAttn"},
       {"resnet_time_scale_shift", "scale_shift"},
       {"dual_cross_attention", true},

@@ -201,6 +201,10 @@ std::vector<Spread> spreads() {
     for (const char* strategy : {"auto", "scattered"})
       for (const Overflow overflow : {Overflow::none, Overflow::cpu, Overflow::disk})
         all.push_back({name, strategy, 2, overflow});
+  // What a LoRA adds to weights that stay, and to those that come and go.
+  for (const char* name : {"sd15_lora_two", "sd15_lora_dora", "sd15_textual_inversion"})
+    for (const Overflow overflow : {Overflow::none, Overflow::cpu, Overflow::disk})
+      all.push_back({name, "auto", 2, overflow});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(All, SpreadPipeline, ::testing::ValuesIn(spreads()),

@@ -21,7 +21,15 @@ std::filesystem::path ReferenceCase::checkpoint() const {
 }
 
 loading::LoadOptions ReferenceCase::load_options() const {
-  return {.torch_dtype = at::kFloat, .variant = json_.value("variant", "")};
+  loading::LoadOptions options{.torch_dtype = at::kFloat, .variant = json_.value("variant", "")};
+  const auto file = [](const Json& added) {
+    return data("reference/" + added["file"].get<std::string>()).string();
+  };
+  for (const Json& lora : json_.value("lora", Json::array()))
+    options.lora.push_back({.path = file(lora), .weight = lora.value("weight", 1.0)});
+  for (const Json& embedding : json_.value("textual_inversion", Json::array()))
+    options.textual_inversion.push_back({.path = file(embedding), .token = embedding.value("token", "")});
+  return options;
 }
 
 families::DiffusionPipeline ReferenceCase::load(const std::optional<loading::LoadOptions>& options) const {

@@ -61,15 +61,21 @@ class FluxDenoiser final : public pipelines::Denoiser {
 
 pipelines::SchedulerRules FluxPipeline::scheduler_rules() const {
   return {.facts = kFlux, .try_out = [](const schedulers::SchedulerSpec& spec) {
-            make_schedule(spec, /*steps=*/2, /*image_tokens=*/256);
+            make_schedule(spec, {.steps = 2, .image_tokens = 256});
           }};
 }
 
 std::unique_ptr<schedulers::Schedule> FluxPipeline::make_schedule(const schedulers::SchedulerSpec& scheduler,
-                                                                  int64_t steps, int64_t image_tokens) {
-  schedulers::ScheduleRequest request{.num_inference_steps = steps, .mu = shift_of(image_tokens, scheduler)};
+                                                                  const Walk& walk) {
+  const int64_t steps = walk.steps;
+  schedulers::ScheduleRequest request{.num_inference_steps = steps,
+                                      .sigmas = {walk.sigmas.begin(), walk.sigmas.end()},
+                                      .mu = shift_of(walk.image_tokens, scheduler)};
+  // Solvers with use_flow_sigmas have levels of their own.
+  const auto* traits = schedulers::traits_of(scheduler.class_name);
+  const bool spaces_own = !traits || traits->path != schedulers::Path::flow;
   const double last = 1.0 / static_cast<double>(steps);  // from 1 down to it, evenly
-  for (int64_t i = 0; i < steps; ++i) {
+  for (int64_t i = 0; walk.sigmas.empty() && !spaces_own && i < steps; ++i) {
     const double share = steps == 1 ? 0 : static_cast<double>(i) / static_cast<double>(steps - 1);
     request.sigmas.push_back(static_cast<float>(1.0 + share * (last - 1.0)));
   }
@@ -88,7 +94,8 @@ FluxPipeline::Settings FluxPipeline::settle(const pipelines::Request& request) c
   pipelines::warn_of_no_effect(true_cfg_scale > 1 && !has_negative, "true_cfg_scale",
                                "there is no negative_prompt (it may be empty)");
   return {.size = image_size(request),
-          .num_inference_steps = request.num_inference_steps.value_or(defaults_.num_inference_steps),
+          .num_inference_steps = pipelines::steps_of(request, defaults_.num_inference_steps),
+          .sigmas = request.sigmas,
           .max_sequence_length = checked_sequence_length(request.max_sequence_length.value_or(kMostT5Tokens)),
           .guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale),
           .guidance_is_given = request.guidance_scale.has_value(),
@@ -203,8 +210,8 @@ FluxPipeline::Prompts FluxPipeline::prompts_of(const pipelines::Request& request
   return {.positive = embeds.front(), .negative = settings.do_true_cfg ? embeds.back() : PromptEmbeds{}};
 }
 
-Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
-                             const schedulers::SchedulerSpec& scheduler, const loading::RequestNeeds* needs,
+Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings, schedulers::Schedule& schedule,
+                             const loading::RequestNeeds* needs,
                              const pipelines::StepObserver& observe) const {
   const auto recorded = transformer_.load(needs);
   const auto& transformer = recorded->model;
@@ -229,17 +236,16 @@ Tensor FluxPipeline::denoise(const Prompts& prompts, const Settings& settings,
               : Tensor()};
   pipelines::warn_of_no_effect(settings.guidance_is_given && !config.guidance_embeds, "guidance_scale",
                                "this model was made without guidance");
-  const auto schedule = make_schedule(scheduler, settings.num_inference_steps, rows * columns);
   tensor::SeededNoise noise(settings.seeds, {config.in_channels / 4, 2 * rows, 2 * columns});
 
   // Noise is drawn on the CPU wherever the rest is computed, so that the picture is the same.
   const auto draw = [&] { return tensor::send_to(pack_latents(noise.draw(settings.noise_dtype)), device_); };
   FluxDenoiser denoiser(
       *transformer, recorded->graphs, cond,
-      tensor::send_to(sigmas_of(schedule->timesteps(), guided ? 2 * batch : batch), device_));
+      tensor::send_to(sigmas_of(schedule.timesteps(), guided ? 2 * batch : batch), device_));
   return pipelines::denoise({.noise = draw()},  // [B, I, C]
                             {.denoiser = denoiser,
-                             .schedule = *schedule,
+                             .schedule = schedule,
                              .noise = draw,
                              .guidance = {.is_on = guided, .scale = settings.true_cfg_scale},
                              .policy = policy_,
@@ -260,6 +266,12 @@ pipelines::Output FluxPipeline::generate(const pipelines::Request& request,
                                          const schedulers::SchedulerSpec& scheduler,
                                          const pipelines::StepObserver& observe) const {
   const Settings settings = settle(request);
+  // First: a schedule that cannot be walked shows before anything is computed.
+  const int64_t token = 2 * vae_scale_factor_;
+  const auto schedule = make_schedule(
+      scheduler, {.steps = settings.num_inference_steps,
+                  .image_tokens = (settings.size.height / token) * (settings.size.width / token),
+                  .sigmas = settings.sigmas});
   const loading::RequestShape shape = shape_of(request, settings);
   const auto needs = kept_->needs_of(shape);
   const bool encodes = !request.prompt_embeds.defined(),
@@ -270,7 +282,7 @@ pipelines::Output FluxPipeline::generate(const pipelines::Request& request,
     });
   const Prompts prompts = prompts_of(request, settings, needs.get());
   const Tensor latents = kept_->with_room(
-      "transformer", [&] { return denoise(prompts, settings, scheduler, needs.get(), observe); });
+      "transformer", [&] { return denoise(prompts, settings, *schedule, needs.get(), observe); });
   if (!decodes) return {.images = {}, .latents = latents};
   return {.images = {}, .latents = latents, .arriving = kept_->with_room("vae", [&] {
             return decode(latents, settings, needs.get());

@@ -89,7 +89,9 @@ class FluxPipeline final : public pipelines::Pipeline {
   };
   struct Settings {           // a request with every default filled in, checked
     loading::ImageSize size;  // pixels
-    int64_t num_inference_steps, max_sequence_length;
+    int64_t num_inference_steps;
+    std::vector<double> sigmas;  // the request's own; empty: evenly spaced
+    int64_t max_sequence_length;
     double guidance_scale;
     bool guidance_is_given;
     double true_cfg_scale;
@@ -114,12 +116,16 @@ class FluxPipeline final : public pipelines::Pipeline {
   std::vector<Tensor> encode_clip(const std::vector<Texts>& all, const loading::RequestNeeds* needs) const;
   std::vector<Tensor> encode_t5(const std::vector<Texts>& all, int64_t max_sequence_length,
                                 const loading::RequestNeeds* needs) const;
-  Tensor denoise(const Prompts& prompts, const Settings& settings, const schedulers::SchedulerSpec& scheduler,
+  Tensor denoise(const Prompts& prompts, const Settings& settings, schedulers::Schedule& schedule,
                  const loading::RequestNeeds* needs, const pipelines::StepObserver& observe) const;
   pipelines::ArrivingImages decode(const Tensor& latents, const Settings& settings,
                                    const loading::RequestNeeds* needs) const;
+  struct Walk {
+    int64_t steps, image_tokens;
+    std::vector<double> sigmas = {};  // of the request
+  };
   static std::unique_ptr<schedulers::Schedule> make_schedule(const schedulers::SchedulerSpec& scheduler,
-                                                             int64_t steps, int64_t image_tokens);
+                                                             const Walk& walk);
 
   at::Device device_ = at::kCPU;  // of the latents
   tensor::DtypePolicy policy_;

@@ -4,8 +4,21 @@
 namespace diffract::families {
 
 inline constexpr std::string_view kRunAsFlux[] = {"FluxImg2ImgPipeline", "FluxInpaintPipeline"};
-inline constexpr std::string_view kFluxTakes[] = {"negative_prompt", "prompt_2", "true_cfg_scale",
-                                                  "max_sequence_length", "prompt_embeds"};
+inline constexpr std::string_view kFluxTakes[] = {"negative_prompt",     "prompt_2",      "true_cfg_scale",
+                                                  "max_sequence_length", "prompt_embeds", "sigmas"};
+inline constexpr loading::LoraPrefix kFluxLora[] = {{"", "transformer"},
+                                                    {"transformer.", "transformer"},
+                                                    {"lora_unet_", "transformer"},
+                                                    {"lora_transformer_", "transformer"},
+                                                    {"diffusion_model.", "transformer"},
+                                                    {"base_model.model.", "transformer"},
+                                                    {"text_encoder.", "text_encoder"},
+                                                    {"lora_te_", "text_encoder"},
+                                                    {"lora_te1_", "text_encoder"},
+                                                    {"unet.", ""},  // of other families
+                                                    {"lora_te2_", ""}};
+/// For LoRAs that name the original checkpoint's modules: "double_blocks_0_img_attn_qkv".
+std::vector<loading::LoraShare> flux_lora_shares(const std::string& module);
 inline constexpr loading::FamilyFacts kFlux = {.class_name = "FluxPipeline",
                                                .models = "FLUX.1",
                                                .runs_too = kRunAsFlux,
@@ -19,6 +32,8 @@ inline constexpr loading::FamilyFacts kFlux = {.class_name = "FluxPipeline",
                                                .path = schedulers::Path::flow,
                                                .scheduler = "FlowMatchEulerDiscreteScheduler",
                                                .takes = kFluxTakes,
-                                               .has_float8 = true};
+                                               .has_float8 = true,
+                                               .lora_prefixes = kFluxLora,
+                                               .lora_shares = flux_lora_shares};
 
 }  // namespace diffract::families

@@ -3,15 +3,14 @@
 #include <algorithm>
 
 #include "diffract/pipelines/request_checks.h"
-#include "diffract/text/clip_tokenizer.h"
 
 namespace diffract::families {
 
-std::shared_ptr<const text::Tokenizer> load_clip_tokenizer(const loading::ComponentLoader& load,
-                                                           const char* component) {
+pipelines::PromptTokenizer load_clip_tokenizer(const loading::ComponentLoader& load, const char* component,
+                                               const char* text_encoder) {
   load.require_class(component, {"CLIPTokenizer", "CLIPTokenizerFast"});
-  return std::make_shared<const text::ClipTokenizer>(
-      text::ClipTokenizer::load(load.folder().component_folder(component)));
+  return pipelines::load_prompt_tokenizer(load.folder().component_folder(component),
+                                          load.inversions(text_encoder));
 }
 
 at::Tensor clip_ids(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts,

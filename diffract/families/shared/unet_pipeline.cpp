@@ -23,21 +23,28 @@ void require(bool fits, const std::string& problem) {
 // A walk's steps of the UNet.
 class UNetDenoiser final : public pipelines::Denoiser {
  public:
-  // `text` [B, T, D], or [2B, T, D] with guidance; `added` [B or 2B, time_embed_dim] or undefined
+  // `text` [B, T, D], or [2B, T, D] with guidance; `added` [B or 2B, time_embed_dim] or undefined; `scale` is
+  // of guidance that the model itself does.
   UNetDenoiser(const models::UNet2DConditionModel& unet, kernels::StepGraphs& graphs, Tensor text,
-               Tensor added)
-      : unet_(unet), graphs_(graphs), text_(std::move(text)), added_(std::move(added)) {}
+               Tensor added, double scale)
+      : unet_(unet), graphs_(graphs), text_(std::move(text)), added_(std::move(added)), scale_(scale) {}
 
   Tensor predict(const Tensor& input, size_t, double timestep) override {
-    return graphs_.run(
-        {input, at::full({input.size(0)}, timestep, input.options().dtype(at::kFloat)), text_, added_},
-        [this](const std::vector<Tensor>& in) { return unet_(in[0], in[1], in[2], in[3]); });
+    const auto for_each_image = [&](double value) {
+      return at::full({input.size(0)}, value, input.options().dtype(at::kFloat));
+    };
+    const Tensor guidance = unet_.config().time_cond_proj_dim > 0 ? for_each_image(scale_ - 1) : Tensor();
+    return graphs_.run({input, for_each_image(timestep), text_, added_, guidance},
+                       [this](const std::vector<Tensor>& in) {
+                         return unet_(in[0], in[1], in[2], {.added = in[3], .guidance = in[4]});
+                       });
   }
 
  private:
   const models::UNet2DConditionModel& unet_;
   kernels::StepGraphs& graphs_;
   Tensor text_, added_;
+  double scale_;
 };
 
 }  // namespace
@@ -98,22 +105,29 @@ loading::ImageSize UNetPipeline::image_size(const pipelines::Request& request) c
   return pipelines::computed_size(request, core_.defaults.size, facts_, core_.vae->config().scale_factor());
 }
 
+double UNetPipeline::guidance_scale_of(const pipelines::Request& request) const {
+  const auto task = pipelines::task_class_of(request, facts_);
+  return request.guidance_scale.value_or(task.guidance_scale.value_or(core_.defaults.guidance_scale));
+}
+
 UNetPipeline::Settings UNetPipeline::settle(const pipelines::Request& request,
                                             const schedulers::SchedulerTraits& scheduler) const {
-  Settings settings{
-      .size = image_size(request),
-      .num_inference_steps = request.num_inference_steps.value_or(core_.defaults.num_inference_steps),
-      .guidance_scale = request.guidance_scale.value_or(core_.defaults.guidance_scale),
-      .guidance_rescale = request.guidance_rescale.value_or(0),
-      .draws_in_float32 = scheduler.float32_noise,
-      .seeds = pipelines::image_seeds(request),
-      .noise_dtype = request.noise_dtype};
+  Settings settings{.size = image_size(request),
+                    .num_inference_steps = pipelines::steps_of(request, core_.defaults.num_inference_steps),
+                    .guidance_scale = guidance_scale_of(request),
+                    .guidance_rescale = request.guidance_rescale.value_or(0),
+                    .is_guided_by_model = core_.unet->config().time_cond_proj_dim > 0,
+                    .draws_in_float32 = scheduler.float32_noise,
+                    .seeds = pipelines::image_seeds(request),
+                    .noise_dtype = request.noise_dtype};
   const bool guided = settings.do_classifier_free_guidance();
+  const char* why =
+      settings.is_guided_by_model ? "the model was distilled with guidance" : "guidance_scale is not above 1";
   pipelines::warn_of_no_effect(!guided && pipelines::has_text(request.negative_prompt), "negative_prompt",
-                               "guidance_scale is not above 1");
-  pipelines::warn_of_no_effect(!guided && settings.guidance_rescale > 0, "guidance_rescale",
-                               "guidance_scale is not above 1");
-  pipelines::warn_of_no_effect(request.eta != 0 && !scheduler.uses_eta, "eta", "it is DDIMScheduler's");
+                               why);
+  pipelines::warn_of_no_effect(!guided && settings.guidance_rescale > 0, "guidance_rescale", why);
+  pipelines::warn_of_no_effect(request.eta != 0 && !scheduler.uses_eta, "eta",
+                               "the scheduler does not take it");
   return settings;
 }
 
@@ -123,8 +137,8 @@ loading::RequestShape UNetPipeline::shape_of(const pipelines::Request& request) 
           .width = size.width,
           .images = static_cast<int64_t>(request.image_count()),
           .texts = std::max<int64_t>(1, static_cast<int64_t>(request.prompt.size())),
-          .is_guided = request.guidance_scale.value_or(core_.defaults.guidance_scale) > 1,
-          .steps = request.num_inference_steps.value_or(core_.defaults.num_inference_steps),
+          .is_guided = guidance_scale_of(request) > 1 && core_.unet->config().time_cond_proj_dim == 0,
+          .steps = request.steps().value_or(core_.defaults.num_inference_steps),
           .encodes_pictures = !request.image.empty() && !request.image[0].is_latents()};
 }
 
@@ -161,10 +175,12 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
   const pipelines::TaskInputs inputs = pipelines::read_task_inputs(request, facts_, settings.size);
   pipelines::check_denoiser(inputs, task_models());
   // First: a config that does not suit so many steps shows before anything is computed.
-  const auto schedule =
-      schedulers::make_schedule(spec.class_name, spec.config, spec.source,
-                                {.num_inference_steps = settings.num_inference_steps, .eta = request.eta});
-  pipelines::begin_walk(*schedule, inputs, settings.num_inference_steps);
+  const auto schedule = schedulers::make_schedule(spec.class_name, spec.config, spec.source,
+                                                  {.num_inference_steps = settings.num_inference_steps,
+                                                   .eta = request.eta,
+                                                   .timesteps = request.timesteps,
+                                                   .sigmas = {request.sigmas.begin(), request.sigmas.end()}});
+  pipelines::begin_walk(*schedule, inputs, settings.num_inference_steps, spec.num_train_timesteps());
   require_memory(request);
   const Conditions conditions = conditions_of(request, settings.do_classifier_free_guidance());
   loading::flush_host();
@@ -207,7 +223,8 @@ Tensor UNetPipeline::denoise(const Conditions& conditions, const pipelines::Task
   const auto draw = [&] { return draw_in(settings.draws_in_float32 ? at::kFloat : settings.noise_dtype); };
   const pipelines::Task task =
       pipelines::make_task(inputs, models, [&] { return draw_in(settings.noise_dtype); });
-  UNetDenoiser denoiser(*core_.unet, *core_.graphs, conditions.text, conditions.added);
+  UNetDenoiser denoiser(*core_.unet, *core_.graphs, conditions.text, conditions.added,
+                        settings.guidance_scale);
   return pipelines::denoise(task,  // [B, C, h, w]
                             {.denoiser = denoiser,
                              .schedule = schedule,

@@ -80,17 +80,20 @@ class UNetPipeline : public pipelines::Pipeline {
     loading::ImageSize size;  // in pixels, that is computed
     int64_t num_inference_steps;
     double guidance_scale, guidance_rescale;
-    bool draws_in_float32;  // the noise of the steps
+    bool is_guided_by_model;  // which takes the scale itself
+    bool draws_in_float32;    // the noise of the steps
     std::vector<uint64_t> seeds;
     at::ScalarType noise_dtype;
-    bool do_classifier_free_guidance() const { return guidance_scale > 1.0; }
+    bool do_classifier_free_guidance() const { return guidance_scale > 1.0 && !is_guided_by_model; }
   };
   Settings settle(const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const;
+  double guidance_scale_of(const pipelines::Request& request) const;
   loading::RequestShape shape_of(const pipelines::Request& request) const;
   void require_memory(const pipelines::Request& request) const;
   pipelines::TaskModels task_models() const;
   Tensor denoise(const Conditions& conditions, const pipelines::TaskInputs& inputs, const Settings& settings,
-                 schedulers::Schedule& schedule, size_t end_step, const pipelines::StepObserver& observe) const;
+                 schedulers::Schedule& schedule, size_t end_step,
+                 const pipelines::StepObserver& observe) const;
   pipelines::ArrivingImages decode(const Tensor& latents) const;
 
   const loading::FamilyFacts& facts_;

@@ -8,12 +8,13 @@ inline constexpr std::string_view kRunAsStableDiffusion[] = {
     "StableDiffusionPAGPipeline",           "StableDiffusionPAGImg2ImgPipeline",
     "StableDiffusionPAGInpaintPipeline",    "StableDiffusionPanoramaPipeline",
     "StableDiffusionSAGPipeline",           "CycleDiffusionPipeline"};
-inline constexpr std::string_view kStableDiffusionTakes[] = {"negative_prompt", "guidance_rescale",
-                                                             "clip_skip", "eta"};
-inline constexpr std::string_view kStableDiffusionImg2ImgTakes[] = {"negative_prompt", "clip_skip", "eta",
-                                                                    "image", "strength"};
+inline constexpr std::string_view kStableDiffusionTakes[] = {
+    "negative_prompt", "guidance_rescale", "clip_skip", "eta", "timesteps", "sigmas"};
+inline constexpr std::string_view kStableDiffusionImg2ImgTakes[] = {
+    "negative_prompt", "clip_skip", "eta", "timesteps", "sigmas", "image", "strength"};
 inline constexpr std::string_view kStableDiffusionInpaintTakes[] = {
-    "negative_prompt", "clip_skip", "eta", "image", "mask_image", "strength", "padding_mask_crop"};
+    "negative_prompt", "clip_skip",  "eta",      "timesteps",        "sigmas",
+    "image",           "mask_image", "strength", "padding_mask_crop"};
 inline constexpr loading::TaskClass kStableDiffusionTasks[] = {
     {.class_name = "StableDiffusionImg2ImgPipeline",
      .kind = loading::TaskKind::image_to_image,
@@ -24,6 +25,17 @@ inline constexpr loading::TaskClass kStableDiffusionTasks[] = {
      .kind = loading::TaskKind::inpainting,
      .takes = kStableDiffusionInpaintTakes,
      .strength = 1.0}};
+inline constexpr loading::LoraPrefix kStableDiffusionLora[] = {{"", "unet"},
+                                                               {"unet.", "unet"},
+                                                               {"lora_unet_", "unet"},
+                                                               {"base_model.model.", "unet"},
+                                                               {"text_encoder.", "text_encoder"},
+                                                               {"text_encoder_2.", ""},  // of another family
+                                                               {"transformer.", ""},
+                                                               {"lora_te_", "text_encoder"},
+                                                               {"lora_te1_", "text_encoder"},
+                                                               {"lora_te2_", ""}};
+inline constexpr loading::TextualInversionPlace kStableDiffusionTokens[] = {{"text_encoder", ""}};
 inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableDiffusionPipeline",
                                                           .models = "Stable Diffusion 1.x and 2.x",
                                                           .runs_too = kRunAsStableDiffusion,
@@ -37,6 +49,8 @@ inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableD
                                                           .path = schedulers::Path::diffusion,
                                                           .scheduler = "DPMSolverMultistepScheduler",
                                                           .takes = kStableDiffusionTakes,
-                                                          .tasks = kStableDiffusionTasks};
+                                                          .tasks = kStableDiffusionTasks,
+                                                          .lora_prefixes = kStableDiffusionLora,
+                                                          .textual_inversion = kStableDiffusionTokens};
 
 }  // namespace diffract::families

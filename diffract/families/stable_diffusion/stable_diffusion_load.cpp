@@ -33,8 +33,10 @@ std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(
         "show them to others");
   // In this order: what is small is looked at first.
   const auto scheduler = first_scheduler(load, corrected(load.scheduler()), options);
-  TextEncoder text{.tokenizer = load_clip_tokenizer(load, "tokenizer"),
-                   .text_encoder = load.model<models::CLIPTextModel>("text_encoder")};
+  auto grown = load_clip_tokenizer(load, "tokenizer", "text_encoder");
+  TextEncoder text{
+      .tokenizer = std::move(grown.tokenizer),
+      .text_encoder = load.model<models::CLIPTextModel>("text_encoder", std::move(grown.tokens))};
   return std::make_shared<StableDiffusionPipeline>(std::move(text), load_core(load, scheduler));
 }
 

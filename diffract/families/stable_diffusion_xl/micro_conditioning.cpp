@@ -42,6 +42,16 @@ TimeIds time_ids_of(const pipelines::Request& r, const loading::ImageSize& size,
   pipelines::warn_of_no_effect(r.aesthetic_score.has_value(), "aesthetic_score", kNoRefiner);
   pipelines::warn_of_no_effect(r.negative_aesthetic_score.has_value(), "negative_aesthetic_score",
                                kNoRefiner);
+  if (!r.image
+           .empty()) {  // diffusers' image to image: each has its own default, and the crop is the prompt's
+    const HeightWidth original_size = r.original_size.value_or(of_picture),
+                      target_size = r.target_size.value_or(of_picture);
+    pipelines::warn_of_no_effect(r.negative_crops_coords_top_left.has_value(),
+                                 "negative_crops_coords_top_left", "image to image takes the prompt's");
+    return {.positive = ids(original_size, r.crops_coords_top_left, target_size),
+            .negative = ids(r.negative_original_size.value_or(original_size), r.crops_coords_top_left,
+                            r.negative_target_size.value_or(target_size))};
+  }
   TimeIds all{.positive = ids(r.original_size.value_or(of_picture), r.crops_coords_top_left,
                               r.target_size.value_or(of_picture)),
               .negative = {}};

@@ -115,10 +115,10 @@ StableDiffusionXLPipeline::PromptEmbeds StableDiffusionXLPipeline::encode_prompt
 
 UNetPipeline::Conditions StableDiffusionXLPipeline::conditions_of(const pipelines::Request& request,
                                                                   bool do_classifier_free_guidance) const {
-  if (text_.requires_aesthetics_score)
+  if (text_.requires_aesthetics_score && request.image.empty())
     throw UsageError(
-        "this model is a refiner (\"requires_aesthetics_score\" in its model_index.json), which works on "
-        "another model's picture, and diffract makes pictures from text only; take the base model");
+        "image: this model is a refiner (\"requires_aesthetics_score\" in its model_index.json), which works "
+        "on a picture; give one with --image, or take the base model");
   warn_of_unused(request, do_classifier_free_guidance, text_.force_zeros_for_empty_prompt);
   const PromptEmbeds embeds = encode_prompt(request, do_classifier_free_guidance);
   const TimeIds ids = time_ids_of(request, image_size(request), text_.requires_aesthetics_score);

@@ -1,27 +1,65 @@
 #pragma once
+#include <array>
+
 #include "diffract/loading/family_facts.h"
 
 namespace diffract::families {
 
-inline constexpr std::string_view kRunAsStableDiffusionXL[] = {
-    "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLPAGPipeline",
-    "StableDiffusionXLPAGImg2ImgPipeline", "StableDiffusionXLPAGInpaintPipeline"};
-inline constexpr std::string_view kStableDiffusionXLTakes[] = {"negative_prompt",
-                                                               "prompt_2",
-                                                               "negative_prompt_2",
-                                                               "guidance_rescale",
-                                                               "clip_skip",
-                                                               "eta",
-                                                               "denoising_end",
-                                                               "original_size",
-                                                               "crops_coords_top_left",
-                                                               "target_size",
-                                                               "negative_original_size",
-                                                               "negative_crops_coords_top_left",
-                                                               "negative_target_size",
-                                                               "aesthetic_score",
-                                                               "negative_aesthetic_score",
-                                                               "prompt_embeds"};
+inline constexpr std::string_view kRunAsStableDiffusionXL[] = {"StableDiffusionXLPAGPipeline",
+                                                               "StableDiffusionXLPAGImg2ImgPipeline",
+                                                               "StableDiffusionXLPAGInpaintPipeline"};
+
+inline constexpr std::array<std::string_view, 16> kStableDiffusionXLTakes = {"negative_prompt",
+                                                                             "prompt_2",
+                                                                             "negative_prompt_2",
+                                                                             "guidance_rescale",
+                                                                             "clip_skip",
+                                                                             "eta",
+                                                                             "timesteps",
+                                                                             "sigmas",
+                                                                             "denoising_end",
+                                                                             "original_size",
+                                                                             "crops_coords_top_left",
+                                                                             "target_size",
+                                                                             "negative_original_size",
+                                                                             "negative_crops_coords_top_left",
+                                                                             "negative_target_size",
+                                                                             "prompt_embeds"};
+// And what a picture brings.
+template <size_t kMore>
+constexpr auto with_picture(const std::array<std::string_view, kMore>& more) {
+  std::array<std::string_view, kStableDiffusionXLTakes.size() + kMore> all;
+  auto end = std::copy(kStableDiffusionXLTakes.begin(), kStableDiffusionXLTakes.end(), all.begin());
+  std::copy(more.begin(), more.end(), end);
+  return all;
+}
+inline constexpr auto kStableDiffusionXLImg2ImgTakes =
+    with_picture<5>({"image", "strength", "denoising_start", "aesthetic_score", "negative_aesthetic_score"});
+inline constexpr auto kStableDiffusionXLInpaintTakes = with_picture<6>(
+    {"image", "mask_image", "strength", "padding_mask_crop", "aesthetic_score", "negative_aesthetic_score"});
+inline constexpr loading::TaskClass kStableDiffusionXLTasks[] = {
+    {.class_name = "StableDiffusionXLImg2ImgPipeline",
+     .kind = loading::TaskKind::image_to_image,
+     .takes = kStableDiffusionXLImg2ImgTakes,
+     .strength = 0.3,
+     .keeps_picture_size = true},
+    {.class_name = "StableDiffusionXLInpaintPipeline",
+     .kind = loading::TaskKind::inpainting,
+     .takes = kStableDiffusionXLInpaintTakes,
+     .strength = 0.9999,
+     .guidance_scale = 7.5}};
+inline constexpr loading::LoraPrefix kStableDiffusionXLLora[] = {{"", "unet"},
+                                                                 {"unet.", "unet"},
+                                                                 {"lora_unet_", "unet"},
+                                                                 {"base_model.model.", "unet"},
+                                                                 {"text_encoder.", "text_encoder"},
+                                                                 {"text_encoder_2.", "text_encoder_2"},
+                                                                 {"transformer.", ""},  // of another family
+                                                                 {"lora_te_", "text_encoder"},
+                                                                 {"lora_te1_", "text_encoder"},
+                                                                 {"lora_te2_", "text_encoder_2"}};
+inline constexpr loading::TextualInversionPlace kStableDiffusionXLTokens[] = {{"text_encoder", "clip_l"},
+                                                                              {"text_encoder_2", "clip_g"}};
 inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "StableDiffusionXLPipeline",
                                                             .models = "Stable Diffusion XL",
                                                             .runs_too = kRunAsStableDiffusionXL,
@@ -35,6 +73,9 @@ inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "Stabl
                                                             .path = schedulers::Path::diffusion,
                                                             .scheduler = "EulerDiscreteScheduler",
                                                             .takes = kStableDiffusionXLTakes,
-                                                            .heeds_force_upcast = true};
+                                                            .tasks = kStableDiffusionXLTasks,
+                                                            .heeds_force_upcast = true,
+                                                            .lora_prefixes = kStableDiffusionXLLora,
+                                                            .textual_inversion = kStableDiffusionXLTokens};
 
 }  // namespace diffract::families

@@ -27,7 +27,7 @@ void refuse_what_is_not_built(const ConfigReader& config) {
   for (const char* key :
        {"class_embed_type", "class_embeddings_concat", "cross_attention_norm", "dual_cross_attention",
         "encoder_hid_dim", "encoder_hid_dim_type", "num_class_embeds", "resnet_skip_time_act",
-        "time_cond_proj_dim", "time_embedding_act_fn", "time_embedding_dim", "timestep_post_act"})
+        "time_embedding_act_fn", "time_embedding_dim", "timestep_post_act"})
     config.unsupported_unless(key);
   // To diffusers null is no normalisation at all, while to our reader it is a key left out.
   if (config.json().contains("norm_num_groups") && !config.has("norm_num_groups"))
@@ -163,6 +163,12 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
   c.upcast_attention = config.boolean("upcast_attention", false);
   c.conv_in_kernel = config.integer("conv_in_kernel", 1, 31, 3);
   c.conv_out_kernel = config.integer("conv_out_kernel", 1, 31, 3);
+  if (config.has("time_cond_proj_dim")) {
+    c.time_cond_proj_dim = config.integer("time_cond_proj_dim", 4, kMaxChannels);
+    if (c.time_cond_proj_dim % 2 != 0)
+      throw CheckpointError("{}: \"time_cond_proj_dim\" is {}; expected an even number", config.source(),
+                            c.time_cond_proj_dim);
+  }
   check_divisible(config, c);
   return c;
 }

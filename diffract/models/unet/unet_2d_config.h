@@ -36,6 +36,7 @@ struct UNet2DConditionConfig {
   bool flip_sin_to_cos = true;
   double freq_shift = 0;
   bool center_input_sample = false;
+  int64_t time_cond_proj_dim = 0;  // width of the guidance's embedding; 0: the model takes no guidance
   bool use_linear_projection = false;
   bool upcast_attention = false;
   int64_t conv_in_kernel = 3, conv_out_kernel = 3;

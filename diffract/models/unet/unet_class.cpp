@@ -35,7 +35,8 @@ Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardS
   return {[=] {
     const Tensor added = c.text_time ? on_meta({s.batch, c.time_embed_dim()}) : Tensor();
     (*model)(on_meta({s.batch, c.in_channels, s.height / s.vae_scale_factor, s.width / s.vae_scale_factor}),
-             500.0, on_meta({s.batch, s.text_tokens, c.cross_attention_dim.front()}), added);
+             500.0, on_meta({s.batch, s.text_tokens, c.cross_attention_dim.front()}),
+             {.added = added, .guidance = c.time_cond_proj_dim > 0 ? on_meta({s.batch}) : Tensor()});
   }};
 }
 
