@@ -42,15 +42,16 @@ Request PictureParameters::filled(const Request& request) const {
   Request all = request;
   const loading::ImageSize size = size_of(request);
   all.num_inference_steps = request.steps().value_or(defaults_.num_inference_steps);
-  all.guidance_scale = request.guidance_scale.value_or(defaults_.guidance_scale);
   all.height = size.height;
   all.width = size.width;
   if (all.scheduler.empty()) all.scheduler = pipeline_.scheduler().class_name;
-  if (all.image.empty()) return all;
-  if (const auto task = pipelines::find_task_class(request, pipeline_.facts())) {
-    all.pipeline = task->class_name;
-    all.strength = request.strength.value_or(task->strength);
-  }
+  const auto task = pipelines::find_task_class(request, pipeline_.facts());
+  if (!all.guidance_scale)
+    all.guidance_scale =
+        task ? task->guidance_scale.value_or(defaults_.guidance_scale) : defaults_.guidance_scale;
+  if (all.image.empty() || !task) return all;
+  all.pipeline = task->class_name;
+  all.strength = request.strength.value_or(task->strength);
   return all;
 }
 
