@@ -15,6 +15,8 @@ tools/make_random_checkpoint.py says how to make `ref`. The rows:
     batch       a program that makes N pictures at once
     same        a program of N pictures of one prompt
     processes   N pictures by two processes: `diffract launch`, or two Python programs with half of the prompts each
+    latents     (not by default) what each further picture adds where only latents are made: what `further` adds to it is the
+                VAE's decoding, and what goes on beside the denoising or does not
 
 The programs take turns, so that a machine whose speed drifts is as unfair to one as to the other. The median of the rounds is
 shown, with the ratio to diffusers eager (above 1: faster). A run of each before them fills the page cache and is not counted.
@@ -33,11 +35,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROWS = ["first", "further", "batch", "same", "processes"]
+DIFFERENCES = {"further": ("many", "first"), "latents": ("many_latents", "first_latents")}  # rows made of two programs' times
 TAKEN_ALONG = ("steps", "height", "width", "device", "dtype", "device_map", "max_memory")
 
 
 def prompts_of(row, pictures):
-    return [f"a photo of a dog, number {0 if row == 'same' else i}" for i in range(1 if row == "first" else pictures)]
+    return [f"a photo of a dog, number {0 if row == 'same' else i}" for i in range(1 if row.startswith("first") else pictures)]
 
 
 def run(command):
@@ -56,7 +59,9 @@ class Diffract:
 
     def seconds(self, row, prompts, folder):
         command = [self.arguments.program, *(["launch", "--nproc-per-node", "2"] if row == "processes" else []), "generate",
-                   "--model", self.model, "--json", "--output", f"{folder}/{{index}}.png"]
+                   "--model", self.model, "--json",
+                   *(["--output-type", "latent", "--output", f"{folder}/latents.safetensors"] if row.endswith("latents")
+                     else ["--output", f"{folder}/{{index}}.png"])]
         for prompt in prompts:
             command += ["--prompt", prompt]
         if row == "batch":
@@ -85,8 +90,8 @@ class Diffusers:
         programs = []
         for rank, part in enumerate(halves):
             device = f"cuda:{rank}" if row == "processes" and self.job["device"] == "cuda" and self.has_gpus(2) else self.job["device"]
-            job = {**self.job, "device": device, "prompts": part, "at_once": row == "batch", "folder": folder, "rank": rank,
-                   "processes": len(halves)}
+            job = {**self.job, "device": device, "prompts": part, "at_once": row == "batch", "latents": row.endswith("latents"),
+                   "folder": folder, "rank": rank, "processes": len(halves)}
             programs.append(subprocess.Popen([self.python, __file__, "--as-diffusers", json.dumps(job)], stderr=subprocess.PIPE, text=True))
         errors = [program.communicate()[1] for program in programs]
         for program, text in zip(programs, errors):
@@ -133,16 +138,17 @@ def as_diffusers(job):
     prompts, count = job["prompts"], 0
     for batch in [prompts] if job["at_once"] else [[prompt] for prompt in prompts]:
         generators = [torch.Generator("cpu").manual_seed(i) for i in range(len(batch))]
-        for image in pipe(batch, generator=generators, **options).images:
-            image.save(f"{job['folder']}/diffusers_{job['rank']}_{count}.png")
+        for image in pipe(batch, generator=generators, output_type="latent" if job["latents"] else "pil", **options).images:
+            if job["latents"]:
+                torch.save(image, f"{job['folder']}/diffusers_{count}.pt")
+            else:
+                image.save(f"{job['folder']}/diffusers_{job['rank']}_{count}.png")
             count += 1
 
 
 def measure(arguments, model, runners):
     """Seconds by program and row."""
-    rows = [row for row in arguments.rows if row != "further"]
-    if "further" in arguments.rows:
-        rows = ["many", *(["first"] if "first" not in rows else []), *rows]
+    rows = list(dict.fromkeys(program for row in arguments.rows for program in DIFFERENCES.get(row, [row])))
     seconds = {(runner.name, row): [] for runner in runners for row in rows}
     for round_ in range(-1, arguments.rounds):
         for row in rows:
@@ -156,9 +162,10 @@ def measure(arguments, model, runners):
                 if round_ >= 0:
                     seconds[runner.name, row].append(taken)
                     print(f"{model} {row} {runner.name}: {taken:.2f} s", file=sys.stderr, flush=True)
-    for runner in runners if "further" in arguments.rows else []:
-        seconds[runner.name, "further"] = [(many - first) / (arguments.pictures - 1)
-                                           for many, first in zip(seconds[runner.name, "many"], seconds[runner.name, "first"])]
+    for runner in runners:
+        for row in set(arguments.rows) & set(DIFFERENCES):
+            of_many, of_first = (seconds[runner.name, program] for program in DIFFERENCES[row])
+            seconds[runner.name, row] = [(many - first) / (arguments.pictures - 1) for many, first in zip(of_many, of_first)]
     return {key: statistics.median(values) for key, values in seconds.items() if values}
 
 
@@ -182,7 +189,7 @@ def main():
     parser.add_argument("--model", action="append", help="a folder, or the name of one that ships with diffract; may be repeated")
     parser.add_argument("--pictures", type=int, default=4, help="of the longer programs")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
+    parser.add_argument("--rows", nargs="+", default=ROWS, choices=[*ROWS, "latents"])
     parser.add_argument("--python", help="of an environment with diffusers; none: diffract alone")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--sd-cpp", metavar="PROGRAM")
@@ -191,7 +198,7 @@ def main():
     for option, kind in ("steps", int), ("height", int), ("width", int), ("device", str), ("dtype", str), ("device-map", str), ("max-memory", str):
         parser.add_argument("--" + option, type=kind)
     arguments = parser.parse_args()
-    if "further" in arguments.rows and arguments.pictures < 2:
+    if arguments.pictures < 2:
         parser.error("--pictures: expected 2 or more")
     slowest = 0
     for model in arguments.model or ["emoji-sd", "emoji-flux"]:

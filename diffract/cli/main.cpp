@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "diffract/cli/arguments.h"
@@ -13,6 +14,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
+#include "diffract/core/trace.h"
 #include "diffract/core/version.h"
 #include "diffract/distributed/environment.h"
 #include "diffract/jobs/foreign_names.h"
@@ -147,12 +149,27 @@ int flush(int code) {
   return report(ErrorKind::io, fmt::format("standard output: cannot be written: {}", why));
 }
 
+// Whether a tool looks at what is left at the end.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kEndIsWatched = true;
+#else
+constexpr bool kEndIsWatched = false;
+#endif
+
+// Not as a return from main() ends it: libtorch takes its tables of operators down one by one, which takes as
+// long as two steps of a small model.
+int end_process(int code) {
+  tensor::settle_backends();
+  if (kEndIsWatched) return code;
+  trace::write();
+  std::fflush(nullptr);
+  std::_Exit(code);
+}
+
 }  // namespace
 }  // namespace diffract::cli
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of that write, not the end of the job
-  const int code = diffract::cli::flush(diffract::cli::guarded_run(argc, argv));
-  diffract::tensor::settle_backends();
-  return code;
+  return diffract::cli::end_process(diffract::cli::flush(diffract::cli::guarded_run(argc, argv)));
 }

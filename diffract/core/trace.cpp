@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "diffract/core/file.h"
@@ -28,14 +29,16 @@ struct Event {
   int64_t thread;
 };
 
-// Written by its destructor, when the process ends.
+// Written once, at the latest by its destructor.
 class Trace {
  public:
   Trace() {
     if (const char* given = std::getenv("DIFFRACT_TRACE")) file_ = given;
   }
-  ~Trace() {
-    if (file_.empty()) return;
+  ~Trace() { write(); }
+  void write() {
+    const std::lock_guard lock(mutex_);
+    if (file_.empty() || std::exchange(is_written_, true)) return;
     Json list = Json::array();
     for (const Event& event : events_)
       list.push_back({{"name", event.name},
@@ -65,6 +68,7 @@ class Trace {
   int64_t begin_ = now();
   std::mutex mutex_;
   std::vector<Event> events_;
+  bool is_written_ = false;
 };
 
 Trace& trace() {
@@ -75,6 +79,7 @@ Trace& trace() {
 }  // namespace
 
 bool is_on() { return trace().is_on(); }
+void write() { trace().write(); }
 
 Span::Span(const char* kind, const std::string& name, const std::string& lane) {
   if (name.empty() || !is_on()) return;

@@ -8,6 +8,8 @@ namespace diffract::trace {
 /// that gets, at the end of the process, one JSON list of events in Chrome's trace format (chrome://tracing,
 /// Perfetto). Without it a Span costs a comparison.
 bool is_on();
+/// Writes the file now, for a process that ends without its destructors.
+void write();
 
 /// A piece of work from here to the end of the scope, in the calling thread. Nothing without a name.
 class Span {

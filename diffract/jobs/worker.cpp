@@ -243,9 +243,13 @@ void Worker::spare_threads() const {
   const auto& largest =
       *std::max_element(batches_.begin(), batches_.end(),
                         [this](const JobBatch& a, const JobBatch& b) { return pixels_of(a) < pixels_of(b); });
-  if (pixels_of(largest) == 0) return;                      // none can be drawn
-  const auto needs = pipeline_->needs_of(largest.request);  // kept for the request itself
-  if (needs && loading::is_too_small_to_share(*needs, pipeline_->facts().denoiser)) at::set_num_threads(1);
+  if (pixels_of(largest) == 0) return;  // none can be drawn
+  try {
+    const auto needs = pipeline_->needs_of(largest.request);  // kept for the request itself
+    if (needs && loading::is_too_small_to_share(*needs, pipeline_->facts().denoiser)) at::set_num_threads(1);
+  } catch (const UsageError&) {
+    // Its own failure says so.
+  }
 }
 
 }  // namespace diffract::jobs

@@ -19,8 +19,8 @@ class Pipeline {
 
   virtual const loading::FamilyFacts& facts() const = 0;
   /// generate() without autograd, with libtorch's out-of-memory errors as MemoryError. At the end flush(),
-  /// but an accelerator's free blocks stay for the next request where a pipeline of stages keeps all its
-  /// models. `scheduler`: in place of the pipeline's, where a request names none.
+  /// but an accelerator's free blocks stay for the next request where a pipeline keeps all its models.
+  /// `scheduler`: in place of the pipeline's, where a request names none.
   Output operator()(const Request& request, const StepObserver& observe = {}) const {
     return run(request, scheduler(), observe);
   }
