@@ -138,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::referenc
 TEST(ReferenceData, HoldsAllCases) {
   EXPECT_EQ(test::reference_cases("sd15").size(), 52u);
   EXPECT_EQ(test::reference_cases("sd2").size(), 1u);
-  EXPECT_EQ(test::reference_cases("sdxl").size(), 12u);
+  EXPECT_EQ(test::reference_cases("sdxl").size(), 25u);
   EXPECT_EQ(cases_with_embeddings("sd").size(), 32u);
   EXPECT_EQ(test::reference_cases("flux").size(), 9u);
 }

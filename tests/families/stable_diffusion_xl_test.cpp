@@ -20,8 +20,8 @@ using test::error_of;
 
 std::shared_ptr<const StableDiffusionXLPipeline> load(const std::string& name,
                                                       const loading::LoadOptions& options = {}) {
-  return StableDiffusionXLPipeline::from_folder(
-      io::ModelFolder::open(test::data("reference/checkpoints/" + name)), options);
+  return StableDiffusionXLPipeline::from_pretrained(test::data("reference/checkpoints/" + name).string(),
+                                                    options);
 }
 
 const StableDiffusionXLPipeline& tiny() {
@@ -324,7 +324,7 @@ TEST(StableDiffusionXLPipeline, DecodesLatentsWithAMeanAndADeviation) {
   Json config = load_json(folder / "model/vae/config.json");
   config["latents_std"] = {0.5, 1, 2, 4};
   folder.file("model/vae/config.json", json_text(config));
-  const auto pipeline = StableDiffusionXLPipeline::from_folder(io::ModelFolder::open(path), {});
+  const auto pipeline = StableDiffusionXLPipeline::from_pretrained(path);
   const auto& vae = *pipeline->core().vae;
   const at::Tensor x = at::ones({2, 4, 3, 5});
   const double scaling = vae.config().scaling_factor;

@@ -1,11 +1,9 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/families/flux/flux.h"
-#include "diffract/loading/find_model.h"
+#include "diffract/families/shared/pretrained_folder.h"
 #include "diffract/loading/load_component.h"
 #include "diffract/loading/model_defaults.h"
-#include "diffract/tensor/host_memory.h"
-#include "diffract/tensor/threads.h"
 #include "diffract/text/clip_tokenizer.h"
 #include "diffract/text/t5_tokenizer.h"
 
@@ -85,9 +83,7 @@ void check_parts_fit(const io::ModelFolder& folder, const FluxPipeline::Parts& p
 
 FluxPipeline FluxPipeline::from_pretrained(const std::string& model, const Parts& parts,
                                            const loading::LoadOptions& options) {
-  tensor::keep_host_memory();
-  tensor::settle_threads();
-  return from_folder(io::ModelFolder::open(loading::find_model(model)), parts, options);
+  return from_folder(pretrained_folder(model), parts, options);
 }
 
 FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Parts& parts,

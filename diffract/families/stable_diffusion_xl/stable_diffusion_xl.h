@@ -21,6 +21,10 @@ class StableDiffusionXLPipeline final : public UNetPipeline {
     bool requires_aesthetics_score = false;    // it is a refiner
   };
 
+  /// `StableDiffusionXLPipeline::from_pretrained("stabilityai/stable-diffusion-xl-base-1.0")`. Throws
+  /// CheckpointError for what is damaged or missing.
+  static std::shared_ptr<StableDiffusionXLPipeline> from_pretrained(const std::string& model,
+                                                                    const loading::LoadOptions& options = {});
   static std::shared_ptr<StableDiffusionXLPipeline> from_folder(const io::ModelFolder& folder,
                                                                 const loading::LoadOptions& options);
   /// Throws CheckpointError when the components do not fit each other.

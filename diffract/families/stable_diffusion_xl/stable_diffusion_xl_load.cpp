@@ -1,7 +1,13 @@
 #include "diffract/families/shared/clip_text.h"
+#include "diffract/families/shared/pretrained_folder.h"
 #include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
 
 namespace diffract::families {
+
+std::shared_ptr<StableDiffusionXLPipeline> StableDiffusionXLPipeline::from_pretrained(
+    const std::string& model, const loading::LoadOptions& options) {
+  return from_folder(pretrained_folder(model), options);
+}
 
 std::shared_ptr<StableDiffusionXLPipeline> StableDiffusionXLPipeline::from_folder(
     const io::ModelFolder& folder, const loading::LoadOptions& options) {
