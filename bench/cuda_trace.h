@@ -22,7 +22,7 @@ struct SettledAtTheEnd {
   SettledAtTheEnd() = default;
   SettledAtTheEnd(const SettledAtTheEnd&) = delete;
   SettledAtTheEnd& operator=(const SettledAtTheEnd&) = delete;
-  ~SettledAtTheEnd() { tensor::settle_backends(); }
+  ~SettledAtTheEnd() { tensor::await_backends(); }
 };
 
 }  // namespace diffract::bench

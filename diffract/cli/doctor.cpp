@@ -49,7 +49,7 @@ std::string waiting() {
 }
 
 Json examine() {
-  tensor::settle_threads();
+  tensor::take_chosen_threads();
   Json features = Json::array();
   for (const char* name : {"avx2", "f16c", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16"})
     if (tensor::cpu_has(name)) features.push_back(name);

@@ -51,7 +51,7 @@ void run_job(const GenerateOptions& options, const jobs::JobOptions& job, const 
 }
 
 // Before processes compute together they connect to each other.
-void meet(const jobs::JobOptions& options, const jobs::JobPlace& place) {
+void meet_other_ranks(const jobs::JobOptions& options, const jobs::JobPlace& place) {
   if (place.board->world_size() == 1) return;  // which the loading refuses
   const auto timeout = std::chrono::milliseconds(static_cast<int64_t>(options.peer_timeout_seconds * 1000));
   distributed::init_process_group("gloo", timeout.count() > 0 ? timeout : distributed::kDefaultTimeout);
@@ -60,10 +60,10 @@ void meet(const jobs::JobOptions& options, const jobs::JobPlace& place) {
 void generate(const GenerateOptions& options) {
   jobs::JobOptions job = job_options(options);
   const jobs::JobPlace place = jobs::join_job([&](int world_size) { check_options(job, world_size); });
-  jobs::take_part(*place.board, [&] {
-    if (job.is_over_ranks()) meet(job, place);
+  jobs::run_as_member(*place.board, [&] {
+    if (job.is_over_ranks()) meet_other_ranks(job, place);
     // A quota and the meeting say how many threads there are; what was asked for goes before.
-    tensor::settle_threads();
+    tensor::take_chosen_threads();
     if (job.threads > 0) at::set_num_threads(job.threads);
     job.requests = job_requests(options);
     run_job(options, job, place);

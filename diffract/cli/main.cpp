@@ -159,7 +159,7 @@ constexpr bool kEndIsWatched = false;
 // Not as a return from main() ends it: libtorch takes its tables of operators down one by one, which takes as
 // long as two steps of a small model.
 int end_process(int code) {
-  tensor::settle_backends();
+  tensor::await_backends();
   if (kEndIsWatched) return code;
   trace::write();
   std::fflush(nullptr);

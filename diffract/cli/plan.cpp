@@ -13,7 +13,7 @@
 #include "diffract/core/size_text.h"
 #include "diffract/families/registry.h"
 #include "diffract/loading/find_model.h"
-#include "diffract/loading/model_placements.h"
+#include "diffract/loading/placement_plan.h"
 #include "diffract/models/model_class.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/placement/rank_map.h"
@@ -101,7 +101,7 @@ DeviceMap make_map(const PlanArguments& arguments, const PipelineLayout& layout,
 }
 
 void warn_of_budgets(const Plan& plan, std::vector<std::string>& warnings) {
-  for (const auto& stage : uses_of(plan.layout.components, plan.map, plan.layout.residency))
+  for (const auto& stage : uses_of(plan.layout.components, plan.map, plan.layout.lifetime))
     for (const auto& use : stage) {
       const auto budget = plan.budgets.find(use.place);
       if (!budget || use.total() <= *budget) continue;
@@ -176,7 +176,7 @@ void plan(const PlanArguments& arguments) {
     request.overhead = backend ? backend->overhead() : tensor::kGpuOverhead;
   result.layout = lay_out(folder, arguments, request);
   result.map = make_map(arguments, result.layout, result.budgets, result.warnings);
-  if (placement::is_over_ranks(result.map)) result.layout.residency = placement::Residency::all;
+  if (placement::is_over_ranks(result.map)) result.layout.lifetime = placement::Lifetime::whole_job;
   warn_of_budgets(result, result.warnings);
   for (const std::string& name : result.layout.left_out)
     result.warnings.push_back(fmt::format("{}: diffract does not run it; it is not planned", name));

@@ -65,7 +65,7 @@ std::vector<Block> blocks_of(const PlannedComponent& component, const DeviceMap&
 std::vector<std::string> stage_names(const loading::PipelineLayout& layout) {
   std::map<int, std::string> names;
   for (const auto& component : layout.components) {
-    std::string& text = names[layout.residency == placement::Residency::all ? 0 : component.stage];
+    std::string& text = names[layout.lifetime == placement::Lifetime::whole_job ? 0 : component.stage];
     text += (text.empty() ? "" : ", ") + component.name;
   }
   std::vector<std::string> list;
@@ -103,7 +103,7 @@ std::vector<PlaceUse> most_of(const std::vector<std::vector<PlaceUse>>& stages) 
 }
 
 std::string table(const Plan& plan) {
-  const auto stages = uses_of(plan.layout.components, plan.map, plan.layout.residency);
+  const auto stages = uses_of(plan.layout.components, plan.map, plan.layout.lifetime);
   const auto names = stage_names(plan.layout);
   std::string text;
   for (size_t i = 0; i < stages.size(); ++i) {
@@ -113,7 +113,7 @@ std::string table(const Plan& plan) {
     for (const PlaceUse& use : stages[i]) {
       size_t blocks = 0;
       for (const auto& component : plan.layout.components) {
-        if (plan.layout.residency == placement::Residency::stage && stages.size() > 1 &&
+        if (plan.layout.lifetime == placement::Lifetime::stage && stages.size() > 1 &&
             names[i].find(component.name) == std::string::npos)
           continue;
         for (const Block& block : blocks_of(component, plan.map)) blocks += block.place == use.place ? 1 : 0;
@@ -143,7 +143,7 @@ std::string offload_text(const Plan& plan) {
     text += fmt::format("on {}: {}, {} blocks from {} to {}", place.name(), size_text(bytes), blocks.size(),
                         blocks.front().name, blocks.back().name);
     std::string full;
-    for (const PlaceUse& use : most_of(uses_of(plan.layout.components, plan.map, plan.layout.residency))) {
+    for (const PlaceUse& use : most_of(uses_of(plan.layout.components, plan.map, plan.layout.lifetime))) {
       const auto budget = plan.budgets.find(use.place);
       if (budget && use.place < place)
         full += fmt::format("{}{} has {} left", full.empty() ? "" : ", ", use.place.name(),
@@ -158,13 +158,13 @@ std::string offload_text(const Plan& plan) {
 
 // Whether each component of a pipeline's stages is still in memory when the next picture needs it.
 std::vector<bool> stays_of(const Plan& plan) {
-  if (plan.layout.residency == placement::Residency::all)
+  if (plan.layout.lifetime == placement::Lifetime::whole_job)
     return std::vector<bool>(plan.layout.components.size(), true);
   return stay_between_requests(plan.layout.components, plan.map, plan.budgets);
 }
 
 std::string stays_text(const Plan& plan) {
-  if (plan.layout.residency == placement::Residency::all) return {};
+  if (plan.layout.lifetime == placement::Lifetime::whole_job) return {};
   std::string staying, others;
   const auto stays = stays_of(plan);
   for (size_t i = 0; i < stays.size(); ++i) {
@@ -241,7 +241,7 @@ std::vector<RunEstimate> estimate_runs(const Plan& plan) {
 }
 
 Json plan_json(const Plan& plan) {
-  const auto stages = uses_of(plan.layout.components, plan.map, plan.layout.residency);
+  const auto stages = uses_of(plan.layout.components, plan.map, plan.layout.lifetime);
   const auto names = stage_names(plan.layout);
   Json stage_list = Json::array(), blocks = Json::array(), runs = Json::array();
   for (size_t i = 0; i < stages.size(); ++i)

@@ -64,11 +64,11 @@ void heartbeat(std::chrono::milliseconds allowance) {
   if (other_extra || now - last >= kIntervalMs) kPage->time.store(now, std::memory_order_release);
 }
 
-void heartbeat_behind(std::chrono::milliseconds work) {
+void heartbeat_queued(std::chrono::milliseconds work) {
   if (kPage) behind_ms.fetch_add(static_cast<uint64_t>(work.count()), std::memory_order_relaxed);
 }
 
-std::chrono::milliseconds heartbeat_told() {
+std::chrono::milliseconds queued_work() {
   return std::chrono::milliseconds(behind_ms.load(std::memory_order_relaxed));
 }
 

@@ -13,9 +13,9 @@ void heartbeat(std::chrono::milliseconds allowance = {});
 
 /// An accelerator was told to do what takes so long on a slow one, and works behind our back. A wait for it
 /// may come at any time, so beats allow for all of it, up to five minutes, until the next rest.
-void heartbeat_behind(std::chrono::milliseconds work);
+void heartbeat_queued(std::chrono::milliseconds work);
 /// What it was told so, since the last rest.
-std::chrono::milliseconds heartbeat_told();
+std::chrono::milliseconds queued_work();
 
 /// Tells the launcher that nothing is due until the next beat: before a wait that has a timeout of its own
 /// (for peers, a load from a slow disk), so that one who waits is not blamed for the one who hangs.

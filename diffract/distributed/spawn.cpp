@@ -124,7 +124,7 @@ SpawnOutcome run(const std::function<void(int)>& fn, int rank) {
   ::unsetenv(kPipeVariable);
   if (pipe) ::fcntl(pipe.get(), F_SETFD, FD_CLOEXEC);
   const SpawnOutcome outcome = run(fn, rank);
-  tensor::settle_backends();
+  tensor::await_backends();
   std::fflush(nullptr);
   const std::string text = outcome.to_text();
   if (!pipe || ::write(pipe.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))

@@ -15,7 +15,7 @@ namespace diffract::families {
 DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model,
                                                      const loading::LoadOptions& options) {
   tensor::keep_host_memory();
-  tensor::settle_threads();
+  tensor::take_chosen_threads();
   const io::ModelFolder folder = io::ModelFolder::open(loading::find_pipeline(model, require_family));
   const Family* family = find_family(folder.class_name());
   if (!family) throw InternalError("{}: has no family", folder.class_name());  // find_pipeline refuses those

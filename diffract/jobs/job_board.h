@@ -37,13 +37,13 @@ class JobBoard {
   /// True for the one process of each host that looks after the host's files.
   virtual bool is_local_main() const = 0;
   /// True when the job was begun before and lost some of its processes: it is to go on.
-  virtual bool goes_on() const = 0;
+  virtual bool is_restart() const = 0;
 
   /// Every process calls this first, with a text that tells its job from others. Throws UsageError when the
   /// main process has another job, or another process this rank: then the job does not hear of this process.
   virtual void join(const std::string& job) = 0;
   /// Once joined: true when others of the job are at work already, and this process came back to them.
-  virtual bool came_back() const = 0;
+  virtual bool rejoined() const = 0;
   /// Then what each found finished, one entry a batch. Waits for all, and gives all of them the same answer:
   /// what any of them found. Throws PeerError naming a rank that does not come or is lost, and the error of
   /// one that says why it will not come.
@@ -70,12 +70,12 @@ class JobBoard {
 /// The board of a job in one process.
 class LocalBoard : public JobBoard {
  public:
-  explicit LocalBoard(bool goes_on = false) : goes_on_(goes_on) {}
+  explicit LocalBoard(bool is_restart = false) : is_restart_(is_restart) {}
   distributed::WorldRank place() const override { return {}; }
   bool is_local_main() const override { return true; }
-  bool goes_on() const override { return goes_on_; }
+  bool is_restart() const override { return is_restart_; }
   void join(const std::string&) override {}
-  bool came_back() const override { return false; }
+  bool rejoined() const override { return false; }
   std::vector<bool> agree_on_finished(const std::vector<bool>& found) override { return found; }
   bool shares_cpus() override { return false; }
   size_t take() override { return taken_++; }
@@ -86,7 +86,7 @@ class LocalBoard : public JobBoard {
   void wait_for_others(const std::function<void()>&) override {}
 
  private:
-  bool goes_on_;
+  bool is_restart_;
   size_t taken_ = 0, images_ = 0;
   std::map<size_t, std::string> results_;
 };

@@ -9,7 +9,7 @@
 #include "diffract/jobs/join_job.h"
 #include "diffract/jobs/output_pattern.h"
 #include "diffract/jobs/prompts_file.h"
-#include "diffract/loading/model_placements.h"
+#include "diffract/loading/placement_plan.h"
 
 namespace diffract::jobs {
 namespace fs = std::filesystem;

@@ -18,13 +18,13 @@
 namespace diffract::jobs {
 namespace {
 
-bool befalls_every_picture(const Error& error) {
+bool ends_job(const Error& error) {
   const ErrorKind kind = error.kind();
   return dynamic_cast<const loading::ModelDoesNotFit*>(&error) || kind == ErrorKind::checkpoint ||
          kind == ErrorKind::peer || kind == ErrorKind::io || kind == ErrorKind::cancelled;
 }
 
-void tell(JobBoard& board, const Failure& failure) {
+void record_on_board(JobBoard& board, const Failure& failure) {
   // That a peer is lost the main process sees itself; the others do not see whom it misses.
   if (failure.kind == ErrorKind::peer && !board.is_main()) return;
   try {
@@ -141,7 +141,7 @@ class Runner {
       work();
       return {};
     } catch (const Error& error) {
-      if (befalls_every_picture(error) || batches_.size() == 1) throw;
+      if (ends_job(error) || batches_.size() == 1) throw;
       if (is_together() && error.kind() != ErrorKind::usage) throw;  // the others do not know of it
       if (error.kind() == ErrorKind::internal && !tensor::devices_answer()) throw;
       return Failure{error.kind(), error.what()};
@@ -191,16 +191,16 @@ class Runner {
 JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, JobBoard& board,
                    const JobWork& work) {
   JobOutcome outcome;
-  take_part(board, [&] { outcome = Runner(batches, schedule, board, work).run(); });
+  run_as_member(board, [&] { outcome = Runner(batches, schedule, board, work).run(); });
   if (!board.is_main()) board.leave({});
   return outcome;
 }
 
-void take_part(JobBoard& board, const std::function<void()>& part) {
+void run_as_member(JobBoard& board, const std::function<void()>& part) {
   try {
     part();
   } catch (const std::exception&) {
-    tell(board, current_failure());
+    record_on_board(board, current_failure());
     throw;
   }
 }

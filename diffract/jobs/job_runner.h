@@ -66,7 +66,7 @@ JobOutcome run_job(const std::vector<JobBatch>& batches, JobSchedule schedule, J
 
 /// Calls what a process does for a job, run_job and what is around it. When it fails, the others of the job
 /// are told, and the error goes on.
-void take_part(JobBoard& board, const std::function<void()>& part);
+void run_as_member(JobBoard& board, const std::function<void()>& part);
 
 /// Throws what the exit code of a job with failed pictures is to be: SomeFailed, or, when all failed and in
 /// one way, that error.

@@ -30,11 +30,11 @@ JobPlace join_job(const std::function<void(int world_size)>& check) {
   const auto variables = distributed::current_variables();
   const auto environment = distributed::detect_environment(variables);
   check(environment.world_size);
-  const bool goes_on = environment.restart_count > 0;
+  const bool is_restart = environment.restart_count > 0;
   JobPlace place{
       .board = {}, .local_rank = environment.local_rank, .local_world_size = environment.local_world_size};
   if (environment.world_size == 1) {
-    place.board = std::make_unique<LocalBoard>(goes_on);
+    place.board = std::make_unique<LocalBoard>(is_restart);
     return place;
   }
   const auto store = distributed::open_store(environment, distributed::kDefaultTimeout);
@@ -43,7 +43,7 @@ JobPlace join_job(const std::function<void(int world_size)>& check) {
                        .local_rank = environment.local_rank,
                        .local_world_size = environment.local_world_size,
                        .run = run_name(variables, environment.restart_count),
-                       .goes_on = goes_on});
+                       .is_restart = is_restart});
   return place;
 }
 

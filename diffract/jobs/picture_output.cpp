@@ -111,14 +111,14 @@ JobFolder::Naming PictureOutput::naming() {
 }
 
 bool PictureOutput::looks_for_finished() const {
-  return !options_.latent && options_.save_steps.empty() && (options_.resume || board_.goes_on());
+  return !options_.latent && options_.save_steps.empty() && (options_.resume || board_.is_restart());
 }
 
 std::vector<Json> PictureOutput::find_finished() {
   if (options_.latent) return std::vector<Json>(batches_.size());
-  const bool came_back = board_.came_back();
-  if (!came_back) folder_.remove_leftovers(batches_);
-  if (came_back || looks_for_finished()) return folder_.find_finished(batches_);
+  const bool rejoined = board_.rejoined();
+  if (!rejoined) folder_.remove_leftovers(batches_);
+  if (rejoined || looks_for_finished()) return folder_.find_finished(batches_);
   folder_.forget(batches_);
   return std::vector<Json>(batches_.size());
 }

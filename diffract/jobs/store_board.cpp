@@ -70,7 +70,7 @@ bool StoreBoard::has(const char* what, int rank) { return store_.check({key_of(w
 // Until it is sure that this process belongs to the job, it writes nothing that one of them could take for
 // its own: another job, or a second process with the same rank, must not disturb one that runs.
 void StoreBoard::join(const std::string& job) {
-  part_ = Part::refused;
+  membership_ = Membership::refused;
   const std::string ours = fmt::format("{} {}", world_size(), job);
   if (is_main())
     store_.compare_set("job", "", ours);
@@ -91,7 +91,7 @@ void StoreBoard::join(const std::string& job) {
         store_.who(), store_.endpoint().text(), store_.endpoint().host, store_.endpoint().port, difference);
   }
   take_rank();
-  part_ = Part::joined;
+  membership_ = Membership::joined;
   // Its connection is made here, so that a lost store is met by who can say so.
   life_ = std::thread(&StoreBoard::live, this, store_.another_connection());
 }
@@ -269,12 +269,13 @@ std::optional<std::string> StoreBoard::reported(size_t batch) {
 }
 
 void StoreBoard::leave(const std::optional<Failure>& failure) {
-  if (part_ == Part::refused || part_ == Part::left || (is_main() && !failure)) return;
+  if (membership_ == Membership::refused || membership_ == Membership::left || (is_main() && !failure))
+    return;
   Json said = Json::object();
   if (failure) said = to_json(*failure);
   // Before it has joined, a process is heard only by those that still wait for this rank.
-  const char* what = part_ == Part::joined && !is_main() ? "left" : "away";
-  part_ = Part::left;
+  const char* what = membership_ == Membership::joined && !is_main() ? "left" : "away";
+  membership_ = Membership::left;
   store_.set(key_of(what, rank()), json_text(said));
 }
 

@@ -15,8 +15,8 @@ namespace diffract::jobs {
 struct JobMember {
   distributed::WorldRank place;
   int local_rank = 0, local_world_size = 1;
-  std::string run = "0";  // tells this start of the processes from others that met in the same store
-  bool goes_on = false;   // the run before this one lost some of its processes
+  std::string run = "0";    // tells this start of the processes from others that met in the same store
+  bool is_restart = false;  // the run before this one lost some of its processes
 };
 
 /// The board of a job whose processes meet in a store. Nothing but small texts goes through it, and no
@@ -32,8 +32,8 @@ class StoreBoard : public JobBoard {
 
   distributed::WorldRank place() const override { return member_.place; }
   bool is_local_main() const override { return member_.local_rank == 0; }
-  bool goes_on() const override { return member_.goes_on; }
-  bool came_back() const override { return came_back_; }
+  bool is_restart() const override { return member_.is_restart; }
+  bool rejoined() const override { return came_back_; }
   void join(const std::string& job) override;
   std::vector<bool> agree_on_finished(const std::vector<bool>& found) override;
   bool shares_cpus() override;
@@ -50,7 +50,7 @@ class StoreBoard : public JobBoard {
     int64_t count = -1;
     Clock::time_point seen, looked;
   };
-  enum class Part { outside, refused, joined, left };
+  enum class Membership { outside, refused, joined, left };
 
   void take_rank();
   bool holds_rank(const distributed::Peer& earlier);
@@ -67,7 +67,7 @@ class StoreBoard : public JobBoard {
   JobMember member_;
   std::chrono::milliseconds silence_;
   distributed::Store store_;
-  Part part_ = Part::outside;
+  Membership membership_ = Membership::outside;
   bool came_back_ = false;
   std::string cpus_key_;       // counts the processes of this host that may run on the same CPUs
   std::map<int, Sign> signs_;  // of life, of other ranks

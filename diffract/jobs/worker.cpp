@@ -129,7 +129,7 @@ int Worker::in_flight() const {
 
 // A process that comes back finds others at work, whose memory is no longer free.
 void Worker::share_memory(loading::MemoryCheck& check) const {
-  const bool shares = place_.local_world_size > 1 && !board_.came_back();
+  const bool shares = place_.local_world_size > 1 && !board_.rejoined();
   check.processes_on_host = shares ? std::min(place_.local_world_size, static_cast<int>(batches_.size())) : 1;
   check.free_at_start = free_at_start_;
 }
@@ -199,7 +199,7 @@ const families::DiffusionPipeline& Worker::pipeline() {
 }
 
 std::vector<Json> Worker::find_finished() {
-  if (output_.looks_for_finished() || board_.came_back()) pipeline();  // its defaults are in the parameters
+  if (output_.looks_for_finished() || board_.rejoined()) pipeline();  // its defaults are in the parameters
   return output_.find_finished();
 }
 

@@ -61,11 +61,11 @@ Tensor StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
   Recorded& recorded = graphs_.front();
   copy_all(recorded.inputs, inputs);
   if (recorded.graph) {
-    heartbeat_behind(recorded.work);
+    heartbeat_queued(recorded.work);
   } else {
-    const auto before = heartbeat_told();
+    const auto before = queued_work();
     recorded.graph = cuda->record(inputs.front(), [&] { recorded.output = step(recorded.inputs); });
-    recorded.work = std::max(heartbeat_told() - before, std::chrono::milliseconds(0));  // or there was a rest
+    recorded.work = std::max(queued_work() - before, std::chrono::milliseconds(0));  // or there was a rest
   }
   recorded.graph->replay();
   replay_count.fetch_add(1, std::memory_order_relaxed);

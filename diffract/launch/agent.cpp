@@ -30,7 +30,7 @@ class DirectUplink : public Uplink {
  public:
   DirectUplink(Coordinator& coordinator, NodeLink& node) : coordinator_(coordinator), node_(node) {}
   void ready(uint16_t port) override { coordinator_.ready(&node_, port, Clock::now()); }
-  void failed(const Failure& failure) override { coordinator_.failed(&node_, failure, Clock::now()); }
+  void failed(const WorkerFailure& failure) override { coordinator_.failed(&node_, failure, Clock::now()); }
   void succeeded(int exit_code) override { coordinator_.succeeded(&node_, exit_code, Clock::now()); }
   void interrupted(int signal) override { coordinator_.interrupted(&node_, signal, Clock::now()); }
 
@@ -41,7 +41,7 @@ class DirectUplink : public Uplink {
 
 // What generate says of a wrong option, a damaged model or a full disk holds the next time, too, and so does
 // that a program cannot be executed.
-bool restart_helps(const Program& program, const Failure& failure) {
+bool restart_helps(const Program& program, const WorkerFailure& failure) {
   const bool was_started = failure.pid != 0 || failure.rank < 0;
   if (!program.generate && was_started) return true;
   const auto is = [&](ErrorKind kind) { return failure.exit_code == error_info(kind).exit_code; };
@@ -130,7 +130,8 @@ class Agent {
 
   void make_coordinator() {
     coordinator_ = std::make_unique<Coordinator>(
-        options_, [this](const Failure& failure) { return restart_helps(program_, failure); }, Clock::now());
+        options_, [this](const WorkerFailure& failure) { return restart_helps(program_, failure); },
+        Clock::now());
   }
 
   Clock::duration beat_interval() const {

@@ -25,8 +25,8 @@ int peer_code() { return error_info(ErrorKind::peer).exit_code; }
 
 }  // namespace
 
-Coordinator::Coordinator(const LaunchOptions& options, std::function<bool(const Failure&)> restart_helps,
-                         Time now)
+Coordinator::Coordinator(const LaunchOptions& options,
+                         std::function<bool(const WorkerFailure&)> restart_helps, Time now)
     : options_(options),
       restart_helps_(std::move(restart_helps)),
       join_deadline_(now + to_clock(options.rendezvous.join_timeout)),
@@ -129,7 +129,7 @@ void Coordinator::start() {
   }
 }
 
-void Coordinator::failed(NodeLink* link, const Failure& failure, Time now) {
+void Coordinator::failed(NodeLink* link, const WorkerFailure& failure, Time now) {
   if (phase_ != Phase::running || !find(link)) return;
   const bool own_fault = failure.own_fault || failure.exit_code != peer_code();
   if (cause_ && !own_fault) return;
@@ -139,7 +139,7 @@ void Coordinator::failed(NodeLink* link, const Failure& failure, Time now) {
 }
 
 void Coordinator::decide(Time now) {
-  const Failure cause = *cause_;
+  const WorkerFailure cause = *cause_;
   cause_.reset();
   if (restarts_used_ >= options_.max_restarts || !restart_helps_(cause))
     return end_all({.exit_code = cause.exit_code, .message = "", .failure = cause});
@@ -177,16 +177,16 @@ void Coordinator::lost(NodeLink* link, const std::string& why, Time now) {
   if (phase_ == Phase::running && gone.state == State::done) return;
   cause_.reset();  // what its peers say of it is a consequence
   if (members_left() < options_.min_nodes)
-    return end_all(
-        {.exit_code = peer_code(),
-         .message = "",
-         .failure = Failure{.host = gone.info.host,
-                            .exit_code = peer_code(),
-                            .message = fmt::format("(node rank {}, {}) {}. {} of {} machines are left, "
-                                                   "and --nnodes wants at least {}",
-                                                   gone.info.node_rank, gone.info.address, why,
-                                                   members_left(), members_left() + 1, options_.min_nodes),
-                            .time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())}});
+    return end_all({.exit_code = peer_code(),
+                    .message = "",
+                    .failure = WorkerFailure{
+                        .host = gone.info.host,
+                        .exit_code = peer_code(),
+                        .message = fmt::format("(node rank {}, {}) {}. {} of {} machines are left, "
+                                               "and --nnodes wants at least {}",
+                                               gone.info.node_rank, gone.info.address, why, members_left(),
+                                               members_left() + 1, options_.min_nodes),
+                        .time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())}});
   const std::string message = fmt::format("host {} ({}) {}; the job goes on with {} machines", gone.info.host,
                                           gone.info.address, why, members_left());
   if (phase_ == Phase::running) return stop_all(message, now);

@@ -15,8 +15,8 @@ namespace diffract::launch {
 /// How a job ended, told to every node.
 struct Outcome {
   int exit_code = 0;
-  std::string message;             // empty when all went well, or when `failure` says it
-  std::optional<Failure> failure;  // the cause
+  std::string message;                   // empty when all went well, or when `failure` says it
+  std::optional<WorkerFailure> failure;  // the cause
 };
 
 /// What a node's agent says of itself when it joins.
@@ -46,13 +46,14 @@ class Coordinator {
   using Clock = std::chrono::steady_clock;
   using Time = Clock::time_point;
   /// `restart_helps` says whether starting again may mend a failure.
-  Coordinator(const LaunchOptions& options, std::function<bool(const Failure&)> restart_helps, Time now);
+  Coordinator(const LaunchOptions& options, std::function<bool(const WorkerFailure&)> restart_helps,
+              Time now);
 
   /// A node is there. Throws UsageError when it does not fit: another number of nodes, a rank that is taken.
   void joined(NodeLink* link, const NodeInfo& info, Time now);
   /// The node has ended its processes; `port` is free there for the next start.
   void ready(NodeLink* link, uint16_t port, Time now);
-  void failed(NodeLink* link, const Failure& failure, Time now);
+  void failed(NodeLink* link, const WorkerFailure& failure, Time now);
   /// All of the node's processes have ended; the code is 0, or generate's for "some images failed".
   void succeeded(NodeLink* link, int exit_code, Time now);
   /// The node is gone; `why` follows its name in messages.
@@ -87,10 +88,10 @@ class Coordinator {
   std::string waiting_text(Time now) const;
 
   const LaunchOptions& options_;
-  std::function<bool(const Failure&)> restart_helps_;
+  std::function<bool(const WorkerFailure&)> restart_helps_;
   Phase phase_ = Phase::gathering;
   std::list<Node> nodes_;
-  std::optional<Failure> cause_;  // a failure that may yet turn out to be another's consequence
+  std::optional<WorkerFailure> cause_;  // a failure that may yet turn out to be another's consequence
   Time decide_at_, join_deadline_, stop_deadline_;
   std::optional<Time> last_call_;
   WaitNotice notice_;

@@ -12,12 +12,12 @@
 
 namespace diffract::launch {
 
-std::string Failure::summary() const {
+std::string WorkerFailure::summary() const {
   if (rank < 0) return fmt::format("host {} {}", host, message);
   return fmt::format("rank {} (local rank {}) on host {}, pid {}, {}", rank, local_rank, host, pid, message);
 }
 
-std::string Failure::report() const {
+std::string WorkerFailure::report() const {
   std::string text = summary();
   if (!last_lines.empty()) {
     text += "\n  its last lines of stderr:";
@@ -31,7 +31,7 @@ std::string Failure::report() const {
   return text;
 }
 
-Json Failure::to_json() const {
+Json WorkerFailure::to_json() const {
   return {{"host", host},
           {"rank", rank},
           {"local_rank", local_rank},
@@ -44,7 +44,7 @@ Json Failure::to_json() const {
           {"time", time}};
 }
 
-Failure Failure::from_json(const Json& json, const std::string& source) {
+WorkerFailure WorkerFailure::from_json(const Json& json, const std::string& source) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   const ConfigReader read(json, source);
   return {.host = read.text("host"),
@@ -61,7 +61,7 @@ Failure Failure::from_json(const Json& json, const std::string& source) {
 
 namespace {
 
-std::string error_json(const Failure& failure) {
+std::string error_json(const WorkerFailure& failure) {
   const Json fields = failure.to_json();
   return json_text({{"message",
                      {{"message", failure.summary()},
@@ -92,12 +92,12 @@ void write_whole(const std::string& file, const std::string& text) {
 
 }  // namespace
 
-void write_error_file(const Failure& failure) {
+void write_error_file(const WorkerFailure& failure) {
   if (!failure.error_file.empty() && !exists(failure.error_file))
     write_whole(failure.error_file, error_json(failure));
 }
 
-void pass_on_error_file(const Failure& failure) {
+void pass_on_error_file(const WorkerFailure& failure) {
   const char* own = std::getenv("TORCHELASTIC_ERROR_FILE");
   if (!own || !*own) return;
   std::string text = error_json(failure);

@@ -7,7 +7,7 @@
 namespace diffract::launch {
 
 /// Why a job fails: a process that ended badly or hangs, or a machine that was lost.
-struct Failure {
+struct WorkerFailure {
   std::string host;
   int rank = -1, local_rank = -1;  // -1: the machine as a whole
   int64_t pid = 0;
@@ -25,13 +25,13 @@ struct Failure {
 
   Json to_json() const;
   /// Reads what another machine sent. Throws CheckpointError naming what is wrong with it.
-  static Failure from_json(const Json& json, const std::string& source);
+  static WorkerFailure from_json(const Json& json, const std::string& source);
 };
 
 /// Writes `failure.error_file` in the shape of torchrun's error handler, unless the worker did so itself.
 /// Errors are logged, not thrown: the job has failed for another reason already.
-void write_error_file(const Failure& failure);
+void write_error_file(const WorkerFailure& failure);
 /// Passes the cause on to who started the launcher: to the file that TORCHELASTIC_ERROR_FILE names, if any.
-void pass_on_error_file(const Failure& failure);
+void pass_on_error_file(const WorkerFailure& failure);
 
 }  // namespace diffract::launch

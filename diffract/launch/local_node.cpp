@@ -27,7 +27,7 @@ LocalNode::LocalNode(Reactor& reactor, Consoles consoles, const LaunchOptions& o
       options_(options),
       generate_(program.generate),
       workers_(reactor, consoles, options, program,
-               {.failed = [this](const Failure& failure) { uplink_->failed(failure); },
+               {.failed = [this](const WorkerFailure& failure) { uplink_->failed(failure); },
                 .succeeded = [this](int code) { uplink_->succeeded(code); },
                 .stopped = [this] { processes_stopped(); }}) {}
 
@@ -79,12 +79,12 @@ void LocalNode::start(const Assignment& assignment) {
     workers_.start(assignment);
     was_started_ = true;
   } catch (const Error& error) {  // none runs
-    const Failure failure{.host = host_name(),
-                          .rank = assignment.first_rank,
-                          .local_rank = 0,
-                          .exit_code = error_info(error.kind()).exit_code,
-                          .message = fmt::format("was not started: {}", error.what()),
-                          .time = ::time(nullptr)};
+    const WorkerFailure failure{.host = host_name(),
+                                .rank = assignment.first_rank,
+                                .local_rank = 0,
+                                .exit_code = error_info(error.kind()).exit_code,
+                                .message = fmt::format("was not started: {}", error.what()),
+                                .time = ::time(nullptr)};
     // Not from here: the order to start again would come before this one has returned, and so on.
     reactor_.after({}, [this, failure] { uplink_->failed(failure); });
   }

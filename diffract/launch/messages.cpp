@@ -83,7 +83,7 @@ Outcome read_end(const Json& message) {
   Outcome outcome{.exit_code = static_cast<int>(read.integer("exit_code", 0, 255)),
                   .message = read.text("message"),
                   .failure = {}};
-  if (read.has("failure")) outcome.failure = Failure::from_json(message["failure"], "end");
+  if (read.has("failure")) outcome.failure = WorkerFailure::from_json(message["failure"], "end");
   return outcome;
 }
 

@@ -32,7 +32,7 @@ RendezvousGuest::RendezvousGuest(Reactor& reactor, const LaunchOptions& options,
   reactor_.after({}, [this] { connect(); });
 }
 
-void RendezvousGuest::end(int exit_code, const std::string& message, std::optional<Failure> failure) {
+void RendezvousGuest::end(int exit_code, const std::string& message, std::optional<WorkerFailure> failure) {
   if (std::exchange(over_, true)) return;
   node_.end({.exit_code = exit_code, .message = message, .failure = std::move(failure)});
 }
@@ -89,10 +89,10 @@ void RendezvousGuest::host_lost(const std::string& why) {
                                         host_.port, host_.host));
   }
   end(peer_code(), "",
-      Failure{.host = host_.host,
-              .exit_code = peer_code(),
-              .message = fmt::format("({}, the host of the rendezvous) {}", host_.text(), why),
-              .time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())});
+      WorkerFailure{.host = host_.host,
+                    .exit_code = peer_code(),
+                    .message = fmt::format("({}, the host of the rendezvous) {}", host_.text(), why),
+                    .time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())});
 }
 
 void RendezvousGuest::take(const Json& message) {
@@ -124,7 +124,7 @@ void RendezvousGuest::send(const Json& message) {
 
 void RendezvousGuest::ready(uint16_t port) { send(simple_message("ready", "port", port)); }
 
-void RendezvousGuest::failed(const Failure& failure) {
+void RendezvousGuest::failed(const WorkerFailure& failure) {
   Json message = failure.to_json();
   message["type"] = "failed";
   send(message);

@@ -23,7 +23,7 @@ class RendezvousGuest : public Uplink {
                   std::function<uint16_t(const std::string& address)> reserve_port, NodeLink& node);
 
   void ready(uint16_t port) override;
-  void failed(const Failure& failure) override;
+  void failed(const WorkerFailure& failure) override;
   void succeeded(int exit_code) override;
   void interrupted(int signal) override;
 
@@ -39,7 +39,7 @@ class RendezvousGuest : public Uplink {
   void retry(const std::string& reason);
   void say_that_it_waits(const std::string& reason);
   void take(const Json& message);
-  void end(int exit_code, const std::string& message, std::optional<Failure> failure = {});
+  void end(int exit_code, const std::string& message, std::optional<WorkerFailure> failure = {});
   void host_lost(const std::string& why);
   void send(const Json& message);
 

@@ -63,7 +63,7 @@ class RendezvousHost::Guest : public NodeLink {
       coordinator_.ready(this, static_cast<uint16_t>(ConfigReader(message, type).integer("port", 1, 65535)),
                          now);
     } else if (type == "failed") {
-      coordinator_.failed(this, Failure::from_json(message, type), now);
+      coordinator_.failed(this, WorkerFailure::from_json(message, type), now);
     } else if (type == "succeeded") {
       const int code = static_cast<int>(ConfigReader(message, type).integer("exit_code", 0, 255));
       coordinator_.succeeded(this, code, now);

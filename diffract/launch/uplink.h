@@ -10,7 +10,7 @@ class Uplink {
  public:
   virtual ~Uplink() = default;
   virtual void ready(uint16_t port) = 0;
-  virtual void failed(const Failure& failure) = 0;
+  virtual void failed(const WorkerFailure& failure) = 0;
   virtual void succeeded(int exit_code) = 0;
   virtual void interrupted(int signal) = 0;
 };

@@ -86,7 +86,7 @@ void Worker::signal(int number) const {
   if (running()) ::kill(-pid(), number);
 }
 
-Failure Worker::failure(int exit_code, std::string message, bool own_fault) {
+WorkerFailure Worker::failure(int exit_code, std::string message, bool own_fault) {
   err_->drain();
   return {.host = host_name(),
           .rank = rank_,
@@ -100,7 +100,7 @@ Failure Worker::failure(int exit_code, std::string message, bool own_fault) {
           .time = ::time(nullptr)};
 }
 
-std::optional<Failure> Worker::ended(int wait_status) {
+std::optional<WorkerFailure> Worker::ended(int wait_status) {
   if (out_) out_->drain();
   err_->drain();
   stopped_since_.reset();
@@ -136,7 +136,7 @@ void Worker::excuse(Clock::time_point now) {
   if (stopped_since_) stopped_since_ = now;
 }
 
-std::optional<Failure> Worker::find_hang(Clock::time_point now) {
+std::optional<WorkerFailure> Worker::find_hang(Clock::time_point now) {
   if (!running() || options_.hang_timeout.count() == 0) return std::nullopt;
   const int code = error_info(ErrorKind::peer).exit_code;
   if (stopped_since_) {

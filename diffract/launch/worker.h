@@ -38,16 +38,16 @@ class Worker {
   /// Sends a signal to the worker and its process group, unless it has ended.
   void signal(int number) const;
   /// Takes note that it has ended. The failure, unless its exit code is 0.
-  std::optional<Failure> ended(int wait_status);
+  std::optional<WorkerFailure> ended(int wait_status);
   void stopped(int by_signal);
   void continued();
   /// A failure when it has been stopped, or silent with a beat due, for longer than the hang timeout.
-  std::optional<Failure> find_hang(Clock::time_point now);
+  std::optional<WorkerFailure> find_hang(Clock::time_point now);
   /// Counts anew how long it is silent.
   void excuse(Clock::time_point now);
 
  private:
-  Failure failure(int exit_code, std::string message, bool own_fault = false);
+  WorkerFailure failure(int exit_code, std::string message, bool own_fault = false);
   std::string name() const;
 
   const LaunchOptions& options_;

@@ -115,7 +115,7 @@ void WorkerGroup::take_child_change(pid_t pid, int code, int status) {
     report(*failure);
 }
 
-void WorkerGroup::report(const Failure& failure) {
+void WorkerGroup::report(const WorkerFailure& failure) {
   failed_ = true;
   write_error_file(failure);
   events_.failed(failure);

@@ -12,7 +12,8 @@ namespace diffract::launch {
 class WorkerGroup {
  public:
   struct Events {
-    std::function<void(const Failure&)> failed;  // each failure, as it is seen; not those that stop() causes
+    std::function<void(const WorkerFailure&)>
+        failed;  // each failure, as it is seen; not those that stop() causes
     /// Every worker has ended well and nothing is left of them. The exit code is 0, or generate's for "some
     /// images failed".
     std::function<void(int exit_code)> succeeded;
@@ -45,7 +46,7 @@ class WorkerGroup {
   enum class State { idle, running, stopping, sweeping };
   Worker* find(pid_t pid);
   void take_child_change(pid_t pid, int code, int status);
-  void report(const Failure& failure);
+  void report(const WorkerFailure& failure);
   void finish_if_ended();
   void sweep();
 

@@ -7,7 +7,7 @@
 #include "diffract/io/weight_files.h"
 #include "diffract/loading/find_model.h"
 #include "diffract/loading/load_component.h"
-#include "diffract/loading/model_placements.h"
+#include "diffract/loading/placement_plan.h"
 #include "diffract/tensor/host_memory.h"
 #include "diffract/tensor/memory_errors.h"
 #include "diffract/tensor/threads.h"
@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOptions& options) {
   tensor::keep_host_memory();
-  tensor::settle_threads();
+  tensor::take_chosen_threads();
   const fs::path whole = find_model(model);
   const fs::path folder = options.subfolder.empty() ? whole : whole / options.subfolder;
   std::string name = io::identify_model(whole).name;
@@ -29,16 +29,16 @@ AutoModel AutoModel::from_pretrained(const std::string& model, const ModelOption
   };
   return tensor::with_memory_errors([&] {
     const auto placed =
-        ModelPlacements::plan({.device = options.device,
-                               .device_map = options.device_map,
-                               .max_memory = options.max_memory,
-                               .offload_folder = options.offload_folder},
-                              [&](at::Device computes) {
-                                return lay_out_model(folder, /*facts=*/nullptr,
-                                                     {.torch_dtype = options.torch_dtype,
-                                                      .arithmetic = policy_on(computes).arithmetic,
-                                                      .variant = options.variant});
-                              });
+        PlacementPlan::plan({.device = options.device,
+                             .device_map = options.device_map,
+                             .max_memory = options.max_memory,
+                             .offload_folder = options.offload_folder},
+                            [&](at::Device computes) {
+                              return lay_out_model(folder, /*facts=*/nullptr,
+                                                   {.torch_dtype = options.torch_dtype,
+                                                    .arithmetic = policy_on(computes).arithmetic,
+                                                    .variant = options.variant});
+                            });
     const auto policy = policy_on(placed.device());
     log::info("{}: {}", name, policy.describe());
     AutoModel loaded;

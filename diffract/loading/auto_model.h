@@ -47,7 +47,7 @@ class AutoModel {
     return as<Model>();
   }
   template <typename Model>
-  operator Part<Model>() const {
+  operator GivenComponent<Model>() const {
     return as<Model>();
   }
 
@@ -75,7 +75,7 @@ class ModelHandle {
   /// Which module is where; empty without a device map.
   const placement::DeviceMap& hf_device_map() const { return map_; }
   operator std::shared_ptr<const Model>() const { return model_; }
-  operator Part<Model>() const { return model_; }
+  operator GivenComponent<Model>() const { return model_; }
 
  private:
   std::shared_ptr<const Model> model_;

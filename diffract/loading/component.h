@@ -54,11 +54,11 @@ class Component {
 /// What from_pretrained is told of one component, as in Python: nothing (it comes from the checkpoint), null
 /// (it is left out), or a model to use.
 template <typename T>
-class Part {
+class GivenComponent {
  public:
-  Part() = default;
-  Part(std::nullptr_t) : from_checkpoint_(false) {}
-  Part(std::shared_ptr<const T> model) : from_checkpoint_(false), model_(std::move(model)) {}
+  GivenComponent() = default;
+  GivenComponent(std::nullptr_t) : from_checkpoint_(false) {}
+  GivenComponent(std::shared_ptr<const T> model) : from_checkpoint_(false), model_(std::move(model)) {}
 
   bool from_checkpoint() const { return from_checkpoint_; }
   const std::shared_ptr<const T>& model() const { return model_; }

@@ -66,7 +66,7 @@ struct FamilyFacts {
   /// Sizes are multiples of the VAE's scale times this: others are an error, or, above 1, rounded down.
   int64_t latents_a_token;
   /// Whether the components come and go with their stage.
-  placement::Residency residency;
+  placement::Lifetime lifetime;
   schedulers::Path path;       // which schedulers fit
   std::string_view scheduler;  // what to take where the checkpoint's is one that diffract has not
   /// As TaskClass::takes, of text to image.

@@ -116,8 +116,8 @@ uint64_t overhead_on(at::Device device) {
   return device.is_cpu() ? 0 : tensor::backend_of(device).overhead();
 }
 
-ModelPlacements place(const std::function<PipelineParts()>& parts, const LoadOptions& options) {
-  return ModelPlacements::plan(
+PlacementPlan place(const std::function<PipelineParts()>& parts, const LoadOptions& options) {
+  return PlacementPlan::plan(
       {.device = options.device,
        .device_map = options.device_map,
        .max_memory = options.max_memory,
@@ -135,7 +135,7 @@ ModelPlacements place(const std::function<PipelineParts()>& parts, const LoadOpt
       });
 }
 
-void allow_tf32(const ModelPlacements& placements) {
+void allow_tf32(const PlacementPlan& placements) {
   const auto devices = placements.accelerators();
   const auto allow = [](at::Device device) {
     return tensor::backend_of(device).allow_tf32(device.index(), true);  // for all of its kind

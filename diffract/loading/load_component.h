@@ -6,7 +6,7 @@
 #include "diffract/io/model_folder.h"
 #include "diffract/loading/load_options.h"
 #include "diffract/loading/lora.h"
-#include "diffract/loading/model_placements.h"
+#include "diffract/loading/placement_plan.h"
 #include "diffract/loading/request_memory.h"
 #include "diffract/loading/textual_inversion.h"
 #include "diffract/models/model_class.h"
@@ -123,7 +123,7 @@ class ComponentLoader {
   const FamilyFacts& facts_;
   LoadOptions options_;
   std::vector<std::string> without_;
-  ModelPlacements placements_;
+  PlacementPlan placements_;
   tensor::DtypePolicy policy_;
   LoraSet lora_;
 };

@@ -46,7 +46,7 @@ std::optional<at::ScalarType> stored_dtype(const std::function<io::WeightFiles()
   return at::kFloat;
 }
 
-struct Part {
+struct LayoutEntry {
   std::string name;
   const models::ModelClass* model_class;
   ConfigReader config;
@@ -60,11 +60,11 @@ struct Common {
   Defaults defaults;
 };
 
-Common common_of(const std::vector<Part>& parts, const FamilyFacts* facts) {
+Common common_of(const std::vector<LayoutEntry>& parts, const FamilyFacts* facts) {
   const int64_t side = facts ? facts->sample_size : kSampleSize;
   models::SampleSize latents{.height = side, .width = side};
   int64_t scale = kVaeScaleFactor;
-  for (const Part& part : parts) {
+  for (const LayoutEntry& part : parts) {
     if (part.model_class->sample_size) latents = part.model_class->sample_size(part.config);
     if (part.model_class->scale_factor) scale = part.model_class->scale_factor(part.config);
   }
@@ -86,7 +86,8 @@ int64_t with_overhead(int64_t peak_bytes, int64_t weight_bytes, const LayoutRequ
          std::min(static_cast<int64_t>(request.overhead), (weight_bytes + peak_bytes) / kMostPart);
 }
 
-void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request, const Common& common) {
+void add(PipelineLayout& layout, const LayoutEntry& part, const LayoutRequest& request,
+         const Common& common) {
   const models::ModelClass& known = *part.model_class;
   const bool is_denoiser = known.role == models::Role::denoiser;
   placement::ModuleTree tree = models::make_module_tree(part.config);
@@ -123,21 +124,22 @@ void add(PipelineLayout& layout, const Part& part, const LayoutRequest& request,
                                 static_cast<int64_t>(c10::elementSize(part.stored.value_or(at::kFloat))));
 }
 
-PipelineLayout lay_out(const std::vector<Part>& parts, const LayoutRequest& request, const Common& common) {
+PipelineLayout lay_out(const std::vector<LayoutEntry>& parts, const LayoutRequest& request,
+                       const Common& common) {
   PipelineLayout layout;
   layout.height = request.height.value_or(common.defaults.size.height);
   layout.width = request.width.value_or(common.defaults.size.width);
   if (common.facts) {
-    layout.residency = common.facts->residency;
+    layout.lifetime = common.facts->lifetime;
     const int64_t multiple = common.facts->latents_a_token * common.vae_scale_factor;
     for (int64_t* pixels : {&layout.height, &layout.width})  // as the family rounds them
       if (multiple > common.vae_scale_factor) *pixels = std::max(*pixels / multiple, int64_t{1}) * multiple;
   }
-  for (const Part& part : parts) add(layout, part, request, common);
+  for (const LayoutEntry& part : parts) add(layout, part, request, common);
   return layout;
 }
 
-Part component(const io::ModelFolder& folder, const std::string& name, const std::string& variant) {
+LayoutEntry component(const io::ModelFolder& folder, const std::string& name, const std::string& variant) {
   return {.name = name,
           .model_class = &models::find_model_class(folder.component_class(name),
                                                    (folder.path() / "model_index.json").string()),
@@ -145,7 +147,8 @@ Part component(const io::ModelFolder& folder, const std::string& name, const std
           .stored = stored_dtype([&] { return folder.component_weights(name, variant); })};
 }
 
-Common common_of(const std::vector<Part>& parts, const io::ModelFolder& folder, const FamilyFacts* facts) {
+Common common_of(const std::vector<LayoutEntry>& parts, const io::ModelFolder& folder,
+                 const FamilyFacts* facts) {
   Common common = common_of(parts, facts);
   common.defaults = model_defaults(folder, common.defaults);
   return common;
@@ -154,14 +157,14 @@ Common common_of(const std::vector<Part>& parts, const io::ModelFolder& folder, 
 }  // namespace
 
 struct PipelineParts::Impl {
-  std::vector<Part> parts;  // in the order of their stages
+  std::vector<LayoutEntry> parts;  // in the order of their stages
   std::vector<std::string> left_out;
   Common common;
 };
 
 PipelineParts::PipelineParts(const io::ModelFolder& folder, const FamilyFacts* facts,
                              const std::string& variant, const std::vector<std::string>& without) {
-  std::vector<Part> parts;
+  std::vector<LayoutEntry> parts;
   std::vector<std::string> left_out;
   for (const std::string& name : folder.component_names()) {
     if (std::find(without.begin(), without.end(), name) != without.end()) continue;
@@ -175,7 +178,7 @@ PipelineParts::PipelineParts(const io::ModelFolder& folder, const FamilyFacts* f
   if (parts.empty() && without.empty())
     throw CheckpointError("{}: names no model that diffract builds",
                           (folder.path() / "model_index.json").string());
-  std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+  std::stable_sort(parts.begin(), parts.end(), [](const LayoutEntry& a, const LayoutEntry& b) {
     return stage_of(a.model_class->role) < stage_of(b.model_class->role);
   });
   const Common common = common_of(parts, folder, facts);
@@ -202,9 +205,9 @@ PipelineLayout lay_out_component(const io::ModelFolder& folder, const FamilyFact
     throw UsageError("--component \"{}\": {} has no such component; it has:{}", name, folder.path().string(),
                      names);
   }
-  Part part = component(folder, name, request.variant);
+  LayoutEntry part = component(folder, name, request.variant);
   part.name.clear();
-  const std::vector<Part> parts{std::move(part)};
+  const std::vector<LayoutEntry> parts{std::move(part)};
   return lay_out(parts, request, common_of(parts, folder, facts));
 }
 
@@ -212,7 +215,7 @@ PipelineLayout lay_out_model(const std::filesystem::path& folder, const FamilyFa
                              const LayoutRequest& request) {
   ConfigReader config = io::load_config(folder);
   const auto& model_class = models::find_model_class(models::class_name_of(config), config.source());
-  const std::vector<Part> parts{
+  const std::vector<LayoutEntry> parts{
       {.name = "", .model_class = &model_class, .config = std::move(config), .stored = stored_dtype([&] {
                                                                                return io::find_weight_files(
                                                                                    folder, request.variant);

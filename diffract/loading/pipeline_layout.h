@@ -39,7 +39,7 @@ struct PipelineLayout {
   std::vector<int64_t> stored_bytes;                    // of each: its weights in the files
   std::vector<std::string> left_out;                    // components with weights that diffract does not run
   /// FLUX's components come and go with their stage; others stay.
-  placement::Residency residency = placement::Residency::all;
+  placement::Lifetime lifetime = placement::Lifetime::whole_job;
   int64_t height = 0, width = 0;  // pixels that the costs are for
 };
 

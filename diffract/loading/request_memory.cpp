@@ -16,7 +16,7 @@ constexpr size_t kMostKnown = 64;  // shapes of requests that come one after the
 // Of what is free: for what libraries take for themselves, and for memory in pieces.
 constexpr int64_t kMarginPart = 16;
 
-placement::DeviceMap map_of(const ModelPlacements& placements) {
+placement::DeviceMap map_of(const PlacementPlan& placements) {
   if (!placements.hf_device_map().empty()) return placements.hf_device_map();
   const at::Device device = placements.device();
   return {{"", device.is_cpu() ? Place::cpu() : Place(device.index())}};

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "diffract/loading/memory_check.h"
-#include "diffract/loading/model_placements.h"
 #include "diffract/loading/pipeline_layout.h"
+#include "diffract/loading/placement_plan.h"
 #include "diffract/placement/keep.h"
 
 namespace diffract::loading {
@@ -45,7 +45,7 @@ class RequestMemory {
   struct Setting {
     PipelineParts parts;
     LayoutRequest base;  // what all requests have in common
-    ModelPlacements placements;
+    PlacementPlan placements;
     placement::MaxMemory max_memory;  // empty: what is free
     bool keeps_host_budget = false;   // the CPU's is a limit, as the plan kept it
     std::string float8 = {};          // the component whose weights are in float8; empty: none

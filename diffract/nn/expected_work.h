@@ -11,7 +11,7 @@ namespace diffract::nn {
 /// which is waited for later.
 inline void expect_work(const at::Tensor& input, double flops, size_t weight_bytes = 0) {
   if (!input.device().is_cpu()) {
-    heartbeat_behind(std::chrono::milliseconds(static_cast<int64_t>(flops / 1e9)));
+    heartbeat_queued(std::chrono::milliseconds(static_cast<int64_t>(flops / 1e9)));
     return;
   }
   const double seconds = flops / 1e9 + static_cast<double>(weight_bytes) / 20e6;

@@ -152,13 +152,13 @@ void register_meta_kernels() {
   }();
 }
 
-MeteredPart::MeteredPart(const std::string& name) {
+MeteredLayer::MeteredLayer(const std::string& name) {
   if (!meter.is_on || name.empty()) return;
   name_ = &name;
   before_ = meter.flops;
 }
 
-MeteredPart::~MeteredPart() {
+MeteredLayer::~MeteredLayer() {
   if (name_) meter.add_part(*name_, meter.flops - before_);
 }
 

@@ -20,12 +20,12 @@ struct Cost {
 void register_meta_kernels();
 
 /// What is computed until its end is the named layer's, where it is measured.
-class MeteredPart {
+class MeteredLayer {
  public:
-  explicit MeteredPart(const std::string& name);
-  ~MeteredPart();
-  MeteredPart(const MeteredPart&) = delete;
-  MeteredPart& operator=(const MeteredPart&) = delete;
+  explicit MeteredLayer(const std::string& name);
+  ~MeteredLayer();
+  MeteredLayer(const MeteredLayer&) = delete;
+  MeteredLayer& operator=(const MeteredLayer&) = delete;
 
  private:
   const std::string* name_ = nullptr;  // null: nothing is measured

@@ -11,8 +11,9 @@
 
 namespace diffract::nn {
 
-/// rare: a block's part that is used once for several steps; it is not itself a layer of the model.
-enum class Unit { module, block, rare };
+/// once_for_many_steps: a block's part that is used once for several steps; it is not itself a layer of the
+/// model.
+enum class Unit { module, block, once_for_many_steps };
 
 /// A layer or block that computes as a whole, on the device that the model's device map gives it: it moves
 /// its arguments there. Where its weights are kept elsewhere (CPU memory, disk), a call builds it from the
@@ -26,8 +27,10 @@ class Placed {
   explicit Placed(const weights::WeightScope& w, const Args&... args) : Placed(Unit::module, w, args...) {}
   template <typename... Args>
   Placed(Unit unit, const weights::WeightScope& w, const Args&... args) : device_(w.placed_device()) {
-    if (!w.is_placed()) name_ = unit == Unit::rare ? w.module_name() + " (modulation)" : w.module_name();
-    if (unit != Unit::rare) layer_name_ = name_;
+    if (!w.is_placed())
+      name_ =
+          unit == Unit::once_for_many_steps ? w.module_name() + " (once for many steps)" : w.module_name();
+    if (unit != Unit::once_for_many_steps) layer_name_ = name_;
     if (w.is_placed() || w.is_on_one_device()) {  // below another Placed, or nothing to decide
       layer_.emplace(w.is_placed() ? w : w.on(device_), args...);
       return;
@@ -35,19 +38,19 @@ class Placed {
     weights::Part part;
     static_cast<void>(T(w.recording(part), args...));
     part.name = name_;
-    const weights::Residence residence = w.residence(part, unit != Unit::module);
-    device_ = residence.device;
+    const weights::Location location = w.location(part, unit != Unit::module);
+    device_ = location.device;
     if (distributed::is_rank_device(device_)) {
       on_rank_ = std::make_shared<RankLayer<T>>(name_, device_, w.device());
       layer_.emplace(on_rank_->is_here() ? w.on(w.device()) : w.shapes(), args...);
       return;
     }
-    if (residence.source == weights::Source::device) {
+    if (location.source == weights::Source::device) {
       layer_.emplace(w.on(device_), args...);
       return;
     }
-    part.source = residence.source;
-    part.is_rare = unit == Unit::rare;
+    part.source = location.source;
+    part.is_once_for_many_steps = unit == Unit::once_for_many_steps;
     stream_ = w.stream();
     part_ = stream_->add(std::move(part));
     build_ = [=](const weights::LoadedTensors& loaded) { return T(w.from(loaded), args...); };
@@ -56,7 +59,7 @@ class Placed {
   template <typename... In>
   auto operator()(const In&... in) const {
     if (layer_) {
-      const MeteredPart metered(layer_name_);
+      const MeteredLayer metered(layer_name_);
       if (on_rank_) return (*on_rank_)(*layer_, in...);
       const trace::Span span("compute", name_, device_name());
       return (*layer_)(to_device(in, device_)...);

@@ -13,7 +13,7 @@ using at::Tensor;
 using loading::TaskKind;
 
 // Rows of the P different pictures, one an image.
-Tensor one_each(const Tensor& rows, const TaskInputs& inputs) {
+Tensor one_an_image(const Tensor& rows, const TaskInputs& inputs) {
   return rows.index_select(0, at::tensor(inputs.of_image, at::kLong));
 }
 
@@ -25,17 +25,17 @@ class Maker {
   Tensor sample(const Tensor& pixels) const {
     const models::LatentDistribution found = models_.encode(tensor::send_to(pixels, models_.device));
     const Tensor index = tensor::send_to(at::tensor(inputs_.of_image, at::kLong), models_.device);
-    const models::LatentDistribution one_each{
+    const models::LatentDistribution one_an_image{
         .mean = found.mean.to(models_.device).index_select(0, index),
         .logvar = found.logvar.to(models_.device).index_select(0, index)};
-    return (one_each.sample(draw_()) - models_.shift_factor) * models_.scaling_factor;
+    return (one_an_image.sample(draw_()) - models_.shift_factor) * models_.scaling_factor;
   }
-  Tensor given() const { return tensor::send_to(one_each(inputs_.latents, inputs_), models_.device); }
+  Tensor given() const { return tensor::send_to(one_an_image(inputs_.latents, inputs_), models_.device); }
   // The upper left pixel of each latent, as torch's nearest interpolation takes it.
   Tensor latent_mask() const {
     const int64_t step = models_.vae_scale_factor;
     const Tensor mask = inputs_.mask.slice(2, 0, std::nullopt, step).slice(3, 0, std::nullopt, step);
-    return tensor::send_to(one_each(mask, inputs_), models_.device);
+    return tensor::send_to(one_an_image(mask, inputs_), models_.device);
   }
 
  private:

@@ -30,7 +30,7 @@ Output Pipeline::make(const Request& request, const schedulers::SchedulerSpec& s
       } catch (const std::exception& error) {  // a device that failed; what generate() threw says more
         log::debug("memory was not given back: {}", error.what());
       }
-      tensor::settle_backends();
+      tensor::await_backends();
     }
   } at_the_end{*this};
   const HeartbeatRestAtEnd rests;

@@ -54,8 +54,8 @@ void check_embeds(const Request& request) {
 
 }  // namespace
 
-std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts,
-                                  const std::string& missing) {
+std::vector<std::string> one_for_each_prompt(std::vector<std::string> texts, size_t prompts,
+                                             const std::string& missing) {
   if (texts.empty()) texts = {missing};
   if (texts.size() == 1) texts.resize(prompts, texts[0]);
   return texts;
@@ -80,7 +80,7 @@ void check_counts(const Request& request) {
 }
 
 std::vector<std::string> or_else(std::vector<std::string> texts, const std::vector<std::string>& fallback) {
-  texts = one_each(std::move(texts), fallback.size(), "");
+  texts = one_for_each_prompt(std::move(texts), fallback.size(), "");
   for (size_t i = 0; i < texts.size(); ++i)
     if (texts[i].empty()) texts[i] = fallback[i];
   return texts;

@@ -12,7 +12,8 @@ namespace diffract::pipelines {
 // and what was expected.
 
 /// One text for all prompts, or one each; `missing` where none was given.
-std::vector<std::string> one_each(std::vector<std::string> texts, size_t prompts, const std::string& missing);
+std::vector<std::string> one_for_each_prompt(std::vector<std::string> texts, size_t prompts,
+                                             const std::string& missing);
 
 /// A second encoder's texts, one each: where one is missing or empty, the first encoder's, of which there is
 /// one each. As Python's `prompt_2 or prompt`.

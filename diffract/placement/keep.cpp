@@ -29,7 +29,7 @@ PlaceBytes ComponentUse::total() const {
 
 ComponentUse use_of(const PlannedComponent& component, const DeviceMap& map) {
   ComponentUse bytes;
-  const auto uses = uses_of({component}, map, Residency::all);
+  const auto uses = uses_of({component}, map, Lifetime::whole_job);
   for (const PlaceUse& use : uses.front()) {
     if (use.place.is_disk()) continue;
     bytes.weights[use.place] = use.weights;

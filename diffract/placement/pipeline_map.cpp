@@ -14,10 +14,10 @@ namespace {
 
 using Group = std::vector<const PlannedComponent*>;  // in memory together
 
-std::vector<Group> groups_of(const std::vector<PlannedComponent>& components, Residency residency) {
+std::vector<Group> groups_of(const std::vector<PlannedComponent>& components, Lifetime lifetime) {
   std::map<int, Group> groups;
   for (const auto& component : components)
-    groups[residency == Residency::all ? 0 : component.stage].push_back(&component);
+    groups[lifetime == Lifetime::whole_job ? 0 : component.stage].push_back(&component);
   std::vector<Group> list;
   list.reserve(groups.size());
   for (auto& [stage, group] : groups) list.push_back(std::move(group));
@@ -279,7 +279,7 @@ DeviceMap balance_components(const std::vector<PlannedComponent>& components, co
 }
 
 DeviceMap plan_pipeline_map(const std::vector<PlannedComponent>& components, Strategy strategy,
-                            const MaxMemory& memory, Residency residency) {
+                            const MaxMemory& memory, Lifetime lifetime) {
   if (strategy == Strategy::balanced) return balance_components(components, memory);
   // The first accelerator computes what is offloaded; one that is too small for that is left out.
   std::optional<MemoryError> first_error;
@@ -287,8 +287,8 @@ DeviceMap plan_pipeline_map(const std::vector<PlannedComponent>& components, Str
     const MaxMemory usable = without_first(memory, skipped);
     if (first_error && !main_of(usable).is_accelerator()) throw *first_error;
     try {
-      DeviceMap map = plan_groups(groups_of(components, residency), strategy, usable);
-      check_groups(groups_of(components, residency), map, memory, main_of(usable));
+      DeviceMap map = plan_groups(groups_of(components, lifetime), strategy, usable);
+      check_groups(groups_of(components, lifetime), map, memory, main_of(usable));
       if (main_of(usable).is_accelerator() && map.main_place() != main_of(usable))
         throw MemoryError("device {}: its budget {} holds what computing takes, but not a block beside it",
                           main_of(usable).name(), size_text(usable.begin()->second));
@@ -300,16 +300,16 @@ DeviceMap plan_pipeline_map(const std::vector<PlannedComponent>& components, Str
 }
 
 std::vector<std::vector<PlaceUse>> uses_of(const std::vector<PlannedComponent>& components,
-                                           const DeviceMap& map, Residency residency) {
+                                           const DeviceMap& map, Lifetime lifetime) {
   std::vector<std::vector<PlaceUse>> uses;
-  for (const Group& group : groups_of(components, residency))
+  for (const Group& group : groups_of(components, lifetime))
     uses.push_back(use_of(group, map, map.main_place()));
   return uses;
 }
 
 void check_budgets(const std::vector<PlannedComponent>& components, const DeviceMap& map,
-                   const MaxMemory& memory, Residency residency) {
-  check_groups(groups_of(components, residency), map, memory, map.main_place());
+                   const MaxMemory& memory, Lifetime lifetime) {
+  check_groups(groups_of(components, lifetime), map, memory, map.main_place());
 }
 
 }  // namespace diffract::placement

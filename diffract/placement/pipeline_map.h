@@ -21,7 +21,7 @@ struct PlannedComponent {
 };
 
 /// Whether all components stay in memory, or only those of the stage that runs.
-enum class Residency { all, stage };
+enum class Lifetime { whole_job, stage };
 
 /// What is on a device while a stage runs, bytes.
 struct PlaceUse {
@@ -49,15 +49,15 @@ DeviceMap balance_components(const std::vector<PlannedComponent>& components, co
 /// - sequential: accelerators are filled one after the other, in the order of the components.
 /// Throws MemoryError when the budgets cannot hold it.
 DeviceMap plan_pipeline_map(const std::vector<PlannedComponent>& components, Strategy strategy,
-                            const MaxMemory& memory, Residency residency);
+                            const MaxMemory& memory, Lifetime lifetime);
 
-/// What `map` takes on each place, for every stage in turn (one for all with Residency::all).
+/// What `map` takes on each place, for every stage in turn (one for all with Lifetime::whole_job).
 std::vector<std::vector<PlaceUse>> uses_of(const std::vector<PlannedComponent>& components,
-                                           const DeviceMap& map, Residency residency);
+                                           const DeviceMap& map, Lifetime lifetime);
 
 /// Throws MemoryError naming the stage's components, the device, what is needed and what is allowed, when
 /// `map` takes more than `memory` has. The disk is endless unless it is named.
 void check_budgets(const std::vector<PlannedComponent>& components, const DeviceMap& map,
-                   const MaxMemory& memory, Residency residency);
+                   const MaxMemory& memory, Lifetime lifetime);
 
 }  // namespace diffract::placement

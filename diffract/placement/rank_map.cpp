@@ -143,7 +143,8 @@ DeviceMap plan_rank_map(const std::vector<PlannedComponent>& components,
   MaxMemory as_accelerators;
   for (const auto& [place, bytes] : memory) as_accelerators.set(Place(place.index()), bytes);
   DeviceMap map;
-  for (const auto& [name, place] : plan_pipeline_map(components, strategy, as_accelerators, Residency::all))
+  for (const auto& [name, place] :
+       plan_pipeline_map(components, strategy, as_accelerators, Lifetime::whole_job))
     map.set(name, Place::rank(place.index()));
   return map;
 }

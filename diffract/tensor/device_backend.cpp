@@ -97,9 +97,9 @@ std::vector<DeviceBackend*> loaded_backends() {
   return backends;
 }
 
-void settle_backends() noexcept {
+void await_backends() noexcept {
   try {
-    for (DeviceBackend* backend : loaded_backends()) backend->settle();
+    for (DeviceBackend* backend : loaded_backends()) backend->await_work();
   } catch (const std::exception& error) {
     log::info("an accelerator's libraries may still be loading: {}", error.what());
   }

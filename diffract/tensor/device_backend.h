@@ -79,7 +79,7 @@ class DeviceBackend {
   /// Begins to load what the first work on the device needs, beside the caller. A second call does nothing.
   virtual void prepare(int device) = 0;
   /// Returns when nothing that prepare() began is left to do.
-  virtual void settle() = 0;
+  virtual void await_work() = 0;
 
   /// Whether float32 products and convolutions may round their factors to TF32's 10 bits: what is
   /// torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32. It holds for the whole
@@ -99,10 +99,10 @@ DeviceBackend& backend_of(at::Device device);
 std::string why_no_backend(std::string_view name);
 /// The backends that are loaded now.
 std::vector<DeviceBackend*> loaded_backends();
-/// settle() of these, before a process ends: the end takes libraries down that a thread may still be loading.
-/// Pipelines do so at the end of a request, also of one that fails; a program that ends without one, soon
-/// after it loaded a model on an accelerator, calls it itself.
-void settle_backends() noexcept;
+/// await_work() of these, before a process ends: the end takes libraries down that a thread may still be
+/// loading. Pipelines do so at the end of a request, also of one that fails; a program that ends without one,
+/// soon after it loaded a model on an accelerator, calls it itself.
+void await_backends() noexcept;
 /// False when a device that this process has used fails whatever it is told: a CUDA context after an illegal
 /// access, a GPU that fell off its bus.
 bool devices_answer() noexcept;

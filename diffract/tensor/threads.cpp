@@ -37,7 +37,7 @@ std::optional<int> chosen_threads() {
   return threads > 0 ? std::optional(threads) : std::nullopt;
 }
 
-void settle_threads() {
+void take_chosen_threads() {
   static std::once_flag once;
   std::call_once(once, keep_within_quota);
 }

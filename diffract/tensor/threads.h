@@ -10,6 +10,6 @@ std::optional<int> chosen_threads();
 /// where the quota of its control groups is less, that would keep the threads waiting for each other, so the
 /// number is brought down to the quota. Happens once; a number that OMP_NUM_THREADS or at::set_num_threads
 /// chose stays.
-void settle_threads();
+void take_chosen_threads();
 
 }  // namespace diffract::tensor

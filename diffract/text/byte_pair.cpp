@@ -25,7 +25,7 @@ std::array<std::string, 256> byte_alphabet() {
 }
 
 // A part of a word on its way to a token: a list linked in both directions, so that joining is quick.
-struct Part {
+struct Symbol {
   int64_t id;
   int previous, next;   // -1: none
   bool joined = false;  // swallowed by the part before it
@@ -80,7 +80,7 @@ const BytePair::Merge* BytePair::find(int64_t left, int64_t right) const {
 }
 
 void BytePair::encode(std::string_view word, std::vector<int64_t>& ids) const {
-  std::vector<Part> parts;
+  std::vector<Symbol> parts;
   parts.reserve(word.size());
   const int last = static_cast<int>(word.size()) - 1;
   for (int i = 0; i <= last; ++i) {
@@ -97,11 +97,11 @@ void BytePair::encode(std::string_view word, std::vector<int64_t>& ids) const {
   while (!candidates.empty()) {
     const Candidate best = candidates.top();
     candidates.pop();
-    Part& left = parts[best.left];
+    Symbol& left = parts[best.left];
     if (left.joined || left.next < 0) continue;
     const Merge* merge = find(left.id, parts[left.next].id);
     if (!merge || merge->id != best.made_id) continue;  // the parts have changed since it was offered
-    Part& right = parts[left.next];
+    Symbol& right = parts[left.next];
     right.joined = true;
     left.id = merge->id;
     left.next = right.next;

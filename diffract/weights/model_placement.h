@@ -15,7 +15,7 @@ enum class Source {
   disk,    // in the checkpoint's files
 };
 
-struct Residence {
+struct Location {
   at::Device device;  // that computes
   Source source;
 };
@@ -40,7 +40,7 @@ struct ModelPlacement {
     if (!place.is_accelerator()) return device;
     return {accelerator, static_cast<c10::DeviceIndex>(place.index())};
   }
-  Residence residence(placement::Place place) const {
+  Location location(placement::Place place) const {
     if (place.is_accelerator() || place.is_rank()) return {device_of(place), Source::device};
     if (place.is_disk()) return {device, Source::disk};
     return {device, device.is_cpu() ? Source::device : Source::host};

@@ -35,11 +35,11 @@ void Part::lie_as_in_files() {
   bytes = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
     PartTensor& tensor = tensors[i];
-    const bool goes_on = i > 0 && tensor.continues(tensors[i - 1]);
-    if (i > 0 && tensors[i - 1].has_pages && !goes_on) bytes = rounded_up(bytes, kPage);
+    const bool continues = i > 0 && tensor.continues(tensors[i - 1]);
+    if (i > 0 && tensors[i - 1].has_pages && !continues) bytes = rounded_up(bytes, kPage);
     if (!tensor.has_pages)
       tensor.begin = rounded_up(bytes, kAlignment);
-    else if (!goes_on)
+    else if (!continues)
       tensor.begin = rounded_up(bytes, kPage) + tensor.stored.offset % kPage;
     else
       tensor.begin = bytes;
@@ -65,7 +65,7 @@ std::vector<bool> parts_that_stay(const std::vector<Part>& parts, uint64_t may_s
     std::vector<size_t> places;
     std::vector<int64_t> bytes;
     for (size_t i = 0; i < parts.size(); ++i) {
-      if (parts[i].is_rare != rare) continue;
+      if (parts[i].is_once_for_many_steps != rare) continue;
       places.push_back(i);
       bytes.push_back(static_cast<int64_t>(parts[i].page_bytes()));
     }

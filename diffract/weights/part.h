@@ -48,7 +48,8 @@ struct PartTensor {
 struct Part {
   std::string name;  // of the module
   Source source = Source::disk;
-  bool is_rare = false;  // used once in many steps: when memory is short, others are kept first
+  bool is_once_for_many_steps =
+      false;  // used once in many steps: when memory is short, others are kept first
   std::vector<PartTensor> tensors;
   uint64_t bytes = 0;
   at::Tensor host;  // the packed weights, pinned, where source is host

@@ -34,7 +34,7 @@ WeightScope::WeightScope(TensorSourcePtr source, const tensor::DtypePolicy& poli
                                             .widen_at_load = widen});
 }
 
-WeightScope WeightScope::wide() const {
+WeightScope WeightScope::at_least_float32() const {
   WeightScope same = *this;
   if (arithmetic() != at::kHalf) return same;
   auto root = std::make_shared<Root>(*root_);
@@ -96,7 +96,7 @@ Weight WeightScope::weight(std::string_view name, at::IntArrayRef shape) const {
 Weight WeightScope::matrix(std::string_view name, at::IntArrayRef shape) const {
   Weight dense = weight(name, shape);
   const auto& policy = root_->policy;
-  const bool is_narrow = policy.float8 && !exact_ && !part_ &&
+  const bool is_narrow = policy.float8 && !is_without_float8_ && !part_ &&
                          kernels::can_multiply_float8(dense.stored(), policy.smallest_float8);
   return is_narrow ? Weight(kernels::to_float8(dense.stored())) : dense;
 }
@@ -124,7 +124,7 @@ WeightScope WeightScope::recording(Part& part) const {
   return recorded;
 }
 
-Residence WeightScope::residence(const Part& part, bool is_block) const {
+Location WeightScope::location(const Part& part, bool is_block) const {
   const auto& placement = root_->placement;
   if (placement.map.empty())
     return {placement.device, root_->stream && is_block ? Source::disk : Source::device};
@@ -139,7 +139,7 @@ Residence WeightScope::residence(const Part& part, bool is_block) const {
         "device_map: \"{}\" is divided between {} and {} (\"{}\"); it computes as a whole: give all "
         "of it one place",
         module_, most->first.name(), fewest->first.name(), fewest->second.front());
-  return placement.residence(most->first);
+  return placement.location(most->first);
 }
 
 }  // namespace diffract::weights

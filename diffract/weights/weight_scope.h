@@ -51,11 +51,11 @@ class WeightScope {
 
   at::ScalarType arithmetic() const { return root_->policy.arithmetic; }
   /// The same module, computed in float32 where the policy says float16: for values beyond its 65504.
-  WeightScope wide() const;
+  WeightScope at_least_float32() const;
   /// The same module with all matrices dense, whatever the policy says.
-  WeightScope exact() const {
+  WeightScope without_float8() const {
     WeightScope same = *this;
-    same.exact_ = true;
+    same.is_without_float8_ = true;
     return same;
   }
   /// The device whose outputs a model's callers get, and that computes what is kept elsewhere.
@@ -77,7 +77,7 @@ class WeightScope {
   WeightScope recording(Part& part) const;
   /// Where the recorded tensors belong; `is_block`: one of a BlockList. Throws UsageError when the map
   /// divides the module or leaves it out.
-  Residence residence(const Part& part, bool is_block) const;
+  Location location(const Part& part, bool is_block) const;
   const std::shared_ptr<WeightStream>& stream() const { return root_->stream; }
   const std::string& module_name() const { return module_; }
   /// Gives back what only building needs: no layer fetches a tensor from a file any more.
@@ -99,7 +99,7 @@ class WeightScope {
   std::optional<at::Device> device_;  // where it is, once that is decided
   const LoadedTensors* loaded_ = nullptr;
   Part* part_ = nullptr;  // that is recorded
-  bool exact_ = false;
+  bool is_without_float8_ = false;
 };
 
 }  // namespace diffract::weights

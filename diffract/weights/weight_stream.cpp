@@ -123,7 +123,8 @@ void WeightStream::prepare() {
 // comes again in each step.
 size_t WeightStream::first_guess(size_t part) const {
   if (part + 1 < parts_.size()) return part + 1;
-  const auto often = std::find_if(parts_.begin(), parts_.end(), [](const Part& p) { return !p.is_rare; });
+  const auto often =
+      std::find_if(parts_.begin(), parts_.end(), [](const Part& p) { return !p.is_once_for_many_steps; });
   return often == parts_.end() ? 0 : static_cast<size_t>(often - parts_.begin());
 }
 
@@ -138,7 +139,8 @@ WeightStream::Lease WeightStream::enter(size_t part) {
   std::unique_lock lock(mutex_);
   prepare();
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-  const bool begins_anew = last_entered_ && parts_[part].is_rare && !parts_[*last_entered_].is_rare;
+  const bool begins_anew =
+      last_entered_ && parts_[part].is_once_for_many_steps && !parts_[*last_entered_].is_once_for_many_steps;
   if (last_entered_ && !begins_anew) next_[*last_entered_] = part;
   last_entered_ = part;
   HeldPtr held = find(part);

@@ -196,7 +196,7 @@ class LargeModelTest : public ::testing::Test {
     const loading::RequestMemory memory(loading::RequestMemory::Setting{
         .parts = loading::PipelineParts(folder, &kFlux, "", {}),
         .base = {},
-        .placements = loading::ModelPlacements(at::kCPU),
+        .placements = loading::PlacementPlan(at::kCPU),
         .max_memory = {},
         .check = {.free_host_bytes = [=] { return static_cast<uint64_t>(free); }}});
     const placement::Place cpu = placement::Place::cpu();

@@ -18,7 +18,7 @@ class Gpu : public ::testing::Test {
   }
   void TearDown() override {
     if (backend_) backend_->allow_tf32(0, false);
-    tensor::settle_backends();
+    tensor::await_backends();
   }
   static at::TensorOptions on_gpu(at::ScalarType dtype) { return at::TensorOptions(at::kCUDA).dtype(dtype); }
 

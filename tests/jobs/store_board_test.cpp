@@ -108,15 +108,15 @@ TEST_F(Job, HearsAtOnceOfARankThatFailsBeforeAnythingIsComputed) {
     std::thread other([&] { expect_told(1); });
     std::thread failing([&] {
       StoreBoard mine = board(2, 3, member);
-      EXPECT_THROW(take_part(mine,
-                             [&] {
-                               if (early) throw IoError("no permission");
-                               JobWork work = work_of(log_, 2, batches);
-                               work.find_finished = []() -> std::vector<Json> {
-                                 throw IoError("no permission");
-                               };
-                               run_job(batches, JobSchedule::dynamic, mine, work);
-                             }),
+      EXPECT_THROW(run_as_member(mine,
+                                 [&] {
+                                   if (early) throw IoError("no permission");
+                                   JobWork work = work_of(log_, 2, batches);
+                                   work.find_finished = []() -> std::vector<Json> {
+                                     throw IoError("no permission");
+                                   };
+                                   run_job(batches, JobSchedule::dynamic, mine, work);
+                                 }),
                    IoError);
     });
     expect_told(0);
@@ -211,7 +211,7 @@ TEST_F(Job, FinishesWhatAKilledProcessHadTakenWhenItComesBack) {
       JobWork work = work_of(log_, 1, batches);
       work.run = [](const JobBatch&, const auto&) -> JobWork::Save { throw Killed(); };
       EXPECT_THROW(run_job(batches, schedule, first, work), Killed);
-      EXPECT_FALSE(first.came_back());
+      EXPECT_FALSE(first.rejoined());
     });
     std::atomic<bool> died = false;
     std::thread back([&] {
@@ -219,7 +219,7 @@ TEST_F(Job, FinishesWhatAKilledProcessHadTakenWhenItComesBack) {
       died = true;
       StoreBoard second = board(1, 2, member);
       run_job(batches, schedule, second, work_of(log_, 1, batches));
-      EXPECT_TRUE(second.came_back());
+      EXPECT_TRUE(second.rejoined());
     });
     StoreBoard mine = board(0, 2, member);
     JobWork work = work_of(log_, 0, batches);

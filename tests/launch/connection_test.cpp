@@ -107,10 +107,10 @@ TEST(Messages, ComeBackAsTheyWere) {
                      b.first_role_rank, b.role_world_size, b.master_addr, b.master_port),
             std::tie(a.restart_count, a.group_rank, a.group_size, a.first_rank, a.world_size,
                      a.first_role_rank, a.role_world_size, a.master_addr, a.master_port));
-  const Outcome end{
-      .exit_code = 9,
-      .message = "m",
-      .failure = Failure{.host = "h", .rank = 1, .exit_code = 9, .message = "bad", .last_lines = "\xff\n"}};
+  const Outcome end{.exit_code = 9,
+                    .message = "m",
+                    .failure = WorkerFailure{
+                        .host = "h", .rank = 1, .exit_code = 9, .message = "bad", .last_lines = "\xff\n"}};
   const Outcome again = read_end(Json::parse(end_message(end).dump()));
   EXPECT_EQ(again.exit_code, 9);
   EXPECT_EQ(again.failure->message, "bad");
@@ -119,13 +119,13 @@ TEST(Messages, ComeBackAsTheyWere) {
 
 // Every message with each field missing, of another type or out of range: refused by name, never a crash.
 TEST(Messages, AreReadStrictly) {
-  const Failure failure{.host = "h", .rank = 1, .exit_code = 9, .message = "bad"};
+  const WorkerFailure failure{.host = "h", .rank = 1, .exit_code = 9, .message = "bad"};
   const std::vector<std::pair<Json, std::function<void(const Json&)>>> kinds = {
       {join_message({.host = "h", .address = "a", .port = 1}, "id"),
        [](const Json& m) { read_join(m, "id"); }},
       {start_message({.master_port = 1}), [](const Json& m) { read_start(m); }},
       {end_message({.exit_code = 1}), [](const Json& m) { read_end(m); }},
-      {failure.to_json(), [](const Json& m) { Failure::from_json(m, "failed"); }}};
+      {failure.to_json(), [](const Json& m) { WorkerFailure::from_json(m, "failed"); }}};
   int refused = 0;
   for (const auto& [sound, read] : kinds) {
     EXPECT_NO_THROW(read(sound));

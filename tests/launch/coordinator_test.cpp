@@ -39,7 +39,7 @@ class CoordinatorTest : public ::testing::Test {
     options_.rendezvous.dynamic = dynamic;
     options_.max_restarts = max_restarts;
     coordinator_ = std::make_unique<Coordinator>(
-        options_, [](const Failure& failure) { return failure.exit_code != 2; }, now_);
+        options_, [](const WorkerFailure& failure) { return failure.exit_code != 2; }, now_);
     return *coordinator_;
   }
   NodeInfo info(int rank, int processes = 1) const {
@@ -55,7 +55,7 @@ class CoordinatorTest : public ::testing::Test {
     now_ += std::chrono::duration_cast<Coordinator::Clock::duration>(Seconds(seconds));
     coordinator_->tick(now_);
   }
-  static Failure failure(int rank, int code) {
+  static WorkerFailure failure(int rank, int code) {
     return {.host = "h", .rank = rank, .exit_code = code, .message = "ended badly"};
   }
 
@@ -173,7 +173,7 @@ TEST_F(CoordinatorTest, TakesAHangForACauseAtOnce) {
   auto& c = make(2, 2, false);
   c.joined(&a_, info(0), now_);
   c.joined(&b_, info(1), now_);
-  Failure hang = failure(1, 5);
+  WorkerFailure hang = failure(1, 5);
   hang.own_fault = true;
   c.failed(&b_, hang, now_);
   c.failed(&a_, failure(0, 1), now_);  // a consequence that does not call itself one

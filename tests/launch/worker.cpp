@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
   if (mode == "rest") diffract::heartbeat_rest();
   if (mode == "large") diffract::heartbeat(allowance);
   if (mode == "accelerator") {
-    diffract::heartbeat_behind(allowance);
+    diffract::heartbeat_queued(allowance);
     diffract::heartbeat();
   }
   std::printf("%s\n", mode.c_str());

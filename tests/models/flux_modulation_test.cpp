@@ -90,7 +90,7 @@ TEST_F(FluxWalk, WeightsOfModulationsAreReadOnce) {
   const Conditioning cond = conditioning(model);
   uint64_t rare = 0, others = 0;
   for (size_t i = 0; i < stream->size(); ++i)
-    (stream->part(i).is_rare ? rare : others) += stream->part(i).bytes;
+    (stream->part(i).is_once_for_many_steps ? rare : others) += stream->part(i).bytes;
   EXPECT_GT(rare, others / 10);
   FluxModulations modulations(model, at::rand({kSteps, kBatch}), cond);
   Tensor x = latents();

@@ -26,7 +26,7 @@ constexpr loading::FamilyFacts kFamily = {.class_name = "APipeline",
                                           .guidance_scale = 1,
                                           .sample_size = 8,
                                           .latents_a_token = 1,
-                                          .residency = placement::Residency::all,
+                                          .lifetime = placement::Lifetime::whole_job,
                                           .path = schedulers::Path::diffusion,
                                           .tasks = kTasks};
 

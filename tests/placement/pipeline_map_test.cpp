@@ -70,7 +70,7 @@ PlannedComponent blocks(const std::string& name, int64_t block_bytes, int64_t ru
 }
 
 int64_t bytes_on(const std::vector<PlannedComponent>& components, const DeviceMap& map, Place place) {
-  const auto stages = uses_of(components, map, Residency::all);
+  const auto stages = uses_of(components, map, Lifetime::whole_job);
   for (const auto& use : stages.front())
     if (use.place == place) return use.weights;
   return 0;
@@ -79,7 +79,7 @@ int64_t bytes_on(const std::vector<PlannedComponent>& components, const DeviceMa
 TEST(PlanPipelineMap, SharesOutEquallyWhereAllFits) {
   const std::vector<PlannedComponent> two = {blocks("encoder", kGB / 2, 1), blocks("denoiser", kGB, 20)};
   const DeviceMap map =
-      plan_pipeline_map(two, Strategy::automatic, {{0, "16GB"}, {1, "16GB"}}, Residency::all);
+      plan_pipeline_map(two, Strategy::automatic, {{0, "16GB"}, {1, "16GB"}}, Lifetime::whole_job);
   EXPECT_EQ(map.places(), (std::vector<Place>{0, 1}));
   EXPECT_NEAR(bytes_on(two, map, 0), 7.5e9, 1.5e9);
 }
@@ -87,11 +87,11 @@ TEST(PlanPipelineMap, SharesOutEquallyWhereAllFits) {
 TEST(PlanPipelineMap, WhatRunsMostOftenStaysOnTheAccelerators) {
   const std::vector<PlannedComponent> two = {blocks("encoder", kGB, 1), blocks("denoiser", kGB, 20)};
   const MaxMemory memory{{0, "13GB"}, {"cpu", "20GB"}};
-  const DeviceMap map = plan_pipeline_map(two, Strategy::automatic, memory, Residency::all);
+  const DeviceMap map = plan_pipeline_map(two, Strategy::automatic, memory, Lifetime::whole_job);
   EXPECT_EQ(map.below("denoiser"), (DeviceMap{{"", 0}}));
   EXPECT_EQ(bytes_on(two, map, "cpu"), 9 * kGB);
   // In the components' own order the encoder takes the device first.
-  EXPECT_EQ(plan_pipeline_map(two, Strategy::sequential, memory, Residency::all).below("encoder"),
+  EXPECT_EQ(plan_pipeline_map(two, Strategy::sequential, memory, Lifetime::whole_job).below("encoder"),
             (DeviceMap{{"", 0}}));
 }
 
@@ -99,17 +99,18 @@ TEST(PlanPipelineMap, AStageHasTheDevicesToItself) {
   std::vector<PlannedComponent> two = {blocks("encoder", kGB, 1), blocks("denoiser", kGB, 20)};
   two[1].stage = 1;
   const MaxMemory memory{{0, "10GB"}, {"cpu", "20GB"}};
-  EXPECT_EQ(plan_pipeline_map(two, Strategy::automatic, memory, Residency::stage),
+  EXPECT_EQ(plan_pipeline_map(two, Strategy::automatic, memory, Lifetime::stage),
             (DeviceMap{{"encoder", 0}, {"denoiser", 0}}));
 }
 
 TEST(PlanPipelineMap, CountsWhatComputingTakes) {
   const std::vector<PlannedComponent> one = {blocks("denoiser", kGB, 20, /*working_bytes=*/3 * kGB)};
   // 13 GB hold the weights and the work; with 12 something must go, and room for two blocks in transit.
-  EXPECT_EQ(plan_pipeline_map(one, Strategy::automatic, {{0, 13 * kGB}, {"cpu", 20 * kGB}}, Residency::all),
-            (DeviceMap{{"denoiser", 0}}));
-  const DeviceMap map =
-      plan_pipeline_map(one, Strategy::automatic, {{0, 13 * kGB - 1}, {"cpu", 20 * kGB}}, Residency::all);
+  EXPECT_EQ(
+      plan_pipeline_map(one, Strategy::automatic, {{0, 13 * kGB}, {"cpu", 20 * kGB}}, Lifetime::whole_job),
+      (DeviceMap{{"denoiser", 0}}));
+  const DeviceMap map = plan_pipeline_map(one, Strategy::automatic, {{0, 13 * kGB - 1}, {"cpu", 20 * kGB}},
+                                          Lifetime::whole_job);
   EXPECT_EQ(bytes_on(one, map, 0), 7 * kGB);
   EXPECT_EQ(bytes_on(one, map, "cpu"), 3 * kGB);
 }
@@ -117,7 +118,7 @@ TEST(PlanPipelineMap, CountsWhatComputingTakes) {
 TEST(PlanPipelineMap, SaysWhatIsMissing) {
   const std::vector<PlannedComponent> one = {blocks("denoiser", kGB, 20, /*working_bytes=*/3 * kGB)};
   try {
-    plan_pipeline_map(one, Strategy::automatic, {{0, 4 * kGB}, {"cpu", 20 * kGB}}, Residency::all);
+    plan_pipeline_map(one, Strategy::automatic, {{0, 4 * kGB}, {"cpu", 20 * kGB}}, Lifetime::whole_job);
     FAIL();
   } catch (const MemoryError& error) {
     const std::string message = error.what();
@@ -128,16 +129,16 @@ TEST(PlanPipelineMap, SaysWhatIsMissing) {
 
 TEST(PlanPipelineMap, AnAcceleratorTooSmallToComputeIsLeftOut) {
   const std::vector<PlannedComponent> one = {blocks("denoiser", kGB, 20, /*working_bytes=*/3 * kGB)};
-  const DeviceMap map = plan_pipeline_map(one, Strategy::automatic,
-                                          {{0, 4 * kGB}, {1, 8 * kGB}, {"cpu", 20 * kGB}}, Residency::all);
+  const DeviceMap map = plan_pipeline_map(
+      one, Strategy::automatic, {{0, 4 * kGB}, {1, 8 * kGB}, {"cpu", 20 * kGB}}, Lifetime::whole_job);
   EXPECT_EQ(map.places(), (std::vector<Place>{1, "cpu"}));
-  check_budgets(one, map, {{0, 4 * kGB}, {1, 8 * kGB}, {"cpu", 20 * kGB}}, Residency::all);
+  check_budgets(one, map, {{0, 4 * kGB}, {1, 8 * kGB}, {"cpu", 20 * kGB}}, Lifetime::whole_job);
 }
 
 TEST(PlanPipelineMap, ReadsFromDiskPassThroughTheCpu) {
   const std::vector<PlannedComponent> one = {blocks("denoiser", kGB, 20)};
   const MaxMemory memory{{0, 4 * kGB}, {"cpu", 5 * kGB}};
-  const DeviceMap map = plan_pipeline_map(one, Strategy::automatic, memory, Residency::all);
+  const DeviceMap map = plan_pipeline_map(one, Strategy::automatic, memory, Lifetime::whole_job);
   EXPECT_EQ(bytes_on(one, map, 0), 2 * kGB);
   EXPECT_EQ(bytes_on(one, map, "cpu"), 3 * kGB);
   EXPECT_EQ(bytes_on(one, map, "disk"), 5 * kGB);
@@ -153,21 +154,21 @@ std::string kept_on(const DeviceMap& map, const std::string& name, Place place) 
 TEST(PlanPipelineMap, WhatStaysLiesAmongWhatIsBrought) {
   const std::vector<PlannedComponent> one = {blocks("denoiser", kGB, 20)};
   const MaxMemory disk{{"cpu", 5 * kGB}}, both{{0, 4 * kGB}, {"cpu", 5 * kGB}};
-  const auto from_disk = plan_pipeline_map(one, Strategy::automatic, disk, Residency::all);
+  const auto from_disk = plan_pipeline_map(one, Strategy::automatic, disk, Lifetime::whole_job);
   EXPECT_EQ(kept_on(from_disk, "denoiser", "cpu"), ".K...K..K.");
-  const auto from_both = plan_pipeline_map(one, Strategy::automatic, both, Residency::all);
+  const auto from_both = plan_pipeline_map(one, Strategy::automatic, both, Lifetime::whole_job);
   EXPECT_EQ(kept_on(from_both, "denoiser", 0), "..K....K..");
   EXPECT_EQ(kept_on(from_both, "denoiser", "cpu"), ".K...K..K.");
   // A map in the components' order stays in it.
-  const auto in_order = plan_pipeline_map(one, Strategy::sequential, disk, Residency::all);
+  const auto in_order = plan_pipeline_map(one, Strategy::sequential, disk, Lifetime::whole_job);
   EXPECT_EQ(kept_on(in_order, "denoiser", "cpu"), "KKK.......");
 }
 
 TEST(CheckBudgets, HoldsForAMapOfTheUsersToo) {
   const std::vector<PlannedComponent> one = {blocks("denoiser", kGB, 20)};
-  check_budgets(one, {{"denoiser", 0}}, {{0, 10 * kGB}}, Residency::all);
-  EXPECT_THROW(check_budgets(one, {{"denoiser", 0}}, {{0, 10 * kGB - 1}}, Residency::all), MemoryError);
-  EXPECT_THROW(check_budgets(one, {{"denoiser", 1}}, {{0, 10 * kGB}}, Residency::all), MemoryError);
+  check_budgets(one, {{"denoiser", 0}}, {{0, 10 * kGB}}, Lifetime::whole_job);
+  EXPECT_THROW(check_budgets(one, {{"denoiser", 0}}, {{0, 10 * kGB - 1}}, Lifetime::whole_job), MemoryError);
+  EXPECT_THROW(check_budgets(one, {{"denoiser", 1}}, {{0, 10 * kGB}}, Lifetime::whole_job), MemoryError);
 }
 
 }  // namespace

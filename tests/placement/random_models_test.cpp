@@ -67,19 +67,19 @@ TEST(RandomModels, EveryPipelineMapIsSoundAndCountsWhatComputingTakes) {
     std::mt19937 random(seed);
     const auto components = random_pipeline(random);
     const MaxMemory memory = test::random_memory(random, total_of(components));
-    const auto residency = random() % 2 ? Residency::all : Residency::stage;
+    const auto lifetime = random() % 2 ? Lifetime::whole_job : Lifetime::stage;
     for (const Strategy strategy : {Strategy::automatic, Strategy::balanced_low_0, Strategy::sequential}) {
       SCOPED_TRACE(
           fmt::format("seed {}, strategy {}, {}", seed, static_cast<int>(strategy), memory.to_json().dump()));
       DeviceMap map;
       try {
-        map = plan_pipeline_map(components, strategy, memory, residency);
+        map = plan_pipeline_map(components, strategy, memory, lifetime);
       } catch (const MemoryError&) {
         ++refused;
         continue;
       }
       ++planned;
-      check_budgets(components, map, memory, residency);  // throws where it does not hold
+      check_budgets(components, map, memory, lifetime);  // throws where it does not hold
       for (const auto& component : components) {
         const DeviceMap own = map.below(component.name);
         test::expect_sound(component.tree, own, component.options);
@@ -106,7 +106,7 @@ TEST(RandomModels, NothingIsOffloadedOrReservedWhereOneAcceleratorHoldsAll) {
     if (weights == 0) continue;
     const MaxMemory memory{{0, weights + working}, {"cpu", weights}};
     for (const Strategy strategy : {Strategy::automatic, Strategy::balanced_low_0, Strategy::sequential}) {
-      const auto map = plan_pipeline_map(components, strategy, memory, Residency::all);
+      const auto map = plan_pipeline_map(components, strategy, memory, Lifetime::whole_job);
       EXPECT_EQ(map.places(), std::vector<Place>{0}) << "seed " << seed;
     }
   }

@@ -66,7 +66,7 @@ TEST(RankMap, KeepsBudgetsWithWhatComputingTakes) {
   one.working_bytes = 50;
   const auto map = divide_over_ranks({one}, {ranked(layers)}, budgets({350, 2000}));
   for (int i = 0; i < 10; ++i) EXPECT_EQ(map.at("m." + std::to_string(i)), Place::rank(i < 3 ? 0 : 1)) << i;
-  EXPECT_NO_THROW(check_budgets({one}, map, budgets({350, 2000}), Residency::all));
+  EXPECT_NO_THROW(check_budgets({one}, map, budgets({350, 2000}), Lifetime::whole_job));
   EXPECT_THROW(divide_over_ranks({one}, {ranked(layers)}, budgets({350, 749})), MemoryError);
 }
 

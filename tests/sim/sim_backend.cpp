@@ -130,7 +130,7 @@ class Backend final : public SimBackend {
   }
   void synchronize(int) override { TORCH_CHECK(!broken_, "the device is broken"); }
   void prepare(int) override {}
-  void settle() override {}
+  void await_work() override {}
   bool allow_tf32(int, bool) override { return false; }
 
   void fail_allocation(int64_t count) override { memory().fail_allocation(count); }

@@ -44,7 +44,8 @@ class WeightStreamTest : public ::testing::TestWithParam<std::pair<std::string, 
     auto stream = std::make_unique<WeightStream>(
         WeightStream::Options{.device = device(), .budget = budget, .keeps_parts = keeps_parts});
     for (size_t i = 0; i < kParts; ++i) {
-      Part part{.name = std::to_string(i), .source = GetParam().second, .is_rare = rare.contains(i)};
+      Part part{
+          .name = std::to_string(i), .source = GetParam().second, .is_once_for_many_steps = rare.contains(i)};
       const auto add = [&](const std::string& name, at::IntArrayRef shape) {
         const std::string full_name = fmt::format("{}.{}", i, name);
         part.add({.module_name = full_name,

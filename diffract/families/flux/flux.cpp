@@ -86,7 +86,7 @@ loading::ImageSize FluxPipeline::image_size(const pipelines::Request& request) c
   return size_of(request, defaults_.size, kFlux, vae_scale_factor_);
 }
 
-FluxPipeline::Settings FluxPipeline::settle(const pipelines::Request& request) const {
+FluxPipeline::Settings FluxPipeline::settings_of(const pipelines::Request& request) const {
   const double true_cfg_scale = request.true_cfg_scale.value_or(1.0);
   const bool has_negative = !request.negative_prompt.empty() || request.negative_prompt_embeds.defined();
   pipelines::warn_of_no_effect(true_cfg_scale <= 1 && pipelines::has_text(request.negative_prompt),
@@ -203,7 +203,7 @@ FluxPipeline::Prompts FluxPipeline::prompts_of(const pipelines::Request& request
   std::vector<Texts> all = {
       {.prompt = request.prompt, .prompt_2 = pipelines::or_else(request.prompt_2, request.prompt)}};
   if (settings.do_true_cfg) {
-    const auto negative = pipelines::one_each(request.negative_prompt, request.prompt.size(), "");
+    const auto negative = pipelines::one_for_each_prompt(request.negative_prompt, request.prompt.size(), "");
     all.push_back({.prompt = negative, .prompt_2 = negative});
   }
   const auto embeds = encode(all, request.num_images_per_prompt, settings.max_sequence_length, needs);
@@ -265,7 +265,7 @@ pipelines::ArrivingImages FluxPipeline::decode(const Tensor& latents, const Sett
 pipelines::Output FluxPipeline::generate(const pipelines::Request& request,
                                          const schedulers::SchedulerSpec& scheduler,
                                          const pipelines::StepObserver& observe) const {
-  const Settings settings = settle(request);
+  const Settings settings = settings_of(request);
   // First: a schedule that cannot be walked shows before anything is computed.
   const int64_t token = 2 * vae_scale_factor_;
   const auto schedule = make_schedule(

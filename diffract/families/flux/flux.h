@@ -28,11 +28,11 @@ class FluxPipeline final : public pipelines::Pipeline {
  public:
   /// The components of model_index.json; a part that is not named comes from the checkpoint.
   struct Parts {
-    loading::Part<text::Tokenizer> tokenizer, tokenizer_2;
-    loading::Part<models::CLIPTextModel> text_encoder;
-    loading::Part<models::T5EncoderModel> text_encoder_2;
-    loading::Part<models::FluxTransformer2DModel> transformer;
-    loading::Part<models::AutoencoderKL> vae;
+    loading::GivenComponent<text::Tokenizer> tokenizer, tokenizer_2;
+    loading::GivenComponent<models::CLIPTextModel> text_encoder;
+    loading::GivenComponent<models::T5EncoderModel> text_encoder_2;
+    loading::GivenComponent<models::FluxTransformer2DModel> transformer;
+    loading::GivenComponent<models::AutoencoderKL> vae;
   };
   /// `FluxPipeline::from_pretrained("black-forest-labs/FLUX.1-dev", {.transformer = nullptr, .vae =
   /// nullptr})`. Reads the configs and the headers of all files now, the weights when their stage begins.
@@ -70,7 +70,7 @@ class FluxPipeline final : public pipelines::Pipeline {
   loading::ImageSize image_size(const pipelines::Request& request) const override;
   const placement::DeviceMap& hf_device_map() const override { return map_; }
   std::shared_ptr<const loading::RequestNeeds> needs_of(const pipelines::Request& request) const override {
-    return kept_->needs_of(shape_of(request, settle(request)));
+    return kept_->needs_of(shape_of(request, settings_of(request)));
   }
   std::vector<loading::ComponentStay> stays() const override { return kept_->stays(); }
 
@@ -103,7 +103,7 @@ class FluxPipeline final : public pipelines::Pipeline {
     PromptEmbeds positive, negative;  // negative undefined without true guidance
   };
   FluxPipeline() = default;
-  Settings settle(const pipelines::Request& request) const;
+  Settings settings_of(const pipelines::Request& request) const;
   static loading::RequestShape shape_of(const pipelines::Request& request, const Settings& settings);
   Prompts prompts_of(const pipelines::Request& request, const Settings& settings,
                      const loading::RequestNeeds* needs) const;

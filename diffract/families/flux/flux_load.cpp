@@ -14,7 +14,7 @@ constexpr size_t kMostGraphs = 1;  // a picture's steps, of the size that came l
 
 // A tokenizer is small and stays.
 template <typename Tokenizer>
-loading::Component<text::Tokenizer> tokenizer(const loading::Part<text::Tokenizer>& part,
+loading::Component<text::Tokenizer> tokenizer(const loading::GivenComponent<text::Tokenizer>& part,
                                               const loading::ComponentLoader& load, const char* name,
                                               const std::vector<std::string>& classes) {
   if (!part.from_checkpoint()) return {part.model(), name};
@@ -32,7 +32,7 @@ struct AsItIs {
 // A model is looked over now and loaded when its stage begins; loaded now where several processes share it.
 // `make` gives what the pipeline works with.
 template <typename Model, typename Make = AsItIs>
-auto model(const loading::Part<Model>& part, const loading::ComponentLoader& load,
+auto model(const loading::GivenComponent<Model>& part, const loading::ComponentLoader& load,
            const std::shared_ptr<loading::KeptModels>& kept, const char* name, const Make& make = {}) {
   using Made = typename decltype(make(part.model()))::element_type;
   using Result = loading::Component<std::remove_const_t<Made>>;

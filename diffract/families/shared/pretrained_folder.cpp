@@ -8,7 +8,7 @@ namespace diffract::families {
 
 io::ModelFolder pretrained_folder(const std::string& model) {
   tensor::keep_host_memory();
-  tensor::settle_threads();
+  tensor::take_chosen_threads();
   return io::ModelFolder::open(loading::find_model(model));
 }
 

@@ -110,8 +110,8 @@ double UNetPipeline::guidance_scale_of(const pipelines::Request& request) const 
   return request.guidance_scale.value_or(task.guidance_scale.value_or(core_.defaults.guidance_scale));
 }
 
-UNetPipeline::Settings UNetPipeline::settle(const pipelines::Request& request,
-                                            const schedulers::SchedulerTraits& scheduler) const {
+UNetPipeline::Settings UNetPipeline::settings_of(const pipelines::Request& request,
+                                                 const schedulers::SchedulerTraits& scheduler) const {
   Settings settings{.size = image_size(request),
                     .num_inference_steps = pipelines::steps_of(request, core_.defaults.num_inference_steps),
                     .guidance_scale = guidance_scale_of(request),
@@ -171,7 +171,7 @@ std::vector<loading::ComponentStay> UNetPipeline::stays() const {
 pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
                                          const schedulers::SchedulerSpec& spec,
                                          const pipelines::StepObserver& observe) const {
-  const Settings settings = settle(request, *schedulers::traits_of(spec.class_name));
+  const Settings settings = settings_of(request, *schedulers::traits_of(spec.class_name));
   const pipelines::TaskInputs inputs = pipelines::read_task_inputs(request, facts_, settings.size);
   pipelines::check_denoiser(inputs, task_models());
   // First: a config that does not suit so many steps shows before anything is computed.

@@ -86,7 +86,7 @@ class UNetPipeline : public pipelines::Pipeline {
     at::ScalarType noise_dtype;
     bool do_classifier_free_guidance() const { return guidance_scale > 1.0 && !is_guided_by_model; }
   };
-  Settings settle(const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const;
+  Settings settings_of(const pipelines::Request& request, const schedulers::SchedulerTraits& scheduler) const;
   double guidance_scale_of(const pipelines::Request& request) const;
   loading::RequestShape shape_of(const pipelines::Request& request) const;
   void require_memory(const pipelines::Request& request) const;

@@ -30,8 +30,8 @@ StableDiffusionPipeline::PromptEmbeds StableDiffusionPipeline::encode_prompt(
                           one_row_an_image(encode_texts(request.prompt, request.clip_skip.value_or(0)))};
   if (do_classifier_free_guidance)
     embeds.negative =  // of the last layer: clip_skip is the prompt's alone, as in diffusers
-        one_row_an_image(
-            encode_texts(pipelines::one_each(request.negative_prompt, request.prompt.size(), ""), 0));
+        one_row_an_image(encode_texts(
+            pipelines::one_for_each_prompt(request.negative_prompt, request.prompt.size(), ""), 0));
   return embeds;
 }
 

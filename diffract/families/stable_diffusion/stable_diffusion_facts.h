@@ -45,7 +45,7 @@ inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableD
                                                           .guidance_scale = 7.5,
                                                           .sample_size = 64,
                                                           .latents_a_token = 1,
-                                                          .residency = placement::Residency::all,
+                                                          .lifetime = placement::Lifetime::whole_job,
                                                           .path = schedulers::Path::diffusion,
                                                           .scheduler = "DPMSolverMultistepScheduler",
                                                           .takes = kStableDiffusionTakes,

@@ -95,7 +95,7 @@ StableDiffusionXLPipeline::Encoded StableDiffusionXLPipeline::encode_negative(
   if (request.negative_prompt.empty() && text_.force_zeros_for_empty_prompt)
     return {.embeds = at::zeros_like(positive.embeds), .pooled = at::zeros_like(positive.pooled)};
   const size_t count = std::max<size_t>(1, request.prompt.size());
-  const auto texts = pipelines::one_each(request.negative_prompt, count, "");
+  const auto texts = pipelines::one_for_each_prompt(request.negative_prompt, count, "");
   const Encoded each = encode_texts(texts, pipelines::or_else(request.negative_prompt_2, texts), 0);
   const int64_t images_each = positive.embeds.size(0) / static_cast<int64_t>(count);
   return {.embeds = each.embeds.repeat_interleave(images_each, 0),

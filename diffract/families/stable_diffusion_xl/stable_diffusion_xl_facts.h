@@ -69,7 +69,7 @@ inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "Stabl
                                                             .guidance_scale = 5.0,
                                                             .sample_size = 128,
                                                             .latents_a_token = 1,
-                                                            .residency = placement::Residency::all,
+                                                            .lifetime = placement::Lifetime::whole_job,
                                                             .path = schedulers::Path::diffusion,
                                                             .scheduler = "EulerDiscreteScheduler",
                                                             .takes = kStableDiffusionXLTakes,

@@ -112,7 +112,7 @@ class CudaBackend final : public tensor::DeviceBackend,
   void synchronize(int device) override { c10::cuda::getCurrentCUDAStream(index(device)).synchronize(); }
 
   void prepare(int device) override { prepare_libraries(index(device)); }
-  void settle() override { await_prepared(); }
+  void await_work() override { await_prepared(); }
 
   bool allow_tf32(int device, bool allow) override {
     if (at::cuda::getDeviceProperties(index(device))->major < 8) return false;

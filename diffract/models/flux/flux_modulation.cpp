@@ -4,7 +4,7 @@ namespace diffract::models {
 
 FluxModulation::FluxModulation(const WeightScope& w, int64_t width, const std::vector<Norm>& norms) {
   for (const Norm& norm : norms)
-    linears_.emplace_back(w.exact() / norm.name / "linear", width, norm.vectors * width);
+    linears_.emplace_back(w.without_float8() / norm.name / "linear", width, norm.vectors * width);
 }
 
 Tensor FluxModulation::operator()(const Tensor& temb) const {

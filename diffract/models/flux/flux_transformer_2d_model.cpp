@@ -40,17 +40,17 @@ Tensor FluxTimeTextEmbed::operator()(const Tensor& sigma, const Tensor& guidance
 
 FluxTransformer2DModel::FluxTransformer2DModel(const FluxTransformer2DConfig& c, const WeightScope& w)
     : config_(c),
-      x_embedder_(w.exact() / "x_embedder", c.in_channels, c.inner_dim()),
-      context_embedder_(w.exact() / "context_embedder", c.joint_attention_dim, c.inner_dim()),
-      time_text_embed_(w.exact() / "time_text_embed", c),
-      modulations_(nn::Unit::rare, w / "transformer_blocks", c.num_layers, c.inner_dim(),
+      x_embedder_(w.without_float8() / "x_embedder", c.in_channels, c.inner_dim()),
+      context_embedder_(w.without_float8() / "context_embedder", c.joint_attention_dim, c.inner_dim()),
+      time_text_embed_(w.without_float8() / "time_text_embed", c),
+      modulations_(nn::Unit::once_for_many_steps, w / "transformer_blocks", c.num_layers, c.inner_dim(),
                    FluxTransformerBlock::modulated()),
-      single_modulations_(nn::Unit::rare, w / "single_transformer_blocks", c.num_single_layers, c.inner_dim(),
-                          FluxSingleTransformerBlock::modulated()),
+      single_modulations_(nn::Unit::once_for_many_steps, w / "single_transformer_blocks", c.num_single_layers,
+                          c.inner_dim(), FluxSingleTransformerBlock::modulated()),
       transformer_blocks_(w / "transformer_blocks", c.num_layers, c),
       single_transformer_blocks_(w / "single_transformer_blocks", c.num_single_layers, c),
-      norm_out_(w.exact() / "norm_out", c.inner_dim()),
-      proj_out_(w.exact() / "proj_out", c.inner_dim(), c.out_channels),
+      norm_out_(w.without_float8() / "norm_out", c.inner_dim()),
+      proj_out_(w.without_float8() / "proj_out", c.inner_dim(), c.out_channels),
       arithmetic_(w.arithmetic()),
       device_(w.device()) {}
 

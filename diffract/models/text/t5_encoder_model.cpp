@@ -103,7 +103,7 @@ Tensor T5Block::operator()(const Tensor& input, const Tensor& position_bias) con
 // is added to it in float32. Here all of the encoder is, which runs once a picture; its result is in range
 // again.
 T5EncoderModel::T5EncoderModel(const T5Config& c, const WeightScope& w)
-    : T5EncoderModel(c, w.wide(), w.arithmetic()) {}
+    : T5EncoderModel(c, w.at_least_float32(), w.arithmetic()) {}
 
 T5EncoderModel::T5EncoderModel(const T5Config& c, const WeightScope& w, at::ScalarType result)
     : config_(c),

@@ -1,4 +1,4 @@
-#include "diffract/loading/model_placements.h"
+#include "diffract/loading/placement_plan.h"
 
 #include <cstdlib>
 
@@ -71,7 +71,7 @@ DeviceMap map_over_ranks(const PlacementRequest& request, const PipelineLayout& 
   else
     map = strategy ? plan_map(layout, *strategy, request.max_memory) : given_map(request.device_map);
   if (budgets_name_ranks)
-    check_budgets(layout.components, map, request.max_memory, placement::Residency::all);
+    check_budgets(layout.components, map, request.max_memory, placement::Lifetime::whole_job);
   require_agreement(map);
   return map;
 }
@@ -95,7 +95,7 @@ void warn_of_given_budgets(std::optional<placement::Strategy> strategy, const De
                            const PipelineLayout& layout, const MaxMemory& memory) {
   if (strategy && strategy != placement::Strategy::balanced) return;
   try {
-    check_budgets(layout.components, map, memory, layout.residency);
+    check_budgets(layout.components, map, memory, layout.lifetime);
   } catch (const MemoryError& error) {
     log::warning("device_map: {}", error.what());
   }
@@ -147,12 +147,12 @@ DeviceMap plan_map(const PipelineLayout& layout, placement::Strategy strategy, c
   const auto& first = layout.components.front();
   if (layout.components.size() == 1 && first.name.empty())
     return plan_device_map(first.tree, strategy, memory, first.options);
-  return plan_pipeline_map(layout.components, strategy, memory, layout.residency);
+  return plan_pipeline_map(layout.components, strategy, memory, layout.lifetime);
 }
 
-ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
-                                      const std::function<PipelineLayout(at::Device)>& lay_out) {
-  ModelPlacements placed(request.device);
+PlacementPlan PlacementPlan::plan(const PlacementRequest& request,
+                                  const std::function<PipelineLayout(at::Device)>& lay_out) {
+  PlacementPlan placed(request.device);
   if (!request.device.is_cpu()) tensor::backend_of(request.device).prepare(request.device.index());
   if (!request.device_map.is_given() && request.max_memory.empty()) return placed;
   if (asks_for_ranks(request.device_map, request.max_memory)) {
@@ -191,7 +191,7 @@ ModelPlacements ModelPlacements::plan(const PlacementRequest& request,
   return placed;
 }
 
-std::vector<at::Device> ModelPlacements::accelerators() const {
+std::vector<at::Device> PlacementPlan::accelerators() const {
   if (map_.empty() || over_ranks_) return device_.is_cpu() ? std::vector<at::Device>() : std::vector{device_};
   std::vector<at::Device> devices;
   for (const Place place : map_.places())
@@ -200,7 +200,7 @@ std::vector<at::Device> ModelPlacements::accelerators() const {
   return devices;
 }
 
-weights::ModelPlacement ModelPlacements::of(const std::string& component) const {
+weights::ModelPlacement PlacementPlan::of(const std::string& component) const {
   weights::ModelPlacement placement{.device = device_, .accelerator = accelerator_};
   if (map_.empty()) return placement;
   placement.map = map_.below(component);

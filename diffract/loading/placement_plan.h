@@ -38,16 +38,16 @@ placement::DeviceMap plan_map(const PipelineLayout& layout, placement::Strategy 
 placement::MaxMemory free_memory(const tensor::DeviceBackend* backend);
 
 /// Where the models of a pipeline, or a single model, are kept and computed.
-class ModelPlacements {
+class PlacementPlan {
  public:
   /// Everything on one device.
-  explicit ModelPlacements(at::Device device) : device_(device) {}
+  explicit PlacementPlan(at::Device device) : device_(device) {}
   /// Plans for the layout, which `lay_out` gives for the kind of device that computes, when a device map or
   /// budgets are asked for (budgets alone mean "auto"). Its components are named as the pipeline names them;
   /// one without a name is a single model, planned as accelerate plans it. Throws UsageError for a bad map,
   /// MemoryError when the budgets cannot hold the models.
-  static ModelPlacements plan(const PlacementRequest& request,
-                              const std::function<PipelineLayout(at::Device)>& lay_out);
+  static PlacementPlan plan(const PlacementRequest& request,
+                            const std::function<PipelineLayout(at::Device)>& lay_out);
 
   /// Of a component; of the single model with an empty name.
   weights::ModelPlacement of(const std::string& component) const;
