@@ -7,6 +7,7 @@
 #include "bench/cuda_trace.h"
 #include "diffract/core/json.h"
 #include "tests/gpu/gpu.h"
+#include "tests/support/pictures.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::pipelines {
@@ -21,7 +22,7 @@ const std::set<std::string> kWaits = {
     "cuStreamSynchronize",   "cuCtxSynchronize",      "cuEventSynchronize",   "cudaMemcpy2D"};
 
 struct Trace {
-  size_t launches = 0, graphs = 0;
+  size_t launches = 0, graphs = 0, frees = 0;
   std::vector<std::string> waits;  // between the first launch and the last
 };
 
@@ -45,6 +46,7 @@ Trace read_trace(const std::filesystem::path& file) {
   for (auto call = first; call != last; ++call) {
     trace.launches += is_launch(*call);
     trace.graphs += call->name.find("GraphLaunch") != std::string::npos;
+    trace.frees += call->name == "cudaFree";
     if (kWaits.contains(call->name)) trace.waits.push_back(call->name);
   }
   return trace;
@@ -84,6 +86,37 @@ TEST_F(Steps, DoNotWaitForTheGpu) {
       EXPECT_TRUE(found.waits.empty())
           << name << ": " << found.waits.size() << " waits, the first " << found.waits.front();
     }
+}
+
+// From the last step of a picture to the first of the next: the host looks whether the values are finite, and
+// may copy one tensor. It does not wait for the picture, nor gives the GPU's memory back.
+TEST_F(Steps, OfTheNextPictureAreToldWhileAPictureIsOnItsWay) {
+  for (const char* name : {"sd15_euler", "flux_dev"}) {
+    const ReferenceCase reference(name);
+    const auto pipeline = load_on_gpu(reference, at::kHalf);
+    Request request = reference.request();
+    request.num_inference_steps = 4;
+    const auto expected = pipeline(request).images;
+    const auto file = folder_ / "trace.json";
+    std::optional<bench::CudaTrace> trace;
+    const auto first = pipeline.begin(request, [&](const StepReport& step) {
+      if (step.index + 1 == step.count) trace.emplace();
+    });
+    const auto second = pipeline.begin(request, [&](const StepReport& step) {
+      if (step.index > 0) return;
+      trace->save(file.string());
+      trace.reset();
+    });
+    const Trace found = read_trace(file);
+    EXPECT_LE(found.waits.size(), 2u) << name << ": " << ::testing::PrintToString(found.waits);
+    EXPECT_EQ(found.frees, 0u) << name;
+    for (const auto& output : {first, second}) {
+      EXPECT_TRUE(output.images.empty());
+      const auto images = output.arriving();
+      ASSERT_EQ(images.size(), expected.size());
+      EXPECT_LE(test::largest_pixel_difference(images, expected), 1) << name;
+    }
+  }
 }
 
 // That a wait would be seen.
