@@ -4,6 +4,7 @@
 
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/picture_fit.h"
+#include "diffract/pipelines/request_checks.h"
 #include "diffract/pipelines/task_class.h"
 
 namespace diffract::pipelines {

@@ -10,6 +10,14 @@
 #include "tests/support/temp_folder.h"
 
 namespace diffract::test {
+namespace {
+
+std::vector<std::string> one_or_many(const Json& value) {
+  if (value.is_array()) return value.get<std::vector<std::string>>();
+  return {value.get<std::string>()};
+}
+
+}  // namespace
 
 ReferenceCase::ReferenceCase(const std::string& name)
     : folder_(data("reference/" + name)),
