@@ -69,10 +69,11 @@ TEST_F(GpuModels, UNet) {
           const auto on = at::TensorOptions(device);
           return model.added_embedding(at::ones({3, pooled}, on), at::full({3, 6}, 512.0, on));
         };
-        const Tensor wanted = (*unet.cpu)(sample, 481, text, added(*unet.cpu, at::kCPU));
+        const Tensor wanted = (*unet.cpu)(sample, 481, text, {.added = added(*unet.cpu, at::kCPU)});
         EXPECT_LT(
-            relative_error((*unet.gpu)(sample.cuda(), 481, text.cuda(), added(*unet.gpu, at::kCUDA)).cpu(),
-                           wanted),
+            relative_error(
+                (*unet.gpu)(sample.cuda(), 481, text.cuda(), {.added = added(*unet.gpu, at::kCUDA)}).cpu(),
+                wanted),
             kind.tolerance)
             << folder << " " << kind.dtype;
       }
