@@ -44,6 +44,25 @@ TEST(UNet2DConditionConfig, TakesSizesBelow64FromBeforeVersion0_9For64) {
     EXPECT_EQ(size(other, 32), 32) << other;
 }
 
+TEST(UNet2DConditionConfig, ReadsTheLayersOfEachAttention) {
+  using Layers = std::vector<std::vector<int64_t>>;
+  Json config = load_json(test::data("reference/checkpoints/sdxl/unet/config.json"));
+  const auto read = [&] {
+    return UNet2DConditionConfig::from_json(ConfigReader(config, "unet/config.json"));
+  };
+  EXPECT_EQ(read().transformer_layers_per_block, (Layers{{1}, {2}}));
+  EXPECT_EQ(read().transformer_layers_on_the_way_up, (Layers{{1, 1}, {2, 2}}));
+  config["transformer_layers_per_block"] = {1, {3}};
+  EXPECT_THROW(read(), CheckpointError);
+  config["reverse_transformer_layers_per_block"] = {{4, 5}, 6};
+  EXPECT_EQ(read().transformer_layers_per_block, (Layers{{1}, {3}}));
+  EXPECT_EQ(read().transformer_layers_on_the_way_up, (Layers{{6, 6}, {4, 5}}));
+  for (const int64_t odd : {1, 2, 9}) {
+    config["addition_time_embed_dim"] = odd;
+    EXPECT_THROW(read(), CheckpointError) << odd;
+  }
+}
+
 TEST(UNet2DConditionConfig, RefusesToLeaveTheNormalisationOut) {
   const auto message = error_with("norm_num_groups", nullptr);
   EXPECT_NE(message.find("unet/config.json: \"norm_num_groups\" is null"), std::string::npos) << message;

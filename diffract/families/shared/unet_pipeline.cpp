@@ -163,6 +163,7 @@ std::vector<loading::ComponentStay> UNetPipeline::stays() const {
   std::vector<loading::ComponentStay> list;
   std::vector<std::string> names = text_encoders();
   names.insert(names.end(), {"unet", "vae"});
+  list.reserve(names.size());
   for (const std::string& name : names)
     list.push_back({.name = name, .stays = true, .loads = 1, .gone_for = {}});
   return list;

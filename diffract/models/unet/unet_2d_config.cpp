@@ -89,7 +89,11 @@ std::vector<std::vector<int64_t>> transformer_layers_up(const ConfigReader& conf
 
 std::optional<TextTimeConfig> read_text_time(const ConfigReader& config, const UNet2DConditionConfig& c) {
   if (!config.has("addition_embed_type")) return {};
-  return TextTimeConfig{.addition_time_embed_dim = config.integer("addition_time_embed_dim", 2, kMaxChannels),
+  const int64_t width = config.integer("addition_time_embed_dim", 4, kMaxChannels);
+  if (width % 2 != 0)  // a sine and a cosine for each frequency
+    throw CheckpointError("{}: \"addition_time_embed_dim\" is {}; expected an even number", config.source(),
+                          width);
+  return TextTimeConfig{.addition_time_embed_dim = width,
                         .projection_class_embeddings_input_dim =
                             config.integer("projection_class_embeddings_input_dim", 1, 1 << 20),
                         .flip_sin_to_cos = c.flip_sin_to_cos,
