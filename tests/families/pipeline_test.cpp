@@ -15,8 +15,6 @@
 #include "diffract/loading/find_model.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
-#include "diffract/weights/checkpoint.h"
-#include "diffract/weights/save_tensors.h"
 #include "tests/support/temp_folder.h"
 
 namespace diffract::families {
@@ -137,45 +135,6 @@ TEST(DiffusionPipeline, RefusesAnUnknownScheduler) {
   EXPECT_THROW(pipeline.set_scheduler("EulerDiscreteScheduler", {{"beta_start", "x"}}), UsageError);
   EXPECT_THROW(pipeline.set_scheduler("FlowMatchEulerDiscreteScheduler"), UsageError);
   EXPECT_EQ(pipeline.scheduler().class_name, "PNDMScheduler");
-}
-
-// A UNet that was distilled with guidance takes the scale itself, in one pass. One that makes nothing of it
-// is the same UNet without guidance.
-class DistilledUNet : public ::testing::Test {
- protected:
-  DiffusionPipeline load(double of_guidance) const {
-    namespace fs = std::filesystem;
-    const fs::path folder = folder_ / "model", unet = folder / "unet/diffusion_pytorch_model.safetensors";
-    fs::remove_all(folder);
-    fs::copy(test::data("reference/checkpoints/sd15"), folder, fs::copy_options::recursive);
-    Json config = load_json(folder / "unet/config.json");
-    config["time_cond_proj_dim"] = 8;
-    folder_.file("model/unet/config.json", json_text(config));
-    std::vector<std::pair<std::string, at::Tensor>> tensors;
-    const auto file = io::SafetensorsFile::open(unet);
-    const auto checkpoint = weights::Checkpoint::open({.files = {unet}, .description = "unet"});
-    for (const auto& info : file->tensors()) {
-      const std::vector<int64_t> shape(info.shape.begin(), info.shape.end());
-      tensors.emplace_back(info.name, checkpoint->tensor(info.name, shape).clone());
-    }
-    tensors.emplace_back("time_embedding.cond_proj.weight",
-                         at::full({config["block_out_channels"][0].get<int64_t>(), 8}, of_guidance));
-    fs::remove(unet);
-    weights::save_tensors(unet, tensors);
-    return DiffusionPipeline::from_pretrained(folder.string(), {});
-  }
-  static std::vector<uint8_t> pixels(const DiffusionPipeline& pipeline, double scale) {
-    return pipeline(request([&](auto& r) { r.guidance_scale = scale; })).images[0].pixels;
-  }
-  test::TempFolder folder_;
-};
-
-TEST_F(DistilledUNet, TakesTheGuidanceItself) {
-  const auto unguided = pixels(tiny(), 1);
-  EXPECT_EQ(pixels(load(0), 7.5), unguided);
-  const auto pipeline = load(0.5);
-  EXPECT_NE(pixels(pipeline, 7.5), unguided);
-  EXPECT_NE(pixels(pipeline, 7.5), pixels(pipeline, 2));
 }
 
 // A checkpoint whose scheduler_config.json holds `config`.
