@@ -10,7 +10,7 @@ namespace {
 
 // Modules of several models. As the constructors of diffusers 0.42 register them; tests/models compares them.
 constexpr ModuleRow kShared[] = {
-    {"TimestepEmbedding", "linear_1=Linear ~act=SiLU linear_2=Linear"},
+    {"TimestepEmbedding", "linear_1=Linear cond_proj=Linear ~act=SiLU linear_2=Linear"},
     {"FeedForward/GELU", "net=(GELU,~Dropout,Linear)"},
     {"FeedForward/GEGLU", "net=(GEGLU,~Dropout,Linear)"},
     {"GELU", "proj=Linear"},

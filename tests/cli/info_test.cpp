@@ -61,5 +61,16 @@ TEST_F(InfoProgram, DescribesASingleModelsFolder) {
   EXPECT_NE(bare.out.find("has no weights"), std::string::npos) << bare.out;
 }
 
+TEST_F(InfoProgram, DescribesALora) {
+  const auto file = test::data("reference/loras/sd15_kohya_conv.safetensors").string();
+  const Json found = Json::parse(info({file, "--json"}).out)["lora"];
+  EXPECT_EQ(found["format"], "kohya");
+  EXPECT_EQ(found["ranks"], Json::array({2}));
+  EXPECT_EQ(found["convolutions"], true);
+  EXPECT_NE(info({file}).out.find("LoRA (kohya): 79 modules"), std::string::npos);
+  const std::string model = model_ + "/unet/diffusion_pytorch_model.safetensors";
+  EXPECT_FALSE(Json::parse(info({model, "--json"}).out).contains("lora"));
+}
+
 }  // namespace
 }  // namespace diffract

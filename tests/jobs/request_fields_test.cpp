@@ -167,9 +167,17 @@ TEST(RequestFields, NamesAreTheirOwn) {
 }
 
 TEST(LoadFields, EachIsSetFromItsText) {
+  const auto file = [](const char* name) { return test::data(std::string("reference/") + name).string(); };
   const std::map<std::string, std::string> texts = {
-      {"dtype", "float16"},      {"compute_dtype", "float32"}, {"device", "cpu"},      {"device_map", "auto"},
-      {"max_memory", "cpu=1GB"}, {"variant", "fp16"},          {"offload_folder", "x"}};
+      {"lora", file("loras/sd15_peft.safetensors") + "=0.5\n"},
+      {"textual_inversion", file("embeddings/sd15_one.safetensors") + "=<x>\n"},
+      {"dtype", "float16"},
+      {"compute_dtype", "float32"},
+      {"device", "cpu"},
+      {"device_map", "auto"},
+      {"max_memory", "cpu=1GB"},
+      {"variant", "fp16"},
+      {"offload_folder", "x"}};
   for (const auto& field : loading::load_fields()) {
     const bool is_flag = field.kind == loading::LoadField::Kind::flag;
     ASSERT_TRUE(is_flag || texts.contains(field.name)) << field.name;

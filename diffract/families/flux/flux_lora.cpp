@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <array>
 #include <optional>
 
@@ -52,7 +54,7 @@ std::vector<LoraShare> shares_in(const std::string& module, std::string_view pre
   const auto parts = split(module, prefix);
   if (!parts) return {};
   for (const Row& row : rows)
-    if (row.original == parts->second) return shares(row, std::string(blocks) + "." + parts->first + ".");
+    if (row.original == parts->second) return shares(row, fmt::format("{}.{}.", blocks, parts->first));
   return {};
 }
 
