@@ -28,6 +28,14 @@ const Model kFluxTrueCfg{"FluxTrueCfg",
 const Model kStableDiffusion{"StableDiffusion", "sd15", {"--steps", "3", "--height", "64", "--width", "64"}};
 const Model kHalfPrecision{
     "Half", "sd15-fp16", {"--steps", "2", "--height", "64", "--width", "64", "--variant", "fp16"}};
+// With the VAE's encoder too.
+Model inpainting() {
+  const auto input = [](const char* name) { return data(std::string("reference/inputs/") + name).string(); };
+  return {"Inpainting",
+          "sd15-inpaint",
+          {"--steps", "3", "--height", "64", "--width", "64", "--image", input("photo.png"), "--mask-image",
+           input("mask.png")}};
+}
 
 // On a device that is not the CPU, beside which messages and some of the values are.
 Model on_device(Model model) {
@@ -110,7 +118,8 @@ TEST_P(SameOverRanks, WithNeighboursApart) {
 
 INSTANTIATE_TEST_SUITE_P(All, SameOverRanks,
                          ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kHalfPrecision,
-                                           on_device(kFluxTrueCfg), on_device(kStableDiffusion)),
+                                           on_device(kFluxTrueCfg), on_device(kStableDiffusion), inpainting(),
+                                           on_device(inpainting())),
                          [](const auto& test) { return test.param.label; });
 
 TEST_F(RanksTest, LatentsAreTheBitsOfOneProcess) {
