@@ -44,6 +44,14 @@ void watch_scans(j_common_ptr info) {
   std::longjmp(jump_of(info).buffer, 1);
 }
 
+// One that frees what it has when it goes.
+struct Decompress : jpeg_decompress_struct {
+  Decompress() : jpeg_decompress_struct{} {}
+  ~Decompress() { jpeg_destroy_decompress(this); }
+  Decompress(const Decompress&) = delete;
+  Decompress& operator=(const Decompress&) = delete;
+};
+
 class Reader {
  public:
   Reader(std::span<const std::byte> bytes, const std::string& source) : source_(source) {
@@ -62,9 +70,6 @@ class Reader {
     progress_.progress_monitor = watch_scans;
     info_.progress = &progress_;
   }
-  ~Reader() { jpeg_destroy_decompress(&info_); }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
 
   uint32_t width() const { return info_.image_width; }
   uint32_t height() const { return info_.image_height; }
@@ -94,20 +99,12 @@ class Reader {
  private:
   // Nothing with a destructor may be alive in `work` when it fails.
   void guarded(void (*work)(Reader& reader, const void* data, size_t size), const void* data, size_t size) {
-    if (setjmp(jump_.buffer) == 0) {
-      work(*this, data, size);
-      return;
-    }
-    throw_failure();
-  }
-  [[noreturn]] void throw_failure() {
-    const std::string message = jump_.message;
-    jpeg_destroy_decompress(&info_);  // it may be called again
-    throw UsageError("{}: not a sound JPEG: {}", source_, message);
+    if (setjmp(jump_.buffer) != 0) throw UsageError("{}: not a sound JPEG: {}", source_, jump_.message);
+    work(*this, data, size);
   }
 
   const std::string& source_;
-  jpeg_decompress_struct info_{};
+  Decompress info_;
   jpeg_progress_mgr progress_{};
   Jump jump_{};
 };

@@ -33,9 +33,10 @@ struct Window {
 
 Window window_at(double center, double stretch, uint32_t size, Filter filter) {
   const double support = (filter == Filter::bicubic ? 2.0 : 3.0) * stretch;
-  // Truncated and not rounded down where they are below zero, as C does it.
-  const auto begin = std::max(static_cast<int64_t>(center - support + 0.5), int64_t{0});
-  const auto end = std::min(static_cast<int64_t>(center + support + 0.5), int64_t{size});
+  // Truncated and not rounded where they are below zero, as Pillow does it.
+  const double first = center - support + 0.5, last = center + support + 0.5;
+  const auto begin = std::max(static_cast<int64_t>(first), int64_t{0});
+  const auto end = std::min(static_cast<int64_t>(last), int64_t{size});
   std::vector<double> weights;
   double sum = 0;
   for (int64_t i = begin; i < end; ++i) {

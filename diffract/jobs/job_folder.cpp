@@ -6,6 +6,7 @@
 
 #include "diffract/core/file.h"
 #include "diffract/core/log.h"
+#include "diffract/io/picture.h"
 #include "diffract/io/png.h"
 #include "diffract/io/sha256.h"
 
@@ -112,6 +113,12 @@ Json JobFolder::summary(const ManifestEntry& entry) const {
   const Json parameters = Json::parse(entry.parameters);
   for (const char* key : {"width", "height"})  // the picture's own, which may not be what was asked for
     if (parameters.contains(key)) summary[key] = parameters[key];
+  if (parameters.contains("padding_mask_crop")) {  // what was drawn is a part of it
+    const std::string file = summary["file"], bytes = io::load_picture_bytes(file);
+    const auto header = io::read_picture_header(std::as_bytes(std::span(bytes)), file);
+    summary["width"] = header.width;
+    summary["height"] = header.height;
+  }
   return summary;
 }
 

@@ -34,6 +34,13 @@ void prepare_folder(const fs::path& file) {
   require_replaceable(file);
 }
 
+// What a request says of its images' size: height and width, else the picture's own, which some models keep.
+std::pair<std::optional<int64_t>, std::optional<int64_t>> size_given(const pipelines::Request& request) {
+  if (request.image.empty()) return {request.height, request.width};
+  const auto& picture = request.image.front();
+  return {request.height.value_or(picture.height()), request.width.value_or(picture.width())};
+}
+
 }  // namespace
 
 PictureOutput::PictureOutput(const OutputOptions& options, const std::vector<JobBatch>& batches,
@@ -69,17 +76,6 @@ std::vector<std::string> PictureOutput::distinct_names() const {
   for (const auto& [name, image] : names) distinct.push_back(name);
   return distinct;
 }
-
-namespace {
-
-// What a request says of its images' size: height and width, else the picture's own, which some models keep.
-std::pair<std::optional<int64_t>, std::optional<int64_t>> size_given(const pipelines::Request& request) {
-  if (request.image.empty()) return {request.height, request.width};
-  const auto& picture = request.image.front();
-  return {request.height.value_or(picture.height()), request.width.value_or(picture.width())};
-}
-
-}  // namespace
 
 // Latents of all pictures are one tensor.
 void PictureOutput::check_shapes() const {

@@ -132,8 +132,8 @@ PipelineLayout lay_out(const std::vector<LayoutEntry>& parts, const LayoutReques
   if (common.facts) {
     layout.lifetime = common.facts->lifetime;
     const int64_t multiple = common.facts->latents_a_token * common.vae_scale_factor;
-    for (int64_t* pixels : {&layout.height, &layout.width})  // as the family rounds them
-      if (multiple > common.vae_scale_factor) *pixels = std::max(*pixels / multiple, int64_t{1}) * multiple;
+    for (int64_t* pixels : {&layout.height, &layout.width})  // whole latents, as the family rounds them
+      *pixels = std::max(*pixels / multiple, int64_t{1}) * multiple;
   }
   for (const LayoutEntry& part : parts) add(layout, part, request, common);
   return layout;

@@ -26,7 +26,7 @@ at::Tensor denoise(const Task& task, const DenoiseSetting& setting) {
   auto& [denoiser, schedule, noise, guidance, policy, observe, end_step] = setting;
   const auto& timesteps = schedule.timesteps();
   const size_t begin = schedule.begin(), end = std::min(end_step, timesteps.size());
-  const auto for_both = [&](const at::Tensor& x) { return guidance.is_on ? at::cat({x, x}) : x; };
+  const auto for_both = [&](const at::Tensor& x) { return setting.guidance.is_on ? at::cat({x, x}) : x; };
   const at::Tensor extra = task.extra_channels.defined() ? for_both(task.extra_channels) : at::Tensor();
   at::Tensor latents = task.start(schedule);
   FiniteCheck finite(policy);

@@ -25,9 +25,8 @@ class Maker {
   Tensor sample(const Tensor& pixels) const {
     const models::LatentDistribution found = models_.encode(tensor::send_to(pixels, models_.device));
     const Tensor index = tensor::send_to(at::tensor(inputs_.of_image, at::kLong), models_.device);
-    const models::LatentDistribution one_an_image{
-        .mean = found.mean.to(models_.device).index_select(0, index),
-        .logvar = found.logvar.to(models_.device).index_select(0, index)};
+    const models::LatentDistribution one_an_image{.mean = found.mean.index_select(0, index),
+                                                  .logvar = found.logvar.index_select(0, index)};
     return (one_an_image.sample(draw_()) - models_.shift_factor) * models_.scaling_factor;
   }
   Tensor given() const { return tensor::send_to(one_an_image(inputs_.latents, inputs_), models_.device); }

@@ -9,7 +9,7 @@ namespace diffract::pipelines {
 
 /// What a task asks of a family: its VAE, and what its denoiser reads.
 struct TaskModels {
-  /// Of pixels [P, 3, H, W] in [-1, 1].
+  /// Of pixels [P, 3, H, W] in [-1, 1], on their device.
   std::function<models::LatentDistribution(const at::Tensor& pixels)> encode;
   double scaling_factor, shift_factor = 0;  // latents of the loop: (the VAE's - shift) * scaling
   int64_t vae_scale_factor;                 // pixels a latent each way

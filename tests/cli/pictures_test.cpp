@@ -51,6 +51,27 @@ TEST_F(Pictures, AreNamedByJsonLines) {
   EXPECT_FALSE(parameters("image_2.png").contains("pipeline"));
 }
 
+// A plan is made for the picture's size before the model is there to cut it.
+TEST_F(Pictures, OfOddSizesArePlannedFor) {
+  put("a.png", "odd.png");
+  const auto result = draw({"a dog", "--image", "a.png", "--device-map", "auto", "--max-memory", "cpu=2GB"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(parameters("image_0.png")["width"], 72);
+}
+
+TEST_F(Pictures, OfWhichAPartIsDrawnKeepTheirSize) {
+  put("a.png", "photo.png");
+  put("m.png", "mask_photo.png");
+  const auto result = draw({"a dog", "--image", "a.png", "--mask-image", "m.png", "--padding-mask-crop", "4",
+                            "--width", "64", "--height", "64", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json image = Json::parse(result.out)["images"][0];
+  EXPECT_EQ(image["width"], 96);
+  EXPECT_EQ(image["height"], 72);
+  EXPECT_EQ(io::load_png(folder_ / "image_0.png").image.width, 96u);
+  EXPECT_EQ(parameters("image_0.png")["width"], 64);
+}
+
 TEST_F(Pictures, AreKnownByTheirContentWhenAJobGoesOn) {
   put("a.png", "square.png");
   put("b.png", "gray.png");

@@ -32,6 +32,14 @@ const Model kStableDiffusionXL{
     {"--steps", "2", "--height", "64", "--width", "64", "--negative-prompt", "blurry"}};
 const Model kHalfPrecision{
     "Half", "sd15-fp16", {"--steps", "2", "--height", "64", "--width", "64", "--variant", "fp16"}};
+// With the VAE's encoder too.
+Model inpainting() {
+  const auto input = [](const char* name) { return data(std::string("reference/inputs/") + name).string(); };
+  return {"Inpainting",
+          "sd15-inpaint",
+          {"--steps", "3", "--height", "64", "--width", "64", "--image", input("photo.png"), "--mask-image",
+           input("mask.png")}};
+}
 
 // On a device that is not the CPU, beside which messages and some of the values are.
 Model on_device(Model model) {
@@ -115,7 +123,7 @@ TEST_P(SameOverRanks, WithNeighboursApart) {
 INSTANTIATE_TEST_SUITE_P(All, SameOverRanks,
                          ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kStableDiffusionXL,
                                            kHalfPrecision, on_device(kFluxTrueCfg),
-                                           on_device(kStableDiffusion)),
+                                           on_device(kStableDiffusion), inpainting(), on_device(inpainting())),
                          [](const auto& test) { return test.param.label; });
 
 TEST_F(RanksTest, LatentsAreTheBitsOfOneProcess) {

@@ -28,7 +28,7 @@ LatentDistribution AutoencoderKL::encode(const Tensor& pixels) const {
     std::vector<Tensor> moments;
     for (const Tensor& one : pixels.to(arithmetic_).split(1)) {
       const Tensor encoded = encoder_(one);
-      moments.push_back((quant_conv_ ? (*quant_conv_)(encoded) : encoded).to(at::kFloat));
+      moments.push_back(nn::beside(pixels, quant_conv_ ? (*quant_conv_)(encoded) : encoded).to(at::kFloat));
     }
     const auto halves = at::cat(moments).chunk(2, 1);
     return {.mean = halves[0], .logvar = halves[1].clamp(-30.0, 20.0)};

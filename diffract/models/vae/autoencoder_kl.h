@@ -23,7 +23,8 @@ class AutoencoderKL {
   AutoencoderKL(const AutoencoderKLConfig& config, const WeightScope& weights);
 
   /// Latent distribution of `pixels` [B, in_channels, H, W], H and W multiples of config().scale_factor().
-  /// Not scaled by scaling_factor. One picture at a time, as decode(). Throws UsageError for other shapes.
+  /// Not scaled by scaling_factor, on the pixels' device. One picture at a time, as decode(). Throws
+  /// UsageError for other shapes.
   LatentDistribution encode(const Tensor& pixels) const;
   /// Pixels [B, out_channels, H, W], about [-1, 1], of `latents` [B, latent_channels, h, w] that were divided
   /// by scaling_factor. One image at a time, so that the peak of memory is one image's. Throws MemoryError
