@@ -42,8 +42,8 @@ struct LoraShare {
   int64_t first = 0, count = 1, of = 1;
 };
 /// The modules that stand for one of the denoiser as a LoRA names it, with "_" for "."; none: it is named as
-/// in the model.
-using LoraShares = std::vector<LoraShare>(const std::string& module);
+/// in the model. `denoiser`: its config.
+using LoraShares = std::vector<LoraShare>(const std::string& module, const ConfigReader& denoiser);
 
 /// A text encoder whose vocabulary a textual inversion grows, and the key of its vectors in a file that has
 /// those of several.

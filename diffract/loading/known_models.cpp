@@ -14,9 +14,9 @@ struct Repository {
 // The repositories that people ask for most, so that nobody downloads gigabytes to learn that they do not
 // run.
 constexpr std::string_view kXl = "StableDiffusionXLPipeline", kSd3 = "StableDiffusion3Pipeline",
-                           kInpaint9 = "StableDiffusionInpaintPipeline with a UNet of 9 channels",
-                           kXlInpaint9 = "StableDiffusionXLInpaintPipeline with a UNet of 9 channels",
-                           kXlRefiner = "StableDiffusionXLImg2ImgPipeline that refines pictures";
+                           kInpaint = "StableDiffusionInpaintPipeline",
+                           kXlInpaint = "StableDiffusionXLInpaintPipeline",
+                           kXlRefiner = "StableDiffusionXLImg2ImgPipeline";
 constexpr Repository kRepositories[] = {
     {"stable-diffusion-v1-5/stable-diffusion-v1-5", kStableDiffusion},
     {"runwayml/stable-diffusion-v1-5", kStableDiffusion},
@@ -30,9 +30,9 @@ constexpr Repository kRepositories[] = {
     {"black-forest-labs/flux.1-dev", kFlux},
     {"black-forest-labs/flux.1-schnell", kFlux},
     {"black-forest-labs/flux.1-krea-dev", kFlux},
-    {"stable-diffusion-v1-5/stable-diffusion-inpainting", kInpaint9},
-    {"runwayml/stable-diffusion-inpainting", kInpaint9},
-    {"stabilityai/stable-diffusion-2-inpainting", kInpaint9},
+    {"stable-diffusion-v1-5/stable-diffusion-inpainting", kInpaint},
+    {"runwayml/stable-diffusion-inpainting", kInpaint},
+    {"stabilityai/stable-diffusion-2-inpainting", kInpaint},
     {"stabilityai/stable-diffusion-2-depth", "StableDiffusionDepth2ImgPipeline"},
     {"stabilityai/stable-diffusion-x4-upscaler", "StableDiffusionUpscalePipeline"},
     {"timbrooks/instruct-pix2pix", "StableDiffusionInstructPix2PixPipeline"},
@@ -42,7 +42,7 @@ constexpr Repository kRepositories[] = {
     {"segmind/ssd-1b", kXl},
     {"lykon/dreamshaper-xl-1-0", kXl},
     {"playgroundai/playground-v2.5-1024px-aesthetic", kXl},
-    {"diffusers/stable-diffusion-xl-1.0-inpainting-0.1", kXlInpaint9},
+    {"diffusers/stable-diffusion-xl-1.0-inpainting-0.1", kXlInpaint},
     {"stabilityai/stable-cascade", "StableCascadeDecoderPipeline"},
     {"stabilityai/stable-diffusion-3-medium-diffusers", kSd3},
     {"stabilityai/stable-diffusion-3.5-medium", kSd3},

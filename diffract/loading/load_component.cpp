@@ -159,7 +159,7 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const FamilyFacts& fact
       // Laid out where a map or a budget asks for it: it looks at the weights' files.
       placements_(place([&] { return PipelineParts(folder_, &facts, options.variant, without); }, options)),
       policy_(choose_policy(options, placements_.device())),
-      lora_(options.lora, facts) {
+      lora_(options.lora, facts, folder_) {
   if (!options.textual_inversion.empty() && facts.textual_inversion.empty())
     throw UsageError("textual_inversion: {} takes none yet; leave --textual-inversion out", facts.class_name);
   if (options.allow_tf32) allow_tf32(placements_);

@@ -29,9 +29,10 @@ std::pair<std::string_view, std::string> component_of(const std::string& module,
 }
 
 std::vector<LoraShare> shares_of(std::string_view component, const std::string& module,
-                                 const FamilyFacts& facts) {
+                                 const FamilyFacts& facts, const io::ModelFolder& folder) {
   std::vector<LoraShare> shares;
-  if (facts.lora_shares && component == facts.denoiser) shares = facts.lora_shares(flat_name(module));
+  if (facts.lora_shares && component == facts.denoiser)
+    shares = facts.lora_shares(flat_name(module), folder.config(std::string(component)));
   return shares.empty() ? std::vector<LoraShare>{{.module = module}} : shares;
 }
 
@@ -88,7 +89,8 @@ void ComponentLora::require_used(const std::string& component) const {
                                                    component, left_out.size()));
 }
 
-LoraSet::LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& facts) {
+LoraSet::LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& facts,
+                 const io::ModelFolder& folder) {
   if (!options.empty() && facts.lora_prefixes.empty())
     throw UsageError("lora: {} takes none yet; leave --lora out", facts.class_name);
   for (const LoraOption& option : options) {
@@ -101,7 +103,7 @@ LoraSet::LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& fact
                               pair.name, facts.class_name);
       auto& into = components_[std::string(component)];
       if (!into) into = std::make_shared<ComponentLora>();
-      for (const LoraShare& share : shares_of(component, module, facts))
+      for (const LoraShare& share : shares_of(component, module, facts, folder))
         into->add(share.module, weighted_share(pair, option.weight, share));
     }
     if (lora.left_out > 0)

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "diffract/io/model_folder.h"
 #include "diffract/loading/family_facts.h"
 #include "diffract/loading/load_options.h"
 #include "diffract/weights/low_rank.h"
@@ -39,7 +40,7 @@ class LoraSet {
   LoraSet() = default;
   /// Opens and checks the files. Throws CheckpointError for one that is damaged, or whose keys are of no
   /// component of the family; UsageError for a family that takes none.
-  LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& facts);
+  LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& facts, const io::ModelFolder& folder);
 
   /// Null where nothing is added to the component.
   std::shared_ptr<const ComponentLora> of(const std::string& component) const;

@@ -75,6 +75,8 @@ TEST_P(AnyCase, GivesTheSamePicturesOneByOne) {
     const size_t prompt = i / static_cast<size_t>(request.num_images_per_prompt);
     for (const auto* field : pipelines::text_fields())
       if (auto& texts = one.*field->texts; texts.size() > 1) texts = {texts[prompt]};
+    for (auto* pictures : {&one.image, &one.mask_image})
+      if (pictures->size() > 1) *pictures = {(*pictures)[prompt]};
     one.num_images_per_prompt = 1;
     one.seeds = {request.seed.value_or(0) + i};
     images.push_back(pipeline(one).images[0]);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads a built libdiffract_cuda and says whether it has the kernels that it was built for: architectures_test.py LIBRARY "80-real;90"
+"""Reads a built libdiffract_cuda and says whether it has the kernels that it was built for: architectures_test.py CUOBJDUMP LIBRARY "80-real;90"
 
 A number has machine code for that compute capability; without "-real" it has PTX for later GPUs, too. Each source's kernels must be
 there for each of them. Attention has one form more, for compute capability 9.0 alone (sm_90a).
@@ -10,14 +10,14 @@ import subprocess
 import sys
 
 
-def listed(kind, library):
-    output = subprocess.run(["cuobjdump", f"--list-{kind}", library], stdout=subprocess.PIPE, text=True, check=True).stdout
+def listed(cuobjdump, kind, library):
+    output = subprocess.run([cuobjdump, f"--list-{kind}", library], stdout=subprocess.PIPE, text=True, check=True).stdout
     return collections.Counter(re.findall(r"sm_(\d+a?)", output))
 
 
 def main():
-    library, architectures = sys.argv[1], [a for a in re.split("[;,]", sys.argv[2]) if a]
-    code, ptx = listed("elf", library), listed("ptx", library)
+    cuobjdump, library, architectures = sys.argv[1], sys.argv[2], [a for a in re.split("[;,]", sys.argv[3]) if a]
+    code, ptx = listed(cuobjdump, "elf", library), listed(cuobjdump, "ptx", library)
     print(f"machine code {dict(code)}, PTX {dict(ptx)}")
     wanted_code = {re.match(r"\d+", a)[0] for a in architectures if not a.endswith("-virtual")}
     wanted_ptx = {re.match(r"\d+", a)[0] for a in architectures if not a.endswith("-real")}

@@ -18,7 +18,7 @@ inline constexpr loading::LoraPrefix kFluxLora[] = {{"", "transformer"},
                                                     {"unet.", ""},  // of other families
                                                     {"lora_te2_", ""}};
 /// For LoRAs that name the original checkpoint's modules: "double_blocks_0_img_attn_qkv".
-std::vector<loading::LoraShare> flux_lora_shares(const std::string& module);
+std::vector<loading::LoraShare> flux_lora_shares(const std::string& module, const ConfigReader& denoiser);
 inline constexpr loading::FamilyFacts kFlux = {.class_name = "FluxPipeline",
                                                .models = "FLUX.1",
                                                .runs_too = kRunAsFlux,

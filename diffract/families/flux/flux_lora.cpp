@@ -60,7 +60,7 @@ std::vector<LoraShare> shares_in(const std::string& module, std::string_view pre
 
 }  // namespace
 
-std::vector<LoraShare> flux_lora_shares(const std::string& module) {
+std::vector<LoraShare> flux_lora_shares(const std::string& module, const ConfigReader&) {
   auto found = shares_in(module, "double_blocks_", "transformer_blocks", kDouble);
   return found.empty() ? shares_in(module, "single_blocks_", "single_transformer_blocks", kSingle) : found;
 }

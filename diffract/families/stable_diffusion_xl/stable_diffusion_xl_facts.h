@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 
 #include "diffract/loading/family_facts.h"
@@ -58,6 +59,9 @@ inline constexpr loading::LoraPrefix kStableDiffusionXLLora[] = {{"", "unet"},
                                                                  {"lora_te_", "text_encoder"},
                                                                  {"lora_te1_", "text_encoder"},
                                                                  {"lora_te2_", "text_encoder_2"}};
+/// kohya's trainer has the names of the original checkpoint.
+std::vector<loading::LoraShare> stable_diffusion_xl_lora_shares(const std::string& module,
+                                                                const ConfigReader& unet);
 inline constexpr loading::TextualInversionPlace kStableDiffusionXLTokens[] = {{"text_encoder", "clip_l"},
                                                                               {"text_encoder_2", "clip_g"}};
 inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "StableDiffusionXLPipeline",
@@ -76,6 +80,7 @@ inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "Stabl
                                                             .tasks = kStableDiffusionXLTasks,
                                                             .heeds_force_upcast = true,
                                                             .lora_prefixes = kStableDiffusionXLLora,
+                                                            .lora_shares = stable_diffusion_xl_lora_shares,
                                                             .textual_inversion = kStableDiffusionXLTokens};
 
 }  // namespace diffract::families
