@@ -146,7 +146,7 @@ TEST(ReferenceData, HoldsAllCases) {
   EXPECT_EQ(test::reference_cases("sd15").size(), 52u);
   EXPECT_EQ(test::reference_cases("sd2").size(), 1u);
   EXPECT_EQ(test::reference_cases("sdxl").size(), 25u);
-  EXPECT_EQ(cases_with_embeddings("sd").size(), 32u);
+  EXPECT_EQ(cases_with_embeddings("sd").size(), 36u);
   EXPECT_EQ(test::reference_cases("flux").size(), 9u);
 }
 

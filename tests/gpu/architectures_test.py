@@ -18,6 +18,8 @@ def listed(cuobjdump, kind, library):
 def main():
     cuobjdump, library, architectures = sys.argv[1], sys.argv[2], [a for a in re.split("[;,]", sys.argv[3]) if a]
     code, ptx = listed(cuobjdump, "elf", library), listed(cuobjdump, "ptx", library)
+    if "90a" not in code:  # cuobjdump before 13 leaves the "a" out
+        code["90a"], code["90"] = 1, code["90"] - 1
     print(f"machine code {dict(code)}, PTX {dict(ptx)}")
     wanted_code = {re.match(r"\d+", a)[0] for a in architectures if not a.endswith("-virtual")}
     wanted_ptx = {re.match(r"\d+", a)[0] for a in architectures if not a.endswith("-real")}
@@ -26,7 +28,7 @@ def main():
     sources = {code[a] for a in wanted_code if a in code}
     if len(sources) > 1:
         problems.append("some sources were built for a part of the architectures only")
-    if code["90a"] < 1:
+    if ptx and code["90"] < min(ptx.values()):
         problems.append("no attention for sm_90a")
     for problem in problems:
         print(f"{library}: {problem}")
