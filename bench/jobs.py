@@ -19,7 +19,8 @@ tools/make_random_checkpoint.py says how to make `ref`. The rows:
                 VAE's decoding, and what goes on beside the denoising or does not
 
 The programs take turns, so that a machine whose speed drifts is as unfair to one as to the other. The median of the rounds is
-shown, with the ratio to diffusers eager (above 1: faster). A run of each before them fills the page cache and is not counted.
+shown, with the ratio to diffusers eager (above 1: faster). A run of each size of batch before them fills the page cache and
+measures new products, and is not counted.
 torch.compile keeps what it compiled in its own cache. For stable-diffusion.cpp give its program and a single-file checkpoint of
 the same size; it makes the first two rows. With --at-most the exit code tells whether diffract's further picture took so long at
 most.
@@ -155,7 +156,8 @@ def measure(arguments, model, runners):
             for runner in runners:
                 if isinstance(runner, StableDiffusionCpp) and row not in ("first", "many"):
                     continue
-                if round_ < 0 and row != "first" and "compiled" not in runner.name:
+                # Rows of one size of batch have the same kernels and products to measure.
+                if round_ < 0 and row not in ("first", "batch") and "compiled" not in runner.name:
                     continue
                 with tempfile.TemporaryDirectory() as folder:
                     taken = runner.seconds(row, prompts_of(row, arguments.pictures), folder)

@@ -19,8 +19,9 @@ constexpr uint64_t kChunk = uint64_t{4} << 20;
 // reads took longer in all on the disk that this was measured on, smaller ones cost the computing more.
 constexpr uint64_t kRead = uint64_t{2} << 20;
 constexpr uint64_t kReadsAtOnce = 4;
-// While a model is loaded. Eight read 20 GB/s from the page cache of the machine that this was measured on.
-constexpr int kMostLoadingReaders = 16;
+// While a model is loaded. Eight read 20 GB/s from the page cache of the machine that this was measured on,
+// 16 read 17.
+constexpr int kMostLoadingReaders = 8;
 constexpr size_t kSpareBuffers = 3;  // whose copies run while another is filled
 // Conversions go in pieces that libtorch does not share out among threads: those belong to the computing.
 constexpr int64_t kPiece = 32768;

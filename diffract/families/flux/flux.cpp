@@ -176,9 +176,8 @@ std::vector<FluxPipeline::PromptEmbeds> FluxPipeline::encode(const std::vector<T
   const c10::InferenceMode no_autograd;
   const int64_t length = checked_sequence_length(max_sequence_length);
   // One encoder after the other: where memory is short, each is gone before the next is loaded.
-  // T5 first: while its weights are read, a GPU's libraries are loaded.
-  const auto rows = kept_->with_room("text_encoder_2", [&] { return encode_t5(all, length, needs); });
   const auto pooled = kept_->with_room("text_encoder", [&] { return encode_clip(all, needs); });
+  const auto rows = kept_->with_room("text_encoder_2", [&] { return encode_t5(all, length, needs); });
   std::vector<PromptEmbeds> embeds;
   for (size_t i = 0; i < all.size(); ++i)  // one row an image
     embeds.push_back({.prompt_embeds = rows[i].repeat_interleave(num_images_per_prompt, 0),
