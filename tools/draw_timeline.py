@@ -2,7 +2,7 @@
 """Draws what computed, was read and was waited for when, as an SVG, from a trace that DIFFRACT_TRACE made:
 
     DIFFRACT_TRACE=trace.json diffract generate --device-map auto --max-memory cpu=6GB ...
-    tools/draw_timeline.py trace.json docs/images/placement_timeline.svg [--from SECONDS --to SECONDS] [--title TEXT]
+    tools/draw_timeline.py trace.json timeline.svg [--from SECONDS --to SECONDS] [--title TEXT]
 
 or what the host asked of a GPU and what the GPU did, kernel by kernel, from a profiler's trace (bench/cuda_steps):
 

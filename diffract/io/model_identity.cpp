@@ -96,7 +96,10 @@ ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& 
 ModelIdentity identify_file(const fs::path& file) {
   std::error_code ignored;
   ModelIdentity identity = identify_model(fs::absolute(file, ignored).parent_path());
-  if (!identity.revision.empty()) return identity;
+  if (!identity.revision.empty()) {  // a repository may hold several
+    identity.name += "/" + file.filename().string();
+    return identity;
+  }
   std::string text;
   add_file(text, file, MappedFile(file).bytes(), kMostOfWeights);
   return {.name = file.filename().string(), .revision = {}, .hash = hash_of(text)};

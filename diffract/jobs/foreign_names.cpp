@@ -15,7 +15,7 @@ constexpr Row kOptions[] = {
      "control-image controlnet "
      "control-net control-strength ip-adapter ip-adapter-image ip-adapter-scale "
      "upscale upscale-model "
-     "upscaler hires-fix enable-hr hr-scale refiner vae vae-path vae-dir taesd clip-l clip-g t5xxl "
+     "upscaler hires-fix enable-hr hr-scale vae vae-path vae-dir taesd clip-l clip-g t5xxl "
      "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
      "download quantize quantization load-in-8bit load-in-4bit num-frames video fps prompt-3 "
      "negative-prompt-3"},
@@ -23,6 +23,7 @@ constexpr Row kOptions[] = {
     {"here it is --mask-image, beside --image", "mask mask-img inpaint inpaint-mask"},
     {"here it is --strength, beside --image", "denoise denoising-strength image-strength"},
     {"here it is --padding-mask-crop", "inpaint-full-res-padding only-masked-padding"},
+    {"run the refiner's own folder behind the base model, with --image and --denoising-start", "refiner"},
     {"here it is --lora FILE=WEIGHT",
      "lora-path lora-model-dir lora-scale lora-weight lora-weights lora-dir lora-model adapter adapter-name"},
     {"here it is --textual-inversion FILE=TOKEN", "embedding embeddings embd-dir embeddings-dir ti"},

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 
 #include "diffract/core/error.h"
 #include "diffract/core/file.h"
@@ -34,9 +35,10 @@ void prepare_folder(const fs::path& file) {
   require_replaceable(file);
 }
 
-// What a request says of its images' size: height and width, else the picture's own, which some models keep.
+// What a request says of its images' size: height and width, else the picture's own, which some models keep;
+// inpainting has the model's.
 std::pair<std::optional<int64_t>, std::optional<int64_t>> size_given(const pipelines::Request& request) {
-  if (request.image.empty()) return {request.height, request.width};
+  if (request.image.empty() || !request.mask_image.empty()) return {request.height, request.width};
   const auto& picture = request.image.front();
   return {request.height.value_or(picture.height()), request.width.value_or(picture.width())};
 }
@@ -92,6 +94,15 @@ void PictureOutput::check_shapes() const {
     if (saves_steps && request.steps() != first.steps())
       throw UsageError("{}: pictures {} and {} differ in their number of steps; give all lines the same",
                        option, batches_.front().images.front().index, images.front().index);
+    const auto walk = [](const pipelines::Request& r) {
+      return std::tie(r.strength, r.denoising_start, r.denoising_end, r.scheduler, r.scheduler_config);
+    };
+    if (saves_steps && walk(request) != walk(first))
+      throw UsageError(
+          "{}: pictures {} and {} differ in their scheduler, strength, denoising_start or denoising_end, and "
+          "so "
+          "in the steps that they make; give all lines the same",
+          option, batches_.front().images.front().index, images.front().index);
   }
 }
 

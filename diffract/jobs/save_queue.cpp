@@ -15,13 +15,20 @@ void SaveQueue::keep_failure(const std::function<void()>& work) {
   }
 }
 
+// What was computed is saved also where the job is to end: the board is told of the batch before it, which
+// may throw Cancelled, when this one's saving has begun.
 void SaveQueue::put(const Save& save) {
-  settle();
+  if (failure_) std::rethrow_exception(failure_);
+  Then before;
+  if (saving_.valid()) keep_failure([&] { before = saving_.get(); });
   try {
     saving_ = std::async(std::launch::async, save);
   } catch (const std::system_error&) {  // the system gives no thread
+    if (before) keep_failure(before);
     keep_failure([&] { save()(); });
+    return;
   }
+  if (before) keep_failure(before);
 }
 
 void SaveQueue::look() {

@@ -152,7 +152,8 @@ loading::ExpectedRequest Worker::expected() const {
   const auto side = [](std::optional<int64_t> Request::*member,
                        int64_t (pipelines::InputPicture::*of)() const) {
     return [=](const Request& request) {
-      const bool is_known = request.*member || request.image.empty() || request.image[0].is_latents();
+      const bool is_known = request.*member || request.image.empty() || request.image[0].is_latents() ||
+                            !request.mask_image.empty();  // inpainting has the model's size
       return is_known ? request.*member : std::optional((request.image[0].*of)());
     };
   };

@@ -11,8 +11,12 @@ namespace {
 bool is_plain_float(const Tensor& x) { return x.scalar_type() == at::kFloat && x.is_contiguous(); }
 
 bool fits(const Tensor& x, const GroupNorm& norm, const Tensor& addend) {
-  return x.dim() == 4 && x.numel() > 0 && is_plain_float(x) && is_plain_float(norm.weight) &&
-         is_plain_float(norm.bias) && (!addend.defined() || is_plain_float(addend));
+  if (x.dim() != 4 || x.numel() == 0 || x.size(1) % norm.groups != 0 || norm.weight.numel() != x.size(1))
+    return false;
+  const bool has_fitting_addend =
+      !addend.defined() || (is_plain_float(addend) && addend.dim() == 2 && addend.size(1) == x.size(1) &&
+                            (addend.size(0) == 1 || addend.size(0) == x.size(0)));
+  return is_plain_float(x) && is_plain_float(norm.weight) && is_plain_float(norm.bias) && has_fitting_addend;
 }
 
 Tensor on_cpu(const CpuKernels& kernels, const Tensor& x, const GroupNorm& norm, const Tensor& addend) {

@@ -16,8 +16,8 @@ fs::path file_in(const fs::path& folder, const char* option, const char* usual) 
   std::error_code ignored;
   if (fs::is_regular_file(folder / usual, ignored)) return folder / usual;
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end; entry.increment(ignored))
+    if (entry->path().extension() == ".safetensors") files.push_back(entry->path());
   if (files.size() == 1) return files.front();
   std::sort(files.begin(), files.end());
   if (files.empty())

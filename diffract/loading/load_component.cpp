@@ -224,6 +224,7 @@ std::shared_ptr<const RequestMemory> ComponentLoader::request_memory() const {
                              .keeps_host_budget = placements_.keeps_budgets(),
                              .float8 = options_.float8 ? denoiser : "",
                              .recorded = records ? denoiser : "",
+                             .changed = lora_.components(),
                              .check = options_.memory_check});
 }
 

@@ -101,6 +101,12 @@ LoraSet::LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& fact
       if (component.empty())
         throw CheckpointError("{}: is of no component of {}. The LoRA was made for another kind of model",
                               pair.name, facts.class_name);
+      if (!folder.has_component(std::string(component))) {
+        log::write_once(log::Level::warning,
+                        fmt::format("{}: this pipeline has no {}; what is added to it is left out",
+                                    file.string(), component));
+        continue;
+      }
       auto& into = components_[std::string(component)];
       if (!into) into = std::make_shared<ComponentLora>();
       for (const LoraShare& share : shares_of(component, module, facts, folder))
@@ -114,6 +120,12 @@ LoraSet::LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& fact
               option.adapter_name.empty() ? file.stem().string() : option.adapter_name, lora.modules.size(),
               option.weight);
   }
+}
+
+std::set<std::string> LoraSet::components() const {
+  std::set<std::string> names;
+  for (const auto& [name, lora] : components_) names.insert(name);
+  return names;
 }
 
 std::shared_ptr<const ComponentLora> LoraSet::of(const std::string& component) const {

@@ -42,6 +42,8 @@ class LoraSet {
   /// component of the family; UsageError for a family that takes none.
   LoraSet(const std::vector<LoraOption>& options, const FamilyFacts& facts, const io::ModelFolder& folder);
 
+  /// To which something is added.
+  std::set<std::string> components() const;
   /// Null where nothing is added to the component.
   std::shared_ptr<const ComponentLora> of(const std::string& component) const;
 

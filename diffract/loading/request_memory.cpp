@@ -70,7 +70,7 @@ std::shared_ptr<const RequestNeeds> RequestMemory::needs_of(const RequestShape& 
     const auto& component = layout.components[i];
     ComponentNeed need{.name = component.name,
                        .use = use_of(component, map_),
-                       .is_mapped = layout.is_as_stored[i],
+                       .is_mapped = layout.is_as_stored[i] && !setting_.changed.contains(component.name),
                        .importance = component.importance,
                        .stored_bytes = layout.stored_bytes[i],
                        .flops = layout.costs[i].flops,

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,11 @@ class RequestMemory {
     PipelineParts parts;
     LayoutRequest base;  // what all requests have in common
     PlacementPlan placements;
-    placement::MaxMemory max_memory;  // empty: what is free
-    bool keeps_host_budget = false;   // the CPU's is a limit, as the plan kept it
-    std::string float8 = {};          // the component whose weights are in float8; empty: none
-    std::string recorded = {};        // the component whose steps are recorded; empty: none
+    placement::MaxMemory max_memory;     // empty: what is free
+    bool keeps_host_budget = false;      // the CPU's is a limit, as the plan kept it
+    std::string float8 = {};             // the component whose weights are in float8; empty: none
+    std::string recorded = {};           // the component whose steps are recorded; empty: none
+    std::set<std::string> changed = {};  // components whose weights are not the files' own: of LoRAs
     MemoryCheck check = {};
   };
   explicit RequestMemory(Setting setting);

@@ -27,6 +27,9 @@ Inversion read_inversion(const TextualInversionOption& option, std::string_view 
   const auto file = io::SafetensorsFile::open(path);
   const io::TensorInfo& info = tensor_of(*file, key);
   const std::string where = fmt::format("{}: \"{}\"", path.string(), info.name);
+  if (info.shape.empty() || info.shape.size() > 2 || info.begin == info.end)
+    throw CheckpointError("{}: has {} dimensions and {} bytes; expected [width] or [1 to {}, width]", where,
+                          info.shape.size(), info.end - info.begin, kMostVectors);
   const std::vector<int64_t> shape{info.shape.begin(), info.shape.end()};
   const auto checkpoint = weights::Checkpoint::open({.files = {path}, .description = path.string()});
   at::Tensor vectors = checkpoint->stored(info.name, shape).view.to(at::kFloat).clone();

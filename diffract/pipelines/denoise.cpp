@@ -36,7 +36,7 @@ at::Tensor denoise(const Task& task, const DenoiseSetting& setting) {
     if (extra.defined()) input = at::cat({input, extra}, 1);
     at::Tensor prediction = denoiser.predict(input, i, timesteps[i]);
     if (guidance.is_on) prediction = guide(prediction, guidance.scale, guidance.rescale);
-    latents = task.kept(schedule.step(prediction, i, latents, noise), schedule, i);
+    latents = task.kept(schedule.step(prediction, i, latents, noise), schedule, i, end);
     finite.step(latents, i);
     heartbeat();
     stop_if_asked();

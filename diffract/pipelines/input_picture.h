@@ -17,6 +17,8 @@ class InputPicture {
  public:
   /// Throws UsageError for a file that is missing, damaged, no picture or too large.
   InputPicture(const std::filesystem::path& file);
+  InputPicture(const std::string& file) : InputPicture(std::filesystem::path(file)) {}
+  InputPicture(const char* file) : InputPicture(std::filesystem::path(file)) {}
   /// 8-bit RGB or grey pixels. Throws UsageError for others.
   InputPicture(io::Image image);
 

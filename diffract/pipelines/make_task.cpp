@@ -27,7 +27,10 @@ class Maker {
     const Tensor index = tensor::send_to(at::tensor(inputs_.of_image, at::kLong), models_.device);
     const models::LatentDistribution one_an_image{.mean = found.mean.index_select(0, index),
                                                   .logvar = found.logvar.index_select(0, index)};
-    return (one_an_image.sample(draw_()) - models_.shift_factor) * models_.scaling_factor;
+    const Tensor sampled = one_an_image.sample(draw_());
+    // Of diffusers' classes only image to image heeds the VAE's latents_mean and latents_std here.
+    if (inputs_.task.kind == TaskKind::image_to_image) return models_.scaled(sampled);
+    return sampled * models_.scaling_factor;
   }
   Tensor given() const { return tensor::send_to(one_an_image(inputs_.latents, inputs_), models_.device); }
   // The upper left pixel of each latent, as torch's nearest interpolation takes it.
@@ -59,7 +62,7 @@ void check_denoiser(const TaskInputs& inputs, const TaskModels& models) {
 void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_t steps,
                 int64_t num_train_timesteps) {
   if (inputs.task.kind == TaskKind::text_to_image) return;
-  if (inputs.denoising_start) {
+  if (inputs.denoising_start && *inputs.denoising_start > 0 && *inputs.denoising_start < 1) {
     const auto& timesteps = schedule.timesteps();
     const size_t done = steps_until(inputs.denoising_start, timesteps, num_train_timesteps);
     size_t left = timesteps.size() - done;
@@ -73,7 +76,10 @@ void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_
   const int64_t kept = std::min(static_cast<int64_t>(static_cast<double>(steps) * inputs.strength), steps);
   if (kept < 1)
     throw UsageError("strength {}: leaves no step of {}; take more of either", inputs.strength, steps);
-  schedule.begin_at(static_cast<size_t>(steps - kept) * schedule.order());
+  const size_t begin = static_cast<size_t>(steps - kept) * schedule.order();
+  if (begin >= schedule.timesteps().size())
+    throw UsageError("strength {}: leaves no step of {}; take more of either", inputs.strength, steps);
+  schedule.begin_at(begin);
 }
 
 Task make_task(const TaskInputs& inputs, const TaskModels& models, const schedulers::NoiseSource& draw) {

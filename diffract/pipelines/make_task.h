@@ -11,8 +11,9 @@ namespace diffract::pipelines {
 struct TaskModels {
   /// Of pixels [P, 3, H, W] in [-1, 1], on their device.
   std::function<models::LatentDistribution(const at::Tensor& pixels)> encode;
-  double scaling_factor, shift_factor = 0;  // latents of the loop: (the VAE's - shift) * scaling
-  int64_t vae_scale_factor;                 // pixels a latent each way
+  std::function<at::Tensor(const at::Tensor& latents)> scaled;  // the VAE's as the loop has them
+  double scaling_factor;                                        // alone
+  int64_t vae_scale_factor;                                     // pixels a latent each way
   int64_t latent_channels;
   int64_t denoiser_channels;  // twice as many and one more: the denoiser reads a mask and a masked picture
   at::Device device;          // of the latents

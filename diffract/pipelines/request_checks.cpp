@@ -62,14 +62,18 @@ std::vector<std::string> one_for_each_prompt(std::vector<std::string> texts, siz
 }
 
 void check_counts(const Request& request) {
-  if (request.prompt_embeds.defined()) {
+  const bool has_embeds = request.prompt_embeds.defined();  // one row an image
+  if (has_embeds)
     check_embeds(request);
-    return;
-  }
-  if (request.prompt.empty()) throw UsageError("prompt: none given");
+  else if (request.prompt.empty())
+    throw UsageError("prompt: none given");
+  const size_t prompts = has_embeds ? request.image_count() : request.prompt.size();
   for (const RequestField& field : request_fields())
     if (field.is_list() && field.name != std::string_view("prompt"))
-      check_count(field.name, field.get(request).size(), request.prompt.size());
+      check_count(field.name, field.get(request).size(), prompts);
+  if (has_embeds && request.num_images_per_prompt != 1)
+    throw UsageError("num_images_per_prompt {}: prompt_embeds has one row an image; repeat its rows",
+                     request.num_images_per_prompt);
   if (request.num_images_per_prompt < 1 || request.image_count() > kMostBatch)
     throw UsageError(
         "num_images_per_prompt: {} for {} prompts; expected 1 or more and at most {} images in all",

@@ -21,11 +21,12 @@ struct Task {
     if (begins_with_noise) return noise * schedule.init_noise_sigma();
     return schedule.add_noise(image_latents, noise, schedule.begin());
   }
-  /// The latents after evaluation `index`, with what is kept put back: as noisy as they are, at the end
-  /// clean.
-  at::Tensor kept(const at::Tensor& latents, const schedulers::Schedule& schedule, size_t index) const {
+  /// The latents after evaluation `index` of those before `end`, with what is kept put back: as noisy as they
+  /// are, at the end clean.
+  at::Tensor kept(const at::Tensor& latents, const schedulers::Schedule& schedule, size_t index,
+                  size_t end) const {
     if (!mask.defined()) return latents;
-    const bool is_last = index + 1 == schedule.timesteps().size();
+    const bool is_last = index + 1 == end;
     const at::Tensor known = is_last ? image_latents : schedule.add_noise(image_latents, noise, index + 1);
     return (1 - mask) * known + mask * latents;
   }

@@ -58,11 +58,9 @@ void check_pictures(const Request& request, const TaskClass& task) {
   if (request.output_type == OutputType::latent)
     throw UsageError(
         "padding_mask_crop: puts what is drawn into the picture; with output_type latent there is none");
-  for (size_t i = 0; i < request.prompt.size(); ++i) {
-    const auto of_prompt = [&](const auto& pictures) -> const InputPicture& {
-      return pictures.size() == 1 ? pictures[0] : pictures[i];
-    };
-    const InputPicture &picture = of_prompt(request.image), &mask = of_prompt(request.mask_image);
+  for (size_t i = 0; i < request.image_count(); ++i) {
+    const InputPicture &picture = picture_of(request.image, request, i),
+                       &mask = picture_of(request.mask_image, request, i);
     if (picture.width() != mask.width() || picture.height() != mask.height())
       throw UsageError(
           "mask_image {}: has {}x{} pixels and its picture {}x{}; padding_mask_crop takes masks of the "

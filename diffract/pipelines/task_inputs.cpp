@@ -1,7 +1,10 @@
 #include "diffract/pipelines/task_inputs.h"
 
+#include <algorithm>
 #include <map>
 
+#include "diffract/core/error.h"
+#include "diffract/io/picture.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/picture_fit.h"
 #include "diffract/pipelines/request_checks.h"
@@ -26,6 +29,8 @@ class Reader {
     const auto [found, is_new] = known_.emplace(key, static_cast<int64_t>(known_.size()));
     inputs_.of_image.push_back(found->second);
     if (!is_new) return;
+    if (picture.is_latents() != request_.image.front().is_latents())
+      throw UsageError("image: pictures and latents in one call; give either");
     if (picture.is_latents())
       latents_.push_back(picture.latents());
     else
@@ -33,6 +38,10 @@ class Reader {
   }
 
   void finish() {
+    for (const at::Tensor& one : latents_)
+      if (one.sizes() != latents_.front().sizes())
+        throw UsageError("image: latents of shapes {} and {} in one call; give latents of one shape",
+                         c10::str(latents_.front().sizes()), c10::str(one.sizes()));
     if (!latents_.empty()) inputs_.latents = at::cat(latents_);
     if (!pictures_.empty()) inputs_.pixels = VaeImageProcessor(1).preprocess(pictures_);
     if (!masks_.empty()) inputs_.mask = VaeImageProcessor(1).preprocess_mask(masks_);
@@ -52,6 +61,9 @@ class Reader {
       return;
     }
     const io::Region region = region_of_mask(mask, size_, *request_.padding_mask_crop);
+    // What is drawn is scaled to cover the region, when it is put back.
+    const int64_t side = std::max(region.width(), region.height());
+    io::check_picture_size(static_cast<uint64_t>(side), static_cast<uint64_t>(side), "padding_mask_crop");
     pictures_.push_back(fitted_with_border(cropped(image, region), size_));
     masks_.push_back(fitted_with_border(cropped(mask, region), size_));
     inputs_.wholes.push_back({.picture = std::move(image), .mask = std::move(mask), .region = region});
@@ -64,6 +76,9 @@ class Reader {
   std::vector<io::Image> pictures_, masks_;
   std::vector<at::Tensor> latents_;
 };
+
+// Of 0 and 1 diffusers takes the whole walk.
+bool is_inside(const std::optional<double>& share) { return share && *share > 0 && *share < 1; }
 
 }  // namespace
 
@@ -82,8 +97,11 @@ TaskInputs read_task_inputs(const Request& request, const loading::FamilyFacts& 
   inputs.task = task_class_of(request, facts);
   inputs.strength = request.strength.value_or(inputs.task.strength);
   inputs.denoising_start = request.denoising_start;
-  warn_of_no_effect(request.denoising_start && request.strength, "strength",
-                    "denoising_start says where to begin");
+  const bool starts_late = is_inside(request.denoising_start);
+  warn_of_no_effect(starts_late && request.strength, "strength", "denoising_start says where to begin");
+  if (starts_late && is_inside(request.denoising_end) && *request.denoising_start >= *request.denoising_end)
+    throw UsageError("denoising_start {}: expected less than denoising_end {}", *request.denoising_start,
+                     *request.denoising_end);
   if (inputs.task.kind == TaskKind::text_to_image) return inputs;
   Reader reader(request, size, inputs);
   for (size_t i = 0; i < request.image_count(); ++i) reader.add(i);

@@ -11,12 +11,6 @@ bool log_linear(const ConfigReader& config) {
   return config.choice("interpolation_type", {"linear", "log_linear"}, "linear") == "log_linear";
 }
 
-// A request's own noise levels are one more than its steps.
-ScheduleRequest with_steps(ScheduleRequest request) {
-  if (!request.sigmas.empty()) request.num_inference_steps = static_cast<int64_t>(request.sigmas.size()) - 1;
-  return request;
-}
-
 void check_own_sigmas(const std::vector<float>& sigmas) {
   if (sigmas.size() < 2)
     throw UsageError("sigmas: has one number; expected those of the steps and a last one, as 0");
@@ -28,6 +22,14 @@ void check_own_sigmas(const std::vector<float>& sigmas) {
           "sigmas: the one at {} is {}; expected falling numbers above 0, the last of which may be 0", i,
           sigmas[i]);
   }
+}
+
+// A request's own noise levels are one more than its steps.
+ScheduleRequest with_steps(ScheduleRequest request) {
+  if (request.sigmas.empty()) return request;
+  check_own_sigmas(request.sigmas);
+  request.num_inference_steps = static_cast<int64_t>(request.sigmas.size()) - 1;
+  return request;
 }
 
 /// Euler's method along sigma. Source: Karras et al. 2022, algorithm 2 without churn; diffusers
@@ -66,7 +68,6 @@ class EulerDiscrete final : public SigmaSchedule {
 
  private:
   void walk_own(const std::vector<float>& sigmas) {
-    check_own_sigmas(sigmas);
     sigmas_.assign(sigmas.begin(), sigmas.end());
     const auto table = training_.sigmas();
     for (size_t i = 0; i < timesteps_.size(); ++i)

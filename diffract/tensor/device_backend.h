@@ -107,8 +107,9 @@ void await_backends() noexcept;
 /// access, a GPU that fell off its bus.
 bool devices_answer() noexcept;
 
-/// Changes with every change of this header, so that a library of another build is refused.
-inline constexpr int kBackendInterface = 4;
+/// Changes with every change of this header and of kernels/cuda_kernels.h, so that a library of another build
+/// is refused.
+inline constexpr int kBackendInterface = 5;
 /// What the library's entry function gives.
 struct BackendEntry {
   int interface_version;

@@ -9,6 +9,12 @@
 #include "diffract/core/cpus.h"
 #include "diffract/core/log.h"
 
+// OpenMP's number is each thread's own, and so is MKL's by this function. No header of libtorch declares
+// them.
+extern "C" int omp_get_max_threads();
+extern "C" void omp_set_num_threads(int);
+extern "C" __attribute__((weak)) int MKL_Set_Num_Threads_Local(int);
+
 namespace diffract::tensor {
 namespace {
 
@@ -40,6 +46,16 @@ std::optional<int> chosen_threads() {
 void take_chosen_threads() {
   static std::once_flag once;
   std::call_once(once, keep_within_quota);
+}
+
+OneThread::OneThread()
+    : openmp_(omp_get_max_threads()), mkl_(MKL_Set_Num_Threads_Local ? MKL_Set_Num_Threads_Local(1) : 0) {
+  omp_set_num_threads(1);
+}
+
+OneThread::~OneThread() {
+  omp_set_num_threads(openmp_);
+  if (MKL_Set_Num_Threads_Local) MKL_Set_Num_Threads_Local(mkl_);
 }
 
 }  // namespace diffract::tensor

@@ -12,4 +12,17 @@ std::optional<int> chosen_threads();
 /// chose stays.
 void take_chosen_threads();
 
+/// While it lives, what this thread computes with libtorch takes no other threads: for threads that are
+/// themselves parallel, and beside others that compute.
+class OneThread {
+ public:
+  OneThread();
+  ~OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int openmp_, mkl_;
+};
+
 }  // namespace diffract::tensor

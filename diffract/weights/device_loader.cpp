@@ -15,7 +15,15 @@ at::Tensor DeviceLoader::bring(StoredTensor stored, std::optional<at::ScalarType
   if (!reader) reader = std::make_unique<PartReader>(device, &backend);
   // What computes with the memory's last owner may still be running.
   reader->copy_stream()->wait(*backend.record_compute(device.index()));
-  reader->load(part, {memory});
+  try {
+    reader->load(part, {memory});
+  } catch (...) {  // the memory is given back: no copy may still write to it
+    try {
+      reader->finish();
+    } catch (const std::exception&) {  // a device that is gone copies nothing more
+    }
+    throw;
+  }
   reader->copy_stream()->record()->compute_waits();
   return memory.view(dtype).view(shape);
 }

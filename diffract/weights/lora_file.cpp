@@ -146,7 +146,15 @@ class PeftMetadata {
   Json json_ = Json::object();
 };
 
-std::vector<int64_t> shape_of(const io::TensorInfo& info) { return {info.shape.begin(), info.shape.end()}; }
+// For a file whose shapes nobody expects.
+std::vector<int64_t> shape_of(const io::TensorInfo& info, const std::string& where) {
+  constexpr size_t kMostDimensions = 8;
+  if (info.shape.size() > kMostDimensions || info.begin == info.end)
+    throw CheckpointError(
+        "{}: \"{}\": has {} dimensions and {} bytes; expected a matrix, a kernel or a number", where,
+        info.name, info.shape.size(), info.end - info.begin);
+  return {info.shape.begin(), info.shape.end()};
+}
 
 struct Tensors {
   at::Tensor down, up, magnitude;
@@ -193,12 +201,19 @@ LoraFile LoraFile::open(const std::filesystem::path& path) {
       ++lora.left_out;
       continue;
     }
-    const at::Tensor tensor = checkpoint->stored(info.name, shape_of(info)).view;
+    const at::Tensor tensor = checkpoint->stored(info.name, shape_of(info, where)).view;
     Tensors& module = found[key->module];
     if (key->role == Role::alpha)
       module.alpha = alpha_of(tensor, fmt::format("{}: \"{}\"", where, info.name));
-    else
-      (key->role == Role::down ? module.down : key->role == Role::up ? module.up : module.magnitude) = tensor;
+    if (key->role == Role::alpha) continue;
+    at::Tensor& place = key->role == Role::down ? module.down
+                        : key->role == Role::up ? module.up
+                                                : module.magnitude;
+    if (place.defined())
+      throw CheckpointError(
+          "{}: \"{}\": stands for a matrix that another one is already; is it of two adapters?", where,
+          info.name);
+    place = tensor;
   }
   if (found.empty()) throw CheckpointError("{}: has no tensors; expected a LoRA's", where);
   const PeftMetadata metadata(*file, where);

@@ -91,6 +91,9 @@ void change(const StoredTensor& stored, at::Tensor& values, int64_t first) {
   at::Tensor flat = values.view({-1, stored.row_length()});
   at::Tensor rows = flat.to(at::kFloat);
   stored.change->apply(rows, first);
+  // libtorch makes NaN of what float8 cannot hold.
+  if (flat.scalar_type() == at::kFloat8_e4m3fn) rows.clamp_(-448, 448);
+  if (flat.scalar_type() == at::kFloat8_e5m2) rows.clamp_(-57344, 57344);
   if (!rows.is_alias_of(flat)) flat.copy_(rows);
 }
 

@@ -9,12 +9,14 @@
 #include <system_error>
 
 #include "diffract/core/error.h"
+#include "diffract/tensor/threads.h"
 
 namespace diffract::weights {
 namespace {
 
-// A copy's start-up cost is small beside a chunk of this size.
-constexpr uint64_t kChunk = uint64_t{4} << 20;
+// A copy's start-up cost is small beside a chunk of this size. With its pages and their alignment it takes 4
+// MiB, since pinned memory comes in powers of two.
+constexpr uint64_t kChunk = (uint64_t{4} << 20) - 3 * kPage;
 // Several on their way keep a disk busy also while all cores compute and a read's end is seen late. Larger
 // reads took longer in all on the disk that this was measured on, smaller ones cost the computing more.
 constexpr uint64_t kRead = uint64_t{2} << 20;
@@ -38,6 +40,7 @@ void in_parallel(uint64_t begin, uint64_t end, uint64_t threads, const Work& wor
   std::atomic<uint64_t> next = begin;
   const auto work_on = [&] {
     const c10::InferenceMode no_autograd;  // the memory may have been taken in it
+    const tensor::OneThread alone;         // conversions and changes: these threads are the parallel ones
     try {
       for (uint64_t i = next++; i < end; i = next++) work(i);
     } catch (...) {
@@ -66,7 +69,7 @@ void in_parallel(uint64_t begin, uint64_t end, uint64_t threads, const Work& wor
 
 // At most `most`; a change takes whole rows.
 uint64_t numbers_at_once(const StoredTensor& stored, uint64_t most) {
-  if (!stored.change) return most;
+  if (!stored.change || stored.view.numel() == 0) return most;
   const auto row = static_cast<uint64_t>(stored.row_length());
   if (row > most)
     throw CheckpointError("a tensor with rows of {} numbers is changed as it is read; expected at most {}",

@@ -58,7 +58,8 @@ TEST_P(GpuTf32Case, IsNearDiffusers) {
   const Deviation worst = test::deviation(found, expected);
   say(GetParam() + " TF32", worst);
   const double first = test::relative_error(found.steps.at(0), expected.steps.at(0));
-  EXPECT_GT(worst.latents, 2e-5);  // it is in use
+  // It is in use; two steps behind another model's walk change little.
+  EXPECT_GT(worst.latents, GetParam().starts_with("sdxl_refiner") ? 5e-6 : 2e-5);
   EXPECT_LT(first, magnifies(GetParam()) ? 1.2e-2 : 3e-3);
   if (magnifies(GetParam())) return;
   EXPECT_LT(worst.latents, 3e-3);

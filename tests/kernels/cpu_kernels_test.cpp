@@ -54,6 +54,14 @@ TEST(GroupNormOnCpu, LeavesOtherLayoutsAndTypesToThePlainForm) {
   EXPECT_LT(error(group_norm(x.to(at::kDouble), wide), expected.to(at::kDouble)), 1e-5);
 }
 
+TEST(GroupNormOnCpu, IsAsExactBesideAFirstNumberThatLiesFarAway) {
+  const GroupNorm norm{1, 1e-5, false, at::ones({2}), at::zeros({2})};
+  const GroupNorm wide{1, 1e-5, false, at::ones({2}, at::kDouble), at::zeros({2}, at::kDouble)};
+  const at::Tensor x = at::randn({1, 2, 180, 180});
+  x[0][0][0][0] = 200;
+  EXPECT_LT(error(group_norm(x, norm), plain::group_norm(x.to(at::kDouble), wide)), 1e-5);
+}
+
 TEST(GroupNormOnCpu, KeepsAConstantMapFinite) {
   const GroupNorm norm{1, 1e-5, true, at::ones({2}), at::zeros({2})};
   EXPECT_TRUE(group_norm(at::full({1, 2, 40, 40}, 1e4f), norm).isfinite().all().item<bool>());

@@ -181,7 +181,12 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
                                                    .eta = request.eta,
                                                    .timesteps = request.timesteps,
                                                    .sigmas = {request.sigmas.begin(), request.sigmas.end()}});
-  pipelines::begin_walk(*schedule, inputs, settings.num_inference_steps, spec.num_train_timesteps());
+  // A schedule of one's own may have one step less than numbers.
+  const size_t evaluations = schedule->timesteps().size(), order = schedule->order();
+  const bool is_own = !request.timesteps.empty() || !request.sigmas.empty();
+  const auto steps =
+      is_own ? static_cast<int64_t>((evaluations + order - 1) / order) : settings.num_inference_steps;
+  pipelines::begin_walk(*schedule, inputs, steps, spec.num_train_timesteps());
   require_memory(request);
   const Conditions conditions = conditions_of(request, settings.do_classifier_free_guidance());
   loading::flush_host();
@@ -190,8 +195,12 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
   const Tensor latents = denoise(conditions, inputs, settings, *schedule, end_step, observe);
   if (request.output_type == pipelines::OutputType::latent) return {.images = {}, .latents = latents};
   loading::flush_host();  // what the denoising kept is of other sizes than what the VAE needs
-  return {.images = {}, .latents = latents, .arriving = [inputs, arriving = decode(latents)] {
-            return inputs.finished(arriving());
+  auto arriving = decode(latents);
+  if (inputs.wholes.empty()) return {.images = {}, .latents = latents, .arriving = std::move(arriving)};
+  const auto into = std::make_shared<const pipelines::TaskInputs>(
+      pipelines::TaskInputs{.task = inputs.task, .of_image = inputs.of_image, .wholes = inputs.wholes});
+  return {.images = {}, .latents = latents, .arriving = [into, arriving = std::move(arriving)] {
+            return into->finished(arriving());
           }};
 }
 
@@ -205,6 +214,7 @@ pipelines::ArrivingImages UNetPipeline::decode(const Tensor& latents) const {
 pipelines::TaskModels UNetPipeline::task_models() const {
   const auto& vae = *core_.vae;
   return {.encode = [&vae](const Tensor& pixels) { return vae.encode(pixels); },
+          .scaled = [&vae](const Tensor& latents) { return vae.scaled(latents); },
           .scaling_factor = vae.config().scaling_factor,
           .vae_scale_factor = vae.config().scale_factor(),
           .latent_channels = vae.config().latent_channels,

@@ -9,7 +9,9 @@
 
 namespace diffract::families {
 
-/// Text to image with Stable Diffusion XL. Source: diffusers pipeline_stable_diffusion_xl.py.
+/// Stable Diffusion XL, base and refiner: text to image, image to image, inpainting. Source: diffusers
+/// pipeline_stable_diffusion_xl.py, pipeline_stable_diffusion_xl_img2img.py,
+/// pipeline_stable_diffusion_xl_inpaint.py.
 class StableDiffusionXLPipeline final : public UNetPipeline {
  public:
   struct TextEncoders {

@@ -55,7 +55,10 @@ namespace DIFFRACT_CPU_KIND {
 // each other.
 void group_norm(const GroupNormWork& work) {
   const auto added = [&](int64_t channel) { return work.addend ? work.addend[channel] : 0.0f; };
-  const float pilot = work.x[0] + added(0);
+  Sums first;
+  const int64_t some = work.pixels < kRun ? work.pixels : kRun;
+  add_run(work.x, some, 0, first);
+  const float pilot = static_cast<float>(first.sum / static_cast<double>(some)) + added(0);
   Sums sums;
   for (int64_t c = 0; c < work.channels; ++c)
     for (int64_t i = 0; i < work.pixels; i += kRun) {
@@ -65,7 +68,7 @@ void group_norm(const GroupNormWork& work) {
   const auto count = static_cast<double>(work.channels * work.pixels);
   const double from_pilot = sums.sum / count, mean = pilot + from_pilot;
   double variance = sums.squares / count - from_pilot * from_pilot;
-  variance = variance > 0 ? variance : 0;
+  variance = variance < 0 ? 0 : variance;  // NaN stays
   const float reciprocal = 1.0f / square_root(variance + work.eps);
   for (int64_t c = 0; c < work.channels; ++c) {
     const float scale = reciprocal * work.weight[c];

@@ -47,12 +47,21 @@ Tensor AutoencoderKL::decode(const Tensor& latents) const {
   });
 }
 
+// [1, C, 1, 1], a value a channel.
+Tensor AutoencoderKL::each_channel(const std::vector<double>& values, const Tensor& latents) const {
+  return at::tensor(values, latents.options()).view({1, -1, 1, 1});
+}
+
 Tensor AutoencoderKL::unscaled(const Tensor& latents) const {
   if (config_.latents_mean.empty()) return latents / config_.scaling_factor;
-  const auto each = [&](const std::vector<double>& values) {
-    return at::tensor(values, latents.options()).view({1, -1, 1, 1});
-  };
-  return latents * each(config_.latents_std) / config_.scaling_factor + each(config_.latents_mean);
+  return latents * each_channel(config_.latents_std, latents) / config_.scaling_factor +
+         each_channel(config_.latents_mean, latents);
+}
+
+Tensor AutoencoderKL::scaled(const Tensor& latents) const {
+  if (config_.latents_mean.empty()) return latents * config_.scaling_factor;
+  return (latents - each_channel(config_.latents_mean, latents)) * config_.scaling_factor /
+         each_channel(config_.latents_std, latents);
 }
 
 }  // namespace diffract::models

@@ -33,10 +33,14 @@ class AutoencoderKL {
   /// What decode() takes of a loop's `latents` [B, latent_channels, h, w]: without scaling_factor, and with
   /// latents_mean and latents_std where the config has them. Source: pipeline_stable_diffusion_xl.py.
   Tensor unscaled(const Tensor& latents) const;
+  /// The way back: what encode() gave as a loop's latents. Source: pipeline_stable_diffusion_xl_img2img.py.
+  Tensor scaled(const Tensor& latents) const;
 
   const AutoencoderKLConfig& config() const { return config_; }
 
  private:
+  Tensor each_channel(const std::vector<double>& values, const Tensor& latents) const;
+
   AutoencoderKLConfig config_;
   VaeEncoder encoder_;
   VaeDecoder decoder_;
