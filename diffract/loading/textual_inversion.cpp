@@ -1,6 +1,9 @@
 #include "diffract/loading/textual_inversion.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <span>
 
 #include "diffract/core/error.h"
 #include "diffract/loading/addition_files.h"
@@ -27,9 +30,11 @@ Inversion read_inversion(const TextualInversionOption& option, std::string_view 
   const auto file = io::SafetensorsFile::open(path);
   const io::TensorInfo& info = tensor_of(*file, key);
   const std::string where = fmt::format("{}: \"{}\"", path.string(), info.name);
-  if (info.shape.empty() || info.shape.size() > 2 || info.begin == info.end)
-    throw CheckpointError("{}: has {} dimensions and {} bytes; expected [width] or [1 to {}, width]", where,
-                          info.shape.size(), info.end - info.begin, kMostVectors);
+  if (info.shape.empty() || info.shape.size() > 2 || info.begin == info.end) {
+    const std::span shown = std::span(info.shape).first(std::min<size_t>(info.shape.size(), 8));
+    throw CheckpointError("{}: has shape [{}]; expected [width] or [1 to {}, width]", where,
+                          fmt::join(shown, ", "), kMostVectors);
+  }
   const std::vector<int64_t> shape{info.shape.begin(), info.shape.end()};
   const auto checkpoint = weights::Checkpoint::open({.files = {path}, .description = path.string()});
   at::Tensor vectors = checkpoint->stored(info.name, shape).view.to(at::kFloat).clone();

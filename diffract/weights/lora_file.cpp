@@ -1,5 +1,7 @@
 #include "diffract/weights/lora_file.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -149,10 +151,12 @@ class PeftMetadata {
 // For a file whose shapes nobody expects.
 std::vector<int64_t> shape_of(const io::TensorInfo& info, const std::string& where) {
   constexpr size_t kMostDimensions = 8;
-  if (info.shape.size() > kMostDimensions || info.begin == info.end)
-    throw CheckpointError(
-        "{}: \"{}\": has {} dimensions and {} bytes; expected a matrix, a kernel or a number", where,
-        info.name, info.shape.size(), info.end - info.begin);
+  if (info.shape.size() > kMostDimensions)
+    throw CheckpointError("{}: \"{}\": has {} dimensions; expected a matrix, a kernel or a number", where,
+                          info.name, info.shape.size());
+  if (info.begin == info.end)
+    throw CheckpointError("{}: \"{}\": has shape [{}], and so nothing in it", where, info.name,
+                          fmt::join(info.shape, ", "));
   return {info.shape.begin(), info.shape.end()};
 }
 
