@@ -40,8 +40,7 @@ void trace_steps(const std::string& file, Tensor latents,
                  const std::function<Tensor(const Tensor& latents, double time)>& predict) {
   auto* backend = tensor::find_backend("cuda");
   const auto walk = [&](int steps) {
-    for (int i = 0; i < steps; ++i)
-      latents = at::add(latents, predict(latents, 1.0 - 0.05 * i), -0.05);
+    for (int i = 0; i < steps; ++i) latents = at::add(latents, predict(latents, 1.0 - 0.05 * i), -0.05);
   };
   walk(kFirst);
   backend->synchronize(0);

@@ -123,7 +123,8 @@ TEST_P(SameOverRanks, WithNeighboursApart) {
 INSTANTIATE_TEST_SUITE_P(All, SameOverRanks,
                          ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kStableDiffusionXL,
                                            kHalfPrecision, on_device(kFluxTrueCfg),
-                                           on_device(kStableDiffusion), inpainting(), on_device(inpainting())),
+                                           on_device(kStableDiffusion), inpainting(),
+                                           on_device(inpainting())),
                          [](const auto& test) { return test.param.label; });
 
 TEST_F(RanksTest, LatentsAreTheBitsOfOneProcess) {
