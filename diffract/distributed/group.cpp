@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <numeric>
+#include <thread>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include "diffract/distributed/backend.h"
@@ -125,9 +127,30 @@ void Group::State::fail(const char* name, const std::string& reason) {
                   reason, who_is_missing(name), store.endpoint().text());
 }
 
+namespace {
+
+// A rank that is connected may leave at once, with an error of its own; one that still connects to it would
+// then say that it cannot. So each waits for the others, but not for long: who is missing is a collective's
+// to say.
+void await_connected(Store& store, int rank, int size) {
+  constexpr std::chrono::seconds kLongest{2};
+  constexpr milliseconds kPause{2};
+  const auto key = [](int r) { return fmt::format("connected/{}", r); };
+  store.set(key(rank), "1");
+  const auto end = std::chrono::steady_clock::now() + kLongest;
+  for (int r = 0; r < size; ++r)
+    while (r != rank && !store.check({key(r)})) {
+      if (std::chrono::steady_clock::now() >= end) return;
+      std::this_thread::sleep_for(kPause);
+    }
+}
+
+}  // namespace
+
 Group::Group(Store store, Members members, const BackendArguments& arguments, MakeBackend make) {
   try {
     auto backend = make(arguments);
+    await_connected(store, members.rank, static_cast<int>(members.peers.size()));
     state_ = std::make_shared<State>(State{.store = std::move(store),
                                            .members = std::move(members),
                                            .timeout = arguments.patience.value_or(arguments.timeout),

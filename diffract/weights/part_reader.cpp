@@ -202,7 +202,7 @@ void PartReader::read_tensor(const PartTensor& tensor, const PartMemory& memory,
 void PartReader::load(const Part& part, const PartMemory& memory) {
   for (const PartTensor& tensor : part.tensors)
     read_tensor(tensor, memory,
-                {.to_device = copies_ != nullptr, .readers = loading_readers(), .fills_page_cache = true});
+                {.to_device = backend_ != nullptr, .readers = loading_readers(), .fills_page_cache = true});
 }
 
 void PartReader::load_to_host(const Part& part, const PartMemory& memory) {
@@ -225,7 +225,7 @@ void PartReader::read(const Part& part, size_t first, size_t last, const PartMem
   for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
     end = begin + 1;
     if (!has_pages || !tensors[begin].has_pages) {
-      read_tensor(tensors[begin], memory, {.to_device = copies_ != nullptr});
+      read_tensor(tensors[begin], memory, {.to_device = backend_ != nullptr});
       continue;
     }
     while (end < tensors.size() && tensors[end].continues(tensors[end - 1])) ++end;
