@@ -15,7 +15,7 @@ namespace diffract::pipelines {
 
 size_t steps_until(std::optional<double> denoising_end, const std::vector<double>& timesteps,
                    int64_t num_train_timesteps) {
-  if (!denoising_end || *denoising_end <= 0 || *denoising_end >= 1) return timesteps.size();
+  if (!divides_walk(denoising_end)) return timesteps.size();
   const auto all = static_cast<double>(num_train_timesteps);
   const double last = std::nearbyint(all - *denoising_end * all);
   return static_cast<size_t>(

@@ -1,5 +1,6 @@
 #pragma once
 #include <limits>
+#include <optional>
 
 #include "diffract/pipelines/request.h"
 #include "diffract/pipelines/task.h"
@@ -33,6 +34,9 @@ struct DenoiseSetting {
   const StepObserver& observe;
   size_t end_step = std::numeric_limits<size_t>::max();  // the first that is not made
 };
+
+/// Whether a share of the walk (denoising_end, denoising_start) divides it: 0 and 1 do not, as in diffusers.
+inline bool divides_walk(const std::optional<double>& share) { return share && *share > 0 && *share < 1; }
 
 /// How many of a schedule's timesteps belong to the first `denoising_end` of the walk, in (0, 1); all for
 /// 0, 1 and none. Source: diffusers pipeline_stable_diffusion_xl.py, with its rounding, half to even.

@@ -62,7 +62,7 @@ void check_denoiser(const TaskInputs& inputs, const TaskModels& models) {
 void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_t steps,
                 int64_t num_train_timesteps) {
   if (inputs.task.kind == TaskKind::text_to_image) return;
-  if (inputs.denoising_start && *inputs.denoising_start > 0 && *inputs.denoising_start < 1) {
+  if (divides_walk(inputs.denoising_start)) {
     const auto& timesteps = schedule.timesteps();
     const size_t done = steps_until(inputs.denoising_start, timesteps, num_train_timesteps);
     size_t left = timesteps.size() - done;

@@ -5,6 +5,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/io/picture.h"
+#include "diffract/pipelines/denoise.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/picture_fit.h"
 #include "diffract/pipelines/request_checks.h"
@@ -77,9 +78,6 @@ class Reader {
   std::vector<at::Tensor> latents_;
 };
 
-// Of 0 and 1 diffusers takes the whole walk.
-bool is_inside(const std::optional<double>& share) { return share && *share > 0 && *share < 1; }
-
 }  // namespace
 
 std::vector<io::Image> TaskInputs::finished(std::vector<io::Image> images) const {
@@ -97,9 +95,10 @@ TaskInputs read_task_inputs(const Request& request, const loading::FamilyFacts& 
   inputs.task = task_class_of(request, facts);
   inputs.strength = request.strength.value_or(inputs.task.strength);
   inputs.denoising_start = request.denoising_start;
-  const bool starts_late = is_inside(request.denoising_start);
+  const bool starts_late = divides_walk(request.denoising_start);
   warn_of_no_effect(starts_late && request.strength, "strength", "denoising_start says where to begin");
-  if (starts_late && is_inside(request.denoising_end) && *request.denoising_start >= *request.denoising_end)
+  if (starts_late && divides_walk(request.denoising_end) &&
+      *request.denoising_start >= *request.denoising_end)
     throw UsageError("denoising_start {}: expected less than denoising_end {}", *request.denoising_start,
                      *request.denoising_end);
   if (inputs.task.kind == TaskKind::text_to_image) return inputs;
