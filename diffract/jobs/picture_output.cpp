@@ -100,8 +100,7 @@ void PictureOutput::check_shapes() const {
     if (saves_steps && walk(request) != walk(first))
       throw UsageError(
           "{}: pictures {} and {} differ in their scheduler, strength, denoising_start or denoising_end, and "
-          "so "
-          "in the steps that they make; give all lines the same",
+          "so in the steps that they make; give all lines the same",
           option, batches_.front().images.front().index, images.front().index);
   }
 }

@@ -19,7 +19,9 @@ class SaveQueue {
   SaveQueue(const SaveQueue&) = delete;
   SaveQueue& operator=(const SaveQueue&) = delete;
 
-  /// settle(), then begins with `save`: so no more than one batch is kept, or lost with the process.
+  /// Waits until the last is saved, begins with `save`, then does what is left of the last: so no more than
+  /// two batches are kept, or lost with the process. Throws as look(); what was computed is saved all the
+  /// same.
   void put(const Save& save);
   /// When the last is saved by now, what is left of it. Throws what saving threw, from then on always.
   void look();

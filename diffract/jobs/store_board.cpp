@@ -116,7 +116,7 @@ void StoreBoard::take_rank() {
         "Give each process a rank of its own",
         store_.who(), peer_of(holder).text(rank()), store_.endpoint().text(), store_.endpoint().host,
         store_.endpoint().port, self.pid, self.host);
-  came_back_ = has("found", rank());
+  rejoined_ = has("found", rank());
 }
 
 // Whether the process that took this rank before is still there.

@@ -33,7 +33,7 @@ class StoreBoard : public JobBoard {
   distributed::WorldRank place() const override { return member_.place; }
   bool is_local_main() const override { return member_.local_rank == 0; }
   bool is_restart() const override { return member_.is_restart; }
-  bool rejoined() const override { return came_back_; }
+  bool rejoined() const override { return rejoined_; }
   void join(const std::string& job) override;
   std::vector<bool> agree_on_finished(const std::vector<bool>& found) override;
   bool shares_cpus() override;
@@ -68,7 +68,7 @@ class StoreBoard : public JobBoard {
   std::chrono::milliseconds silence_;
   distributed::Store store_;
   Membership membership_ = Membership::outside;
-  bool came_back_ = false;
+  bool rejoined_ = false;
   std::string cpus_key_;       // counts the processes of this host that may run on the same CPUs
   std::map<int, Sign> signs_;  // of life, of other ranks
   std::mutex mutex_;
