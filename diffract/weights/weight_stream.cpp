@@ -71,7 +71,7 @@ WeightStream::~WeightStream() {
 
 size_t WeightStream::add(Part part) {
   if (backend_) part.matrices_first();
-  if (part.source == Source::host) {
+  if (backend_ && part.source == Source::host) {
     part.host = backend_->pinned_memory(static_cast<int64_t>(part.bytes));
     reader_->load_to_host(part, {part.host});
   } else if (folder_) {
