@@ -13,6 +13,7 @@ tools/make_random_checkpoint.py says how to make `ref`. The rows:
     first       a program that makes one picture
     further     what each further picture adds: (a program of N pictures - first) / (N - 1)
     batch       a program that makes N pictures at once
+    auto        (not by default) a program of N pictures with --batch-size auto; beside it the others' N pictures one by one
     same        a program of N pictures of one prompt
     processes   N pictures by two processes: `diffract launch`, or two Python programs with half of the prompts each
     latents     (not by default) what each further picture adds where only latents are made: what `further` adds to it is the
@@ -65,8 +66,8 @@ class Diffract:
                      else ["--output", f"{folder}/{{index}}.png"])]
         for prompt in prompts:
             command += ["--prompt", prompt]
-        if row == "batch":
-            command += ["--batch-size", str(len(prompts))]
+        if row in ("batch", "auto"):
+            command += ["--batch-size", str(len(prompts)) if row == "batch" else "auto"]
         for option in TAKEN_ALONG:
             if (value := getattr(self.arguments, option)) is not None:
                 command += ["--" + option.replace("_", "-"), str(value)]
@@ -191,7 +192,7 @@ def main():
     parser.add_argument("--model", action="append", help="a folder, or the name of one that ships with diffract; may be repeated")
     parser.add_argument("--pictures", type=int, default=4, help="of the longer programs")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", nargs="+", default=ROWS, choices=[*ROWS, "latents"])
+    parser.add_argument("--rows", nargs="+", default=ROWS, choices=[*ROWS, "auto", "latents"])
     parser.add_argument("--python", help="of an environment with diffusers; none: diffract alone")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--sd-cpp", metavar="PROGRAM")

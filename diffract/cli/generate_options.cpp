@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <iterator>
 
 #include "diffract/cli/field_options.h"
@@ -26,6 +27,25 @@ void keep_extra_words(CLI::App& app, std::vector<std::string>& words) {
   });
 }
 
+// A number, or the word "auto".
+void add_batch_size(CLI::App& app, std::optional<int64_t>& size) {
+  const auto parse = [&size](const std::string& text) {
+    size.reset();
+    if (text == "auto") return;
+    size = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, failure] = std::from_chars(text.data(), end, *size);
+    if (failure != std::errc() || stop != end || *size < 1)
+      throw CLI::ValidationError("--batch-size",
+                                 "\"" + shortened(text, 40) + "\": expected a whole number from 1, or auto");
+  };
+  app.add_option_function<std::string>("--batch-size", parse,
+                                       "Images computed together; auto: as many as is fastest, found by "
+                                       "measuring the job's own")
+      ->type_name("TEXT")
+      ->default_str("1");
+}
+
 }  // namespace
 
 void declare_generate_options(CLI::App& app, GenerateOptions& o) {
@@ -44,7 +64,7 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_option("--prompts-format", o.prompts_format,
                  "text, jsonl (JSON lines) or json (a list); default: by the file's name and content")
       ->check(CLI::IsMember({"text", "jsonl", "json"}));
-  app.add_option("--batch-size", o.batch_size, "Images computed together")->capture_default_str();
+  add_batch_size(app, o.batch_size);
   for (const auto& field : loading::load_fields()) add_field(app, field, o.loading);
   app.add_option("--in-flight", o.in_flight,
                  "Batches in flight at once where processes share the models; default: two a process");

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,8 @@ struct GenerateOptions {
   std::vector<std::string> words;  // prompts without an option before them
   std::string prompts_file, prompts_format;
   Seed seed;
-  int64_t batch_size = 1;
-  std::string output;  // pattern; empty: the default of the output type
+  std::optional<int64_t> batch_size = 1;  // unset: found by measuring
+  std::string output;                     // pattern; empty: the default of the output type
   std::string save_steps;
   std::string schedule = "dynamic";
   int64_t threads = 0;      // 0: chosen

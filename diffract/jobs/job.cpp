@@ -56,7 +56,29 @@ Request frame_of(const Request& request) {
   return frame;
 }
 
+template <typename T>
+void append(std::vector<T>& to, const std::vector<T>& values) {
+  to.insert(to.end(), values.begin(), values.end());
+}
+
 }  // namespace
+
+std::string kind_of(const JobBatch& batch) {
+  const Request& request = batch.request;
+  const auto first_of = [](const std::vector<InputPicture>& pictures) {
+    return sizes_of({pictures.begin(), pictures.begin() + (pictures.empty() ? 0 : 1)});
+  };
+  return json_text({batch_key(request), first_of(request.image), first_of(request.mask_image)});
+}
+
+void append(JobBatch& to, const JobBatch& batch) {
+  for (const auto* field : pipelines::text_fields())
+    append(to.request.*field->texts, batch.request.*field->texts);
+  append(to.request.image, batch.request.image);
+  append(to.request.mask_image, batch.request.mask_image);
+  append(to.request.seeds, batch.request.seeds);
+  append(to.images, batch.images);
+}
 
 std::vector<JobBatch> plan_job(const std::vector<Request>& requests, uint64_t job_seed, int64_t batch_size) {
   if (requests.empty()) throw UsageError("no prompts given");
@@ -72,21 +94,24 @@ std::vector<JobBatch> plan_job(const std::vector<Request>& requests, uint64_t jo
       const size_t p = i / static_cast<size_t>(request.num_images_per_prompt);
       const auto image = picture_of(request.image, i, p), mask = picture_of(request.mask_image, i, p);
       const Json key = {shared, sizes_of(image), sizes_of(mask)};
+      const uint64_t seed = request.seed ? *request.seed + i : job_seed + index;
+      JobBatch one{.request = frame, .images = {}};
+      append_texts(one.request, request, p);
+      one.request.image = image;
+      one.request.mask_image = mask;
+      one.request.seeds = {seed};
+      const auto& negative = one.request.negative_prompt;
+      one.images = {{.index = index,
+                     .seed = seed,
+                     .prompt = one.request.prompt.back(),
+                     .negative_prompt = negative.empty() ? "" : negative.back()}};
       const bool joins = !batches.empty() && key == last_key &&
                          batches.back().images.size() < static_cast<size_t>(batch_size);
-      if (!joins) batches.push_back({.request = frame, .images = {}});
       last_key = key;
-      const uint64_t seed = request.seed ? *request.seed + i : job_seed + index;
-      auto& [joined, images] = batches.back();
-      append_texts(joined, request, p);
-      joined.image.insert(joined.image.end(), image.begin(), image.end());
-      joined.mask_image.insert(joined.mask_image.end(), mask.begin(), mask.end());
-      joined.seeds.push_back(seed);
-      images.push_back(
-          {.index = index,
-           .seed = seed,
-           .prompt = joined.prompt.back(),
-           .negative_prompt = joined.negative_prompt.empty() ? "" : joined.negative_prompt.back()});
+      if (joins)
+        append(batches.back(), one);
+      else
+        batches.push_back(std::move(one));
     }
   }
   return batches;

@@ -30,4 +30,9 @@ struct JobBatch {
 std::vector<JobBatch> plan_job(const std::vector<pipelines::Request>& requests, uint64_t job_seed,
                                int64_t batch_size);
 
+/// What batches must agree in to be computed together, as a text.
+std::string kind_of(const JobBatch& batch);
+/// Puts the pictures of a batch of the same kind behind those of `to`.
+void append(JobBatch& to, const JobBatch& batch);
+
 }  // namespace diffract::jobs

@@ -80,6 +80,8 @@ void check_options(const JobOptions& options, int world_size) {
   check_output(options.output, options.is_over_ranks() ? 1 : world_size);
   require_shared_prompts(options.prompts_file, world_size, may_start_again());
   check_seed(options, world_size);
+  if (!options.batch_size && options.is_over_ranks())
+    throw UsageError("--batch-size auto: processes that share the models take a number of images");
 }
 
 }  // namespace diffract::jobs

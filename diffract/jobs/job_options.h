@@ -24,8 +24,8 @@ struct JobOptions {
   loading::LoadTexts loading;                // fields of loading::load_fields()
   std::vector<pipelines::Request> requests;  // a request's seed goes before the job's
   uint64_t seed = 0;
-  bool seed_is_random = false;  // drawn by this process
-  int64_t batch_size = 1;
+  bool seed_is_random = false;            // drawn by this process
+  std::optional<int64_t> batch_size = 1;  // images computed together; unset: found by measuring
   OutputOptions output;
   bool equal_shares = false;        // else batches go to the process that is free
   int in_flight = 0;                // batches in flight over ranks; 0: two a process

@@ -3,6 +3,8 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <chrono>
+#include <memory>
 #include <new>
 #include <optional>
 #include <utility>
@@ -11,6 +13,7 @@
 #include "diffract/distributed/lane.h"
 #include "diffract/distributed/split.h"
 #include "diffract/jobs/job_description.h"
+#include "diffract/jobs/measured_batch_size.h"
 #include "diffract/jobs/save_queue.h"
 #include "diffract/loading/component.h"
 #include "diffract/tensor/device_backend.h"
@@ -50,11 +53,12 @@ class Runner {
     board_.join(describe_job(batches_, schedule_, work_.settings));
     find_todo();
     if (is_together())
-      distributed::run_in_flight(todo_.size(), work_.in_flight, [&](size_t t) { run_batch(todo_[t]); });
+      distributed::run_in_flight(todo_.size(), work_.in_flight,
+                                 [&](size_t t) { run_at_once({{.batch = todo_[t]}}); });
     else if (schedule_ == JobSchedule::fixed)
-      for (const size_t b : distributed::split(todo_, board_.place())) run_batch(b, work_.keeps_results);
+      run_list(distributed::split(todo_, board_.place()), work_.keeps_results);
     else
-      for (size_t t = board_.take(); t < todo_.size(); t = board_.take()) run_batch(todo_[t]);
+      run_taken();
     saving_.settle();
     if (!board_.is_main()) {
       work_.finish_share();
@@ -62,8 +66,7 @@ class Runner {
     }
     board_.wait_for_others([&] { work_.progress(outcome_.images_found); });
     work_.progress(outcome_.images_found);
-    if (!is_together())
-      for (const size_t b : todo_) run_batch(b);  // what a killed process had taken, when it came back
+    if (!is_together()) run_list(todo_, false);  // what a killed process had taken, when it came back
     saving_.settle();
     work_.finish_share();
     collect();
@@ -92,45 +95,120 @@ class Runner {
     work_.progress(outcome_.images_found);
   }
 
-  // By default without those that were reported: by this process before it was killed and came back, for one.
-  void run_batch(size_t b, bool again = false) {
-    const bool was_reported = !is_together() && board_.reported(b).has_value();
-    if (was_reported && !again) return;
-    const JobBatch& batch = batches_[b];
-    if (!std::exchange(is_prepared_, true)) work_.prepare();
-    log::debug("batch {} begins", b);
-    JobWork::Save save;
-    const auto failure = attempt([&] { save = work_.run(batch, [this] { saving_.look(); }); });
-    outcome_.images_run += batch.images.size();
-    if (is_together() && !board_.is_main()) return;
-    saving_.put([this, b, was_reported, save = std::move(save), failure]() -> SaveQueue::Then {
-      return
-          [this, b, was_reported, saved = save_batch(b, save, failure)] { finish(b, saved, was_reported); };
+  // A batch that this process is to compute now.
+  struct Turn {
+    size_t batch;
+    bool was_reported = false;
+    size_t left = 0;  // batches that this process computes from here on, about
+  };
+  using Turns = std::function<std::optional<Turn>()>;
+
+  // Without those that were reported: by this process before it was killed and came back, for one.
+  void run_list(const std::vector<size_t>& list, bool again) {
+    run_turns([&, i = size_t{0}]() mutable -> std::optional<Turn> {
+      for (; i < list.size(); ++i)
+        if (const bool was_reported = board_.reported(list[i]).has_value(); again || !was_reported) {
+          const Turn turn{.batch = list[i], .was_reported = was_reported, .left = list.size() - i};
+          ++i;
+          return turn;
+        }
+      return std::nullopt;
     });
   }
 
+  void run_taken() {
+    run_turns([&]() -> std::optional<Turn> {
+      for (size_t t = board_.take(); t < todo_.size(); t = board_.take())
+        if (!board_.reported(todo_[t]))
+          return Turn{.batch = todo_[t],
+                      .left = (todo_.size() - t) / static_cast<size_t>(board_.world_size())};
+      return std::nullopt;
+    });
+  }
+
+  // Takes no turn before it is computed: another process may be free sooner.
+  void run_turns(const Turns& next) {
+    std::optional<Turn> turn;
+    while (turn || (turn = next())) {
+      const std::string kind = kind_of_turn(*turn);
+      const size_t most = work_.measures_batch_size ? sizes_.next(kind, turn->left) : 1;
+      std::vector<Turn> turns = {*std::exchange(turn, std::nullopt)};
+      while (turns.size() < most && (turn = next()) && kind_of_turn(*turn) == kind)
+        turns.push_back(*std::exchange(turn, std::nullopt));
+      // With the wait until the last ones are saved, which a device may still compute: what counts is how
+      // many are finished in how long.
+      const auto begin = std::chrono::steady_clock::now();
+      if (run_at_once(turns)) {
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        if (work_.measures_batch_size) sizes_.took(kind, turns.size(), seconds.count());
+      } else {
+        sizes_.failed(kind, turns.size());
+        for (const Turn& one : turns) run_at_once({one});
+      }
+    }
+  }
+  std::string kind_of_turn(const Turn& turn) const {
+    return work_.measures_batch_size ? kind_of(batches_[turn.batch]) : "";
+  }
+
+  // The plan's own, or a new one of several.
+  std::shared_ptr<const JobBatch> batch_of(const std::vector<Turn>& turns) const {
+    const JobBatch& first = batches_[turns.front().batch];
+    if (turns.size() == 1) return {std::shared_ptr<void>(), &first};
+    auto all = std::make_shared<JobBatch>(first);
+    for (size_t i = 1; i < turns.size(); ++i) append(*all, batches_[turns[i].batch]);
+    return all;
+  }
+
+  // False where several failed: each may do alone.
+  bool run_at_once(const std::vector<Turn>& turns) {
+    if (!std::exchange(is_prepared_, true)) work_.prepare();
+    const auto batch = batch_of(turns);
+    for (const Turn& turn : turns) log::debug("batch {} begins", turn.batch);
+    JobWork::Save save;
+    const auto failure = attempt([&] { save = work_.run(*batch, [this] { saving_.look(); }); });
+    if (failure && turns.size() > 1) return false;
+    outcome_.images_run += batch->images.size();
+    if (is_together() && !board_.is_main()) return true;
+    saving_.put([this, turns, batch, save = std::move(save), failure]() -> SaveQueue::Then {
+      return [this, turns, batch, saved = save_batch(turns, *batch, save, failure)] {
+        finish(turns, *batch, saved);
+      };
+    });
+    return true;
+  }
+
   struct Saved {
-    Json result;  // for the store
+    Json images;  // their summaries
     std::optional<Failure> failure;
   };
-  Saved save_batch(size_t b, const JobWork::Save& save, std::optional<Failure> failure) {
-    Json result;
-    if (!failure) failure = attempt([&] { result = for_the_store(save()); });
-    if (failure) {
-      work_.record_failure(batches_[b], *failure);
-      result = to_json(*failure);
-    }
-    log::debug("batch {} is finished", b);
-    return {std::move(result), std::move(failure)};
+  Saved save_batch(const std::vector<Turn>& turns, const JobBatch& batch, const JobWork::Save& save,
+                   std::optional<Failure> failure) const {
+    Json images;
+    if (!failure) failure = attempt([&] { images = save(); });
+    if (failure) work_.record_failure(batch, *failure);
+    for (const Turn& turn : turns) log::debug("batch {} is finished", turn.batch);
+    return {std::move(images), std::move(failure)};
   }
 
   // The board is told by the thread that asks it, after all is safe on the disk.
-  void finish(size_t b, const Saved& saved, bool was_reported) {
-    const JobBatch& batch = batches_[b];
+  void finish(const std::vector<Turn>& turns, const JobBatch& batch, const Saved& saved) {
     if (saved.failure)
       log::write(log::Level::error,
                  fmt::format("image {}: {}", batch.images.front().index, saved.failure->message));
-    board_.report(b, json_text(saved.result), was_reported ? 0 : batch.images.size());
+    auto image = saved.images.begin();
+    for (const Turn& turn : turns) {
+      const size_t count = batches_[turn.batch].images.size();
+      Json result;
+      if (saved.failure) {
+        result = to_json(*saved.failure);
+      } else {
+        Json own = Json::array();
+        for (size_t i = 0; i < count; ++i) own.push_back(*image++);
+        result = for_the_store(std::move(own));
+      }
+      board_.report(turn.batch, json_text(result), turn.was_reported ? 0 : count);
+    }
     work_.finished(batch);
     work_.progress(outcome_.images_found);
   }
@@ -182,6 +260,7 @@ class Runner {
   std::vector<Json> found_;   // on this host
   std::vector<size_t> todo_;  // by all processes, the same in all
   bool is_prepared_ = false;
+  MeasuredBatchSize sizes_;
   JobOutcome outcome_;
   SaveQueue saving_;  // the last member: its thread uses the others
 };

@@ -28,8 +28,9 @@ struct JobWork {
   std::function<void()> prepare = [] {};
   /// Saves a batch that was computed; gives the summaries of its pictures.
   using Save = std::function<Json()>;
-  /// Computes a batch; gives what saves it, which is called once, in another thread, while the next batch is
-  /// computed. `look` is to be called between steps: it throws where the job ended meanwhile.
+  /// Computes a batch, which lives until it is saved; gives what saves it, which is called once, in another
+  /// thread, while the next batch is computed. `look` is to be called between steps: it throws where the job
+  /// ended meanwhile.
   std::function<Save(const JobBatch& batch, const std::function<void()>& look)> run;
   /// Writes down that the pictures of a batch failed. Called where batches are saved, in their order.
   std::function<void(const JobBatch& batch, const Failure& failure)> record_failure;
@@ -41,6 +42,8 @@ struct JobWork {
   /// number of those that were finished before.
   std::function<void(size_t images_found)> progress;
   int in_flight = 1;  // batches on their way at once; JobSchedule::together
+  /// Computes as many batches of a kind at once as is fastest, which is found by measuring; not together.
+  bool measures_batch_size = false;
 };
 
 struct FailedImage {

@@ -136,8 +136,11 @@ void PictureOutput::record_step(const pipelines::StepReport& step) {
 }
 
 JobWork::Save PictureOutput::finish_batch(const JobBatch& batch, pipelines::Output result) {
-  if (options_.latent || !options_.save_steps.empty())
-    latents_[batch.images.front().index] = {result.latents, batch.images.size()};
+  if (options_.latent || !options_.save_steps.empty()) {
+    auto& [latents, indices] = latents_[batch.images.front().index];
+    latents = result.latents;
+    for (const JobImage& image : batch.images) indices.push_back(static_cast<int64_t>(image.index));
+  }
   for (const auto& [index, latents] : batch_steps_) steps_[index].push_back(latents);
   batch_steps_.clear();
   if (options_.latent) return [images = describe_latents(batch)] { return images; };
@@ -184,7 +187,7 @@ void PictureOutput::finish_share() {
   std::vector<int64_t> of_pictures;  // one that failed has no row
   for (const auto& [first, batch] : latents_) {
     latents.push_back(batch.first);
-    for (size_t i = 0; i < batch.second; ++i) of_pictures.push_back(static_cast<int64_t>(first + i));
+    of_pictures.insert(of_pictures.end(), batch.second.begin(), batch.second.end());
   }
   const at::Tensor indices = at::tensor(of_pictures, at::kLong);
   if (options_.latent) weights::save_tensors(file({}), {{"latents", at::cat(latents)}, {"indices", indices}});

@@ -61,8 +61,8 @@ class PictureOutput {
   const PictureParameters* parameters_ = nullptr;
   std::map<size_t, at::Tensor> batch_steps_;         // of the batch that runs
   std::map<size_t, std::vector<at::Tensor>> steps_;  // by step: the latents of each batch
-  // Of each batch, by its first picture, and how many pictures it has.
-  std::map<size_t, std::pair<at::Tensor, size_t>> latents_;
+  // Of each batch, by its first picture, and the numbers of its pictures.
+  std::map<size_t, std::pair<at::Tensor, std::vector<int64_t>>> latents_;
 };
 
 }  // namespace diffract::jobs

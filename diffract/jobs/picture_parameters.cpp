@@ -1,5 +1,7 @@
 #include "diffract/jobs/picture_parameters.h"
 
+#include <algorithm>
+
 #include "diffract/core/error.h"
 #include "diffract/core/version.h"
 #include "diffract/pipelines/request_fields.h"
@@ -67,10 +69,12 @@ Json PictureParameters::of_model(const Request& request) const {
 Json PictureParameters::of(const JobBatch& batch, const JobImage& image) const {
   Request request = filled(batch.request);
   request.seed = image.seed;
+  const auto place = std::find_if(batch.images.begin(), batch.images.end(),
+                                  [&](const JobImage& one) { return one.index == image.index; });
   Json parameters = Json::object();
   for (const RequestField& field : pipelines::request_fields()) {
     if (field.scope != RequestField::Scope::image && field.scope != RequestField::Scope::batch) continue;
-    const Json value = value_of(field, request, image.index - batch.images.front().index);
+    const Json value = value_of(field, request, static_cast<size_t>(place - batch.images.begin()));
     if (!value.is_null()) parameters[field.name] = value;
   }
   parameters.update(model_);

@@ -34,7 +34,7 @@ Json job_settings(const JobOptions& options) {
   Json settings = load_parameters(options.loading, LoadField::Scope::images);
   if (options.is_over_ranks()) settings.update(load_parameters(options.loading, LoadField::Scope::placement));
   settings["output"] = options.output.pattern;
-  settings["batch_size"] = options.batch_size;
+  settings["batch_size"] = options.batch_size ? Json(*options.batch_size) : Json("auto");
   return settings;
 }
 
@@ -50,7 +50,7 @@ Worker::Worker(const JobOptions& options, const JobPlace& place)
       place_(place),
       board_(*place.board),
       is_together_(options.is_over_ranks()),
-      batches_(plan_job(options.requests, options.seed, options.batch_size)),
+      batches_(plan_job(options.requests, options.seed, options.batch_size.value_or(1))),
       output_(options.output, batches_, board_),
       observer_(&nobody()),
       // Before the processes of the job have met: none computes yet.
@@ -85,7 +85,8 @@ JobWork Worker::work() {
                 stop_if_asked();
                 observer_->progress(found);
               },
-          .in_flight = in_flight()};
+          .in_flight = in_flight(),
+          .measures_batch_size = !options_.batch_size};
 }
 
 JobOutcome Worker::run(const JobObserver& observer) {
@@ -159,7 +160,7 @@ loading::ExpectedRequest Worker::expected() const {
   };
   return {.height = largest(side(&Request::height, &pipelines::InputPicture::height)),
           .width = largest(side(&Request::width, &pipelines::InputPicture::width)),
-          .batch_size = options_.batch_size,
+          .batch_size = options_.batch_size.value_or(1),
           .max_sequence_length = largest(field(&Request::max_sequence_length)),
           .num_inference_steps = largest([](const Request& request) { return request.steps(); }),
           .encodes_pictures = std::any_of(batches_.begin(), batches_.end(), [](const JobBatch& batch) {

@@ -8,8 +8,10 @@
 #include <cstring>
 
 #include "diffract/core/file_descriptor.h"
+#include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
 #include "tests/cli/job_fixture.h"
+#include "tests/support/images.h"
 
 namespace diffract::test {
 namespace {
@@ -41,6 +43,38 @@ TEST_F(JobTest, MakesTheSamePicturesOnAnyNumberOfProcesses) {
         EXPECT_EQ(results[rank].err.find("images"), std::string::npos) << results[rank].err;
       }
     }
+}
+
+// How many are computed at once depends on measured times, and with it the last bits.
+TEST_F(JobTest, MeasuresHowManyToComputeAtOnce) {
+  const auto options = prompts(40);
+  ASSERT_EQ(alone(options, "one/{index}.png").exit_code, 0);
+  auto measured = options;
+  measured.insert(measured.end(), {"--batch-size", "auto", "--json"});
+  for (const int world_size : {1, 2}) {
+    const std::string name = fmt::format("auto{}", world_size), output = name + "/{index}.png";
+    const auto results = together(world_size, measured, output);
+    for (const auto& result : results) EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(results[0].err.find("batches of 1: "), std::string::npos) << results[0].err;
+    expect_whole_manifest(name, 40);
+    for (size_t i = 0; i < 40; ++i) {
+      const auto picture = [&](const std::string& of) {
+        return io::load_png(folder_ / fmt::format("{}/{}.png", of, i)).image;
+      };
+      EXPECT_LE(largest_pixel_difference(picture(name), picture("one")), 1) << i;
+    }
+    auto again = measured;
+    again.emplace_back("--resume");
+    for (const auto& result : together(world_size, again, output))
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+    expect_whole_manifest(name, 40);
+  }
+  auto over_ranks = prompts(2);
+  over_ranks.insert(over_ranks.end(), {"--batch-size", "auto", "--device-map", "ranks"});
+  for (const auto& result : together(2, over_ranks, "ranks/{index}.png")) {
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_NE(result.err.find("--batch-size auto"), std::string::npos) << result.err;
+  }
 }
 
 TEST_F(JobTest, CostsNothingWhereThereIsNothingToDo) {

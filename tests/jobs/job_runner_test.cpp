@@ -79,6 +79,53 @@ TEST_F(Job, GoesOnAfterAFailedPicture) {
   EXPECT_THROW(throw_if_failed(outcome), SomeFailed);
 }
 
+TEST_F(Job, ComputesAsManyAtOnceAsIsFastest) {
+  for (const int world_size : {1, 3}) {
+    log_.run.clear();
+    const auto batches = job_of(120);
+    std::mutex mutex;
+    std::map<size_t, size_t> sizes;  // of batches: how many were computed
+    const auto outcome = run(world_size, JobSchedule::dynamic, batches,
+                             [&](int, JobWork& work) {
+                               work.measures_batch_size = true;
+                               work.run = [&, run = work.run](const JobBatch& batch, const auto& look) {
+                                 // The same time for up to four, then as many times that as there are fours.
+                                 const auto fours = static_cast<int>((batch.images.size() + 3) / 4);
+                                 std::this_thread::sleep_for(milliseconds(20) * fours);
+                                 const std::lock_guard lock(mutex);
+                                 ++sizes[batch.images.size()];
+                                 return run(batch, look);
+                               };
+                             },
+                             {.run = std::to_string(world_size)});
+    ASSERT_EQ(outcome.images.size(), 120u);
+    for (size_t i = 0; i < 120; ++i) EXPECT_EQ(outcome.images[i]["index"], i);
+    size_t images = 0;
+    for (const auto& [size, count] : sizes) images += size * count;
+    EXPECT_EQ(images, 120u);  // each once
+    EXPECT_GT(sizes[4], 0u);
+  }
+}
+
+TEST_F(Job, ComputesPicturesOneByOneWhichFailTogether) {
+  const auto batches = job_of(40);
+  std::atomic<size_t> most = 0;
+  const auto outcome = run(1, JobSchedule::dynamic, batches, [&](int, JobWork& work) {
+    work.measures_batch_size = true;
+    work.run = [&, run = work.run](const JobBatch& batch, const auto& look) {
+      if (batch.images.size() > 1) throw MemoryError("no memory for {} pictures", batch.images.size());
+      most = std::max<size_t>(most, batch.images.size());
+      if (batch.images[0].index == 7) throw UsageError("not this one");
+      return run(batch, look);
+    };
+  });
+  EXPECT_EQ(outcome.images.size(), 39u);
+  ASSERT_EQ(outcome.failed.size(), 1u);
+  EXPECT_EQ(outcome.failed[0].image.index, 7u);
+  EXPECT_EQ(log_.failures, (std::vector<std::string>{"not this one"}));
+  EXPECT_EQ(most, 1u);
+}
+
 TEST_F(Job, EndsAsItsPicturesDidWhenAllFailAlike) {
   const auto batches = job_of(3);
   const auto outcome = run(2, JobSchedule::dynamic, batches, [](int, JobWork& work) {

@@ -57,6 +57,26 @@ TEST(PlanJob, ComputesPicturesOfOneSizeTogether) {
   EXPECT_TRUE(batches[2].request.image.empty());
 }
 
+TEST(PlanJob, JoinsBatchesOfOneKind) {
+  const auto picture = [](uint32_t width) -> pipelines::InputPicture {
+    return io::Image{.width = width, .height = 8, .pixels = std::vector<uint8_t>(size_t{24} * width)};
+  };
+  std::vector<pipelines::Request> requests = {{.prompt = {"a", "b", "c"},
+                                               .negative_prompt = {"x", "y", "z"},
+                                               .image = {picture(8), picture(8), picture(16)}}};
+  const auto whole = plan_job(requests, 3, 8), ones = plan_job(requests, 3, 1);
+  ASSERT_EQ(ones.size(), 3u);
+  EXPECT_EQ(kind_of(ones[0]), kind_of(ones[1]));
+  EXPECT_NE(kind_of(ones[0]), kind_of(ones[2]));  // another size
+  JobBatch joined = ones[0];
+  append(joined, ones[1]);
+  EXPECT_EQ(joined.request.prompt, whole[0].request.prompt);
+  EXPECT_EQ(joined.request.negative_prompt, whole[0].request.negative_prompt);
+  EXPECT_EQ(joined.request.seeds, whole[0].request.seeds);
+  EXPECT_EQ(joined.request.image.size(), 2u);
+  EXPECT_EQ(joined.images[1].index, 1u);
+}
+
 TEST(PlanJob, RefusesJobsThatMakeNoSense) {
   EXPECT_THROW(plan_job({}, 0, 1), UsageError);
   EXPECT_THROW(plan_job({{.prompt = {}}}, 0, 1), UsageError);
