@@ -22,6 +22,7 @@ logging.disable(logging.WARNING)
 import diffusers
 import torch
 import transformers
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from accelerate import infer_auto_device_map, init_empty_weights
 from accelerate.utils import compute_module_sizes, get_balanced_memory
 
@@ -35,6 +36,7 @@ VAE = dict(block_out_channels=[16, 32], norm_num_groups=8, layers_per_block=1, l
            down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
 T5 = dict(d_model=32, d_ff=64, d_kv=8, num_heads=4, num_layers=2, vocab_size=99)
 CLIP = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=99)
+VISION = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=8)
 MODELS = [
     ("FluxTransformer2DModel", dict(FLUX, guidance_embeds=True)),
     ("FluxTransformer2DModel", dict(FLUX, guidance_embeds=False)),
@@ -53,6 +55,8 @@ MODELS = [
     ("T5EncoderModel", dict(T5, feed_forward_proj="relu")),
     ("CLIPTextModel", CLIP),
     ("CLIPTextModelWithProjection", dict(CLIP, projection_dim=24)),
+    ("CLIPVisionModelWithProjection", dict(VISION, projection_dim=24)),
+    ("StableDiffusionSafetyChecker", dict(text_config=CLIP, vision_config=VISION, projection_dim=24)),
 ]
 
 
@@ -61,8 +65,12 @@ def build(name, config):
         if hasattr(diffusers, name):
             model = getattr(diffusers, name)(**config)
             return model, {"_class_name": name, **{k: v for k, v in model.config.items() if not k.startswith("_")}}
+        if name == "StableDiffusionSafetyChecker":
+            c = transformers.CLIPConfig(**config)
+            return StableDiffusionSafetyChecker(c), {**c.to_dict(), "architectures": [name]}
         config_class = {"T5EncoderModel": "T5Config", "CLIPTextModel": "CLIPTextConfig",
-                        "CLIPTextModelWithProjection": "CLIPTextConfig"}[name]
+                        "CLIPTextModelWithProjection": "CLIPTextConfig",
+                        "CLIPVisionModelWithProjection": "CLIPVisionConfig"}[name]
         c = getattr(transformers, config_class)(**config)
         model = getattr(transformers, name)(c)
     model.tie_weights()

@@ -76,7 +76,9 @@ PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments,
   const auto pipeline = io::ModelFolder::open(folder);
   const auto* facts = families::facts_for_plan(pipeline);
   if (!arguments.component.empty()) return lay_out_component(pipeline, facts, arguments.component, request);
-  return lay_out_pipeline(pipeline, facts, request);
+  loading::LayoutRequest used = request;
+  used.without = unused_components(pipeline, facts, loading::load_options(arguments.loading, 0));
+  return lay_out_pipeline(pipeline, facts, used);
 }
 
 DeviceMap load_map(const std::string& text, const PipelineLayout& layout,
@@ -198,6 +200,7 @@ void declare(CLI::App& app, PlanArguments& a) {
             "float32 without files");
   add_field(app, loading::load_field("compute_dtype"), a.loading);
   add_field(app, loading::load_field("variant"), a.loading);
+  add_field(app, loading::load_field("no_safety_checker"), a.loading);
   add_path(app, "--device-map", a.device_map,
            "auto, balanced, balanced_low_0, sequential, a device, or FILE.json; over ranks with --max-memory "
            "rank:0=16GB,rank:1=16GB");

@@ -28,16 +28,22 @@ bool has_hash(const std::string& file, const std::string& sha256) {
   }
 }
 
-// True for a sound picture that says itself that it was made with these parameters.
-bool says_itself(const std::string& file, const std::string& parameters) {
+// True for a sound picture that says itself that it was made with these parameters; then the entry learns
+// what else it says.
+bool says_itself(const std::string& file, ManifestEntry& wanted) {
   if (!is_file(file)) return false;
+  bool is_same = false;
+  std::optional<bool> nsfw;
   try {
-    for (const auto& text : io::load_png(file).texts)
-      if (text.key == kParametersKey && text.value == parameters) return true;
+    for (const auto& text : io::load_png(file).texts) {
+      is_same = is_same || (text.key == kParametersKey && text.value == wanted.parameters);
+      if (text.key == kNsfwKey) nsfw = text.value == "true";
+    }
   } catch (const Error&) {
-    // Not one of our pictures: it is made anew and replaces this file.
+    return false;  // not one of our pictures: it is made anew and replaces this file
   }
-  return false;
+  if (is_same) wanted.nsfw_content_detected = nsfw;
+  return is_same;
 }
 
 }  // namespace
@@ -110,6 +116,7 @@ Json JobFolder::summary(const ManifestEntry& entry) const {
        naming_.file({.index = entry.index, .seed = entry.seed, .prompt = entry.prompt, .negative_prompt = {}},
                     entry.rank)},
       {"sha256", entry.sha256}};
+  if (entry.nsfw_content_detected) summary[kNsfwKey] = *entry.nsfw_content_detected;
   const Json parameters = Json::parse(entry.parameters);
   for (const char* key : {"width", "height"})  // the picture's own, which may not be what was asked for
     if (parameters.contains(key)) summary[key] = parameters[key];
@@ -133,7 +140,7 @@ Json JobFolder::finished(const Manifest::Entries& entries, const JobBatch& batch
     }
   for (const int64_t rank : names_.ranks_of(image)) {
     const std::string file = naming_.file(image, rank);
-    if (!says_itself(file, wanted.parameters)) continue;
+    if (!says_itself(file, wanted)) continue;
     wanted.rank = rank;
     wanted.file = relative(file);
     wanted.sha256 = io::sha256_of_file(file);
@@ -162,14 +169,14 @@ std::vector<Json> JobFolder::find_finished(const std::vector<JobBatch>& batches)
   return results;
 }
 
-Json JobFolder::put(const JobImage& image, const std::string& parameters, int threads,
-                    std::span<const std::byte> bytes) {
+Json JobFolder::put(const JobImage& image, const Made& made, std::span<const std::byte> bytes) {
   const std::string file = naming_.file(image, naming_.rank);
   AtomicFile out(file);
   out.write(bytes);
   out.commit();
-  ManifestEntry entry = entry_of(image, parameters, naming_.rank);
-  entry.threads = threads;
+  ManifestEntry entry = entry_of(image, made.parameters, naming_.rank);
+  entry.threads = made.threads;
+  entry.nsfw_content_detected = made.nsfw_content_detected;
   entry.file = relative(file);
   entry.sha256 = io::sha256_hex(bytes);
   note(entry);

@@ -40,10 +40,13 @@ class JobFolder {
   void remove_leftovers(const std::vector<JobBatch>& batches) const;
 
   /// Puts a picture's file in its place, then its line into the manifest, both safely on the disk.
-  /// `parameters`: as Naming::parameters, in JSON; `threads`: that computed it. Gives its summary: index,
-  /// prompt, seed, rank, file, sha256. Throws IoError.
-  Json put(const JobImage& image, const std::string& parameters, int threads,
-           std::span<const std::byte> bytes);
+  /// Gives its summary: index, prompt, seed, rank, file, sha256. Throws IoError.
+  struct Made {
+    std::string parameters;  // as Naming::parameters, in JSON
+    int threads;             // that computed it
+    std::optional<bool> nsfw_content_detected = {};
+  };
+  Json put(const JobImage& image, const Made& made, std::span<const std::byte> bytes);
   /// Writes into the manifest that a picture failed.
   void record_failure(const JobBatch& batch, const JobImage& image, ErrorKind kind,
                       const std::string& message);

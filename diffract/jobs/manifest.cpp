@@ -42,6 +42,7 @@ std::string ManifestEntry::line() const {
   } else {
     json["file"] = file;
     json["sha256"] = sha256;
+    if (nsfw_content_detected) json[kNsfwKey] = *nsfw_content_detected;
   }
   return json_text(json);
 }
@@ -67,6 +68,7 @@ ManifestEntry ManifestEntry::parse(std::string_view line, const std::string& sou
   }
   entry.file = reader.text("file");
   entry.sha256 = reader.text("sha256");
+  if (reader.has(kNsfwKey)) entry.nsfw_content_detected = reader.boolean(kNsfwKey);
   if (entry.file.empty()) throw CheckpointError("{}: \"file\" is empty", source);
   return entry;
 }

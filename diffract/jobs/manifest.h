@@ -12,17 +12,21 @@
 
 namespace diffract::jobs {
 
+/// Whether the safety checker held a picture back, in summaries, manifests and PNG files: diffusers' name.
+constexpr const char* kNsfwKey = "nsfw_content_detected";
+
 /// One line of a manifest: a picture that is safely in place, or one that failed.
 struct ManifestEntry {
   size_t index = 0;
   uint64_t seed = 0;
   std::string prompt;
-  std::string parameters;           // all that the picture depends on, as compact JSON
-  int64_t rank = 0;                 // of the process that computed it
-  int64_t threads = 0;              // of that process; 0 where it is not known
-  std::string file;                 // relative to the manifest's folder; empty for a failed picture
-  std::string sha256;               // of the file's bytes
-  std::string error_kind, message;  // of a failed picture
+  std::string parameters;  // all that the picture depends on, as compact JSON
+  int64_t rank = 0;        // of the process that computed it
+  int64_t threads = 0;     // of that process; 0 where it is not known
+  std::string file;        // relative to the manifest's folder; empty for a failed picture
+  std::string sha256;      // of the file's bytes
+  std::optional<bool> nsfw_content_detected = {};  // unset: no safety checker looked at it
+  std::string error_kind, message;                 // of a failed picture
 
   bool failed() const { return file.empty(); }
   std::string line() const;

@@ -144,8 +144,9 @@ JobWork::Save PictureOutput::finish_batch(const JobBatch& batch, pipelines::Outp
   for (const auto& [index, latents] : batch_steps_) steps_[index].push_back(latents);
   batch_steps_.clear();
   if (options_.latent) return [images = describe_latents(batch)] { return images; };
-  return [this, &batch, arriving = std::move(result.arriving), threads = at::get_num_threads()] {
-    return put_pictures(batch, arriving(), threads);
+  return [this, &batch, arriving = std::move(result.arriving), nsfw = std::move(result.nsfw_content_detected),
+          threads = at::get_num_threads()] {
+    return put_pictures(batch, {.pictures = arriving(), .nsfw_content_detected = nsfw, .threads = threads});
   };
 }
 
@@ -163,15 +164,20 @@ Json PictureOutput::describe_latents(const JobBatch& batch) const {
   return images;
 }
 
-Json PictureOutput::put_pictures(const JobBatch& batch, const std::vector<io::Image>& pictures, int threads) {
+Json PictureOutput::put_pictures(const JobBatch& batch, const Arrived& arrived) {
   Json images = Json::array();
   for (size_t i = 0; i < batch.images.size(); ++i) {
     const auto& image = batch.images[i];
     const Json made_with = parameters_->of(batch, image);
     const trace::Span span("save", trace::is_on() ? fmt::format("picture {}", image.index) : "");
-    images.push_back(folder_.put(image, json_text(made_with), threads,
-                                 io::encode_png(pictures[i], {{kWebuiKey, webui_parameters(made_with)},
-                                                              {kParametersKey, json_text(made_with)}})));
+    JobFolder::Made made{.parameters = json_text(made_with), .threads = arrived.threads};
+    std::vector<io::PngText> texts = {{kWebuiKey, webui_parameters(made_with)},
+                                      {kParametersKey, made.parameters}};
+    if (!arrived.nsfw_content_detected.empty()) {
+      made.nsfw_content_detected = arrived.nsfw_content_detected[i];
+      texts.push_back({kNsfwKey, *made.nsfw_content_detected ? "true" : "false"});
+    }
+    images.push_back(folder_.put(image, made, io::encode_png(arrived.pictures[i], texts)));
   }
   return images;
 }

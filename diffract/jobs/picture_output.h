@@ -49,7 +49,12 @@ class PictureOutput {
   // Throws UsageError where two pictures would get one.
   std::vector<std::string> distinct_names() const;
   void check_shapes() const;
-  Json put_pictures(const JobBatch& batch, const std::vector<io::Image>& pictures, int threads);
+  struct Arrived {
+    std::vector<io::Image> pictures;
+    std::vector<bool> nsfw_content_detected;  // empty: nobody looked
+    int threads;                              // that computed them
+  };
+  Json put_pictures(const JobBatch& batch, const Arrived& arrived);
   Json describe_latents(const JobBatch& batch) const;
   std::string file(const JobImage& image) const { return pattern_.file(image, board_.rank()); }
 

@@ -80,6 +80,8 @@ struct FamilyFacts {
   /// Text encoders that take textual inversions; none: none do.
   std::span<const TextualInversionPlace> textual_inversion = {};
 
+  bool has_safety_checker = false;  // a checkpoint's is run
+
   /// The class of text to image.
   TaskClass text_to_image() const {
     return {.class_name = class_name, .kind = TaskKind::text_to_image, .takes = takes};

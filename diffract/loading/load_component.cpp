@@ -155,9 +155,9 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const FamilyFacts& fact
     : folder_(std::move(folder)),
       facts_(facts),
       options_(options),
-      without_(without),
+      without_(unused_components(folder_, &facts, options, without)),
       // Laid out where a map or a budget asks for it: it looks at the weights' files.
-      placements_(place([&] { return PipelineParts(folder_, &facts, options.variant, without); }, options)),
+      placements_(place([&] { return PipelineParts(folder_, &facts, options.variant, without_); }, options)),
       policy_(choose_policy(options, placements_.device())),
       lora_(options.lora, facts, folder_) {
   if (!options.textual_inversion.empty() && facts.textual_inversion.empty())
@@ -169,6 +169,11 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const FamilyFacts& fact
                      facts.class_name);
   const auto& policy = options_.float8 ? setting(std::string(facts.denoiser)).policy : policy_;
   log::info("{}: {}", name, policy.describe());
+}
+
+bool ComponentLoader::runs(const std::string& component) const {
+  return folder_.has_component(component) &&
+         std::find(without_.begin(), without_.end(), component) == without_.end();
 }
 
 bool ComponentLoader::may_record(const std::string& component) const {

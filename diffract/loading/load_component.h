@@ -104,6 +104,8 @@ class ComponentLoader {
   schedulers::SchedulerSpec scheduler() const;
   const io::ModelFolder& folder() const { return folder_; }
   const FamilyFacts& facts() const { return facts_; }
+  /// Whether the folder has the component, and nothing leaves it out.
+  bool runs(const std::string& component) const;
   /// True when a step of the component is the same work over the same memory each time, all on one GPU.
   bool may_record(const std::string& component) const;
   /// True where processes of the job share the models, which then stay: each has only its part in memory.

@@ -42,6 +42,9 @@ constexpr LoadField kFields[] = {
          o.textual_inversion.push_back(parse_textual_inversion(line));
      },
      textual_inversion_parameters},
+    {"no_safety_checker",
+     "Leave the checkpoint's safety checker out, which makes pictures black that it holds back", Kind::flag,
+     Scope::images, nullptr, [](LoadOptions& o, const std::string&, int) { o.safety_checker = false; }},
     {"device", "cpu, cuda (in a job: each process its own) or cuda:N", Kind::text, Scope::process, "cpu",
      [](LoadOptions& o, const std::string& text, int local_rank) {
        o.device = tensor::parse_device(text, local_rank);

@@ -60,6 +60,8 @@ struct LoadOptions {
   MemoryCheck memory_check = {};      // requests that take more memory than there is throw MemoryError
   std::vector<LoraOption> lora = {};  // load_lora_weights and set_adapters; the order counts with DoRA only
   std::vector<TextualInversionOption> textual_inversion = {};  // load_textual_inversion
+  // False: a checkpoint's safety checker is left out; its pictures are not looked at.
+  bool safety_checker = true;
   // Called for each tensor of a model that is loaded, now or when its stage begins. It may ask stays(); a
   // picture drawn from in it would wait for itself.
   LoadObserver on_load = {};

@@ -22,7 +22,8 @@ constexpr int64_t kSampleSize = 64, kSteps = 50;
 int stage_of(models::Role role) { return static_cast<int>(role); }
 // The denoiser is the last that is given up.
 int importance_of(models::Role role) {
-  return role == models::Role::encoder ? 0 : role == models::Role::decoder ? 1 : 2;
+  if (role == models::Role::denoiser) return 2;
+  return role == models::Role::decoder ? 1 : 0;
 }
 
 // What most of the stored bytes are in, of the files that `find` gives; it throws where there are none.
@@ -155,6 +156,17 @@ Common common_of(const std::vector<LayoutEntry>& parts, const io::ModelFolder& f
 }
 
 }  // namespace
+
+std::vector<std::string> unused_components(const io::ModelFolder& folder, const FamilyFacts* facts,
+                                           const LoadOptions& options, std::vector<std::string> without) {
+  const auto leave_out = [&](const char* name) {
+    if (folder.has_component(name)) without.emplace_back(name);
+  };
+  if (!facts) return without;
+  if (!facts->has_safety_checker || !options.safety_checker) leave_out("safety_checker");
+  leave_out("image_encoder");
+  return without;
+}
 
 struct PipelineParts::Impl {
   std::vector<LayoutEntry> parts;  // in the order of their stages

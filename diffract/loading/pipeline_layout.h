@@ -30,6 +30,10 @@ struct LayoutRequest {
   std::vector<std::string> without = {};  // components that are not wanted, nor looked for
 };
 
+/// `without`, and those components of the folder that the family does not run, or not with `options`.
+std::vector<std::string> unused_components(const io::ModelFolder& folder, const FamilyFacts* facts,
+                                           const LoadOptions& options, std::vector<std::string> without = {});
+
 /// A pipeline, or one model, as the planner needs it; nothing but its config files is read, and the header of
 /// one weight file where there is one.
 struct PipelineLayout {

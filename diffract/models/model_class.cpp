@@ -8,13 +8,19 @@ namespace diffract::models {
 
 // One line a class; each stands in its model's folder.
 extern const ModelClass kAutoencoderKLClass, kCLIPTextModelClass, kCLIPTextModelWithProjectionClass,
-    kFluxTransformer2DModelClass, kT5EncoderModelClass, kUNet2DConditionModelClass;
+    kCLIPVisionModelWithProjectionClass, kFluxTransformer2DModelClass, kStableDiffusionSafetyCheckerClass,
+    kT5EncoderModelClass, kUNet2DConditionModelClass;
 
 namespace {
 
-constexpr const ModelClass* kClasses[] = {
-    &kAutoencoderKLClass,          &kCLIPTextModelClass,  &kCLIPTextModelWithProjectionClass,
-    &kFluxTransformer2DModelClass, &kT5EncoderModelClass, &kUNet2DConditionModelClass};
+constexpr const ModelClass* kClasses[] = {&kAutoencoderKLClass,
+                                          &kCLIPTextModelClass,
+                                          &kCLIPTextModelWithProjectionClass,
+                                          &kCLIPVisionModelWithProjectionClass,
+                                          &kFluxTransformer2DModelClass,
+                                          &kStableDiffusionSafetyCheckerClass,
+                                          &kT5EncoderModelClass,
+                                          &kUNet2DConditionModelClass};
 
 bool is_in(std::span<const char* const> names, std::string_view name) {
   return std::any_of(names.begin(), names.end(), [&](const char* one) { return name == one; });

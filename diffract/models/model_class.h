@@ -31,8 +31,8 @@ struct Forward {
   double rare_runs = 1;  // of what is used once for many calls, in each of them
 };
 
-/// What a model does in a pipeline.
-enum class Role { encoder, denoiser, decoder };
+/// What a model does in a pipeline, in the order in which they run.
+enum class Role { encoder, denoiser, decoder, checker };
 
 /// A class of models, declared once, beside its code: a *_class.cpp in its folder. Nobody else names
 /// it but the families that use it.

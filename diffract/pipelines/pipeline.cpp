@@ -38,10 +38,13 @@ Output Pipeline::make(const Request& request, const schedulers::SchedulerSpec& s
   return tensor::with_memory_errors([&] {
     check_request(request, facts());
     Output output = generate(request, scheduler_of(request, scheduler, scheduler_rules()), observe);
-    if (awaits_images && output.arriving)
-      output = {.images = output.arriving(), .latents = output.latents};
-    else if (!awaits_images && !output.arriving)
-      output = {.images = {}, .latents = output.latents, .arriving = arrived(std::move(output.images))};
+    if (awaits_images && output.arriving) {
+      output.images = output.arriving();
+      output.arriving = {};
+    } else if (!awaits_images && !output.arriving) {
+      output.arriving = arrived(std::move(output.images));
+      output.images.clear();
+    }
     return output;
   });
 }

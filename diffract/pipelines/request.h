@@ -87,6 +87,8 @@ struct Output {
   std::vector<io::Image> images;  // prompt by prompt; empty for OutputType::latent
   at::Tensor latents;             // the final latents as diffusers returns them for output_type="latent"
   ArrivingImages arriving = {};   // what Pipeline::begin gives in place of the images
+  // Which images the checkpoint's safety checker held back, so that they are black; empty without one.
+  std::vector<bool> nsfw_content_detected = {};
 };
 
 /// What an observer is shown after each step of the denoise loop.

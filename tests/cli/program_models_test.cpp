@@ -116,7 +116,8 @@ TEST_F(Program, DrawsInTheHeightAndWidthThatTheModelWasTrainedFor) {
   EXPECT_EQ(image.height * 3, image.width * 5);
 }
 
-TEST_F(Program, SaysThatTheSafetyCheckerIsNotRun) {
+// A checkpoint with a safety checker whose files are missing does not draw as if there were none.
+TEST_F(Program, SaysHowToLeaveASafetyCheckerOut) {
   fs::copy(model_, folder_ / "model", fs::copy_options::recursive);
   Json index = load_json(folder_ / "model/model_index.json");
   index["safety_checker"] = {"stable_diffusion", "StableDiffusionSafetyChecker"};
@@ -124,12 +125,60 @@ TEST_F(Program, SaysThatTheSafetyCheckerIsNotRun) {
   index["requires_safety_checker"] = true;
   folder_.file("model/model_index.json", index.dump());
   folder_.file("model/feature_extractor/preprocessor_config.json", "{}");
-  const auto result = run({"generate", "--model", "model", "--prompt", "a", "--prompt", "b", "--steps", "1",
-                           "--height", "64", "--width", "64"});
+  std::vector<std::string> command = {"generate", "--model",  "model", "--prompt", "a",  "--steps",
+                                      "1",        "--height", "64",    "--width",  "64", "--json"};
+  const auto refused = run(command);
+  EXPECT_EQ(refused.exit_code, 3) << refused.err;
+  for (const char* part : {"safety_checker", "no such folder", "--no-safety-checker"})
+    EXPECT_NE(refused.err.find(part), std::string::npos) << refused.err;
+  command.emplace_back("--no-safety-checker");
+  const auto result = run(command);
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  const size_t first = result.err.find("safety_checker");
-  EXPECT_NE(first, std::string::npos);
-  EXPECT_EQ(result.err.find("safety_checker", first + 1), std::string::npos) << "said twice";
+  const Json summary = Json::parse(result.out);
+  EXPECT_EQ(summary["no_safety_checker"], true);
+  EXPECT_FALSE(summary["images"][0].contains("nsfw_content_detected"));
+}
+
+TEST_F(Program, SaysWhichPicturesTheSafetyCheckerHeldBack) {
+  fs::copy(test::data("reference/checkpoints/sd15"), folder_ / "model", fs::copy_options::recursive);
+  fs::copy(test::data("reference/parts"), folder_ / "model", fs::copy_options::recursive);
+  Json index = load_json(folder_ / "model/model_index.json");
+  index["safety_checker"] = {"stable_diffusion", "StableDiffusionSafetyChecker"};
+  index["feature_extractor"] = {"transformers", "CLIPImageProcessor"};
+  folder_.file("model/model_index.json", index.dump());
+  std::vector<std::string> command = {
+      "generate", "--model", "model",    "--prompt", "a dog",   "--prompt", "a red bicycle", "--seed", "31",
+      "--steps",  "3",       "--height", "64",       "--width", "64",       "--json"};
+  const auto flags_of = [](const Json& summary) {
+    Json flags = Json::array();
+    for (const Json& image : summary["images"]) flags.push_back(image["nsfw_content_detected"]);
+    return flags;
+  };
+  const auto result = run(command);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(flags_of(Json::parse(result.out)), Json({true, false}));
+  EXPECT_NE(result.err.find("the safety checker holds 1 of 1 pictures back"), std::string::npos)
+      << result.err;
+  const auto is_black = [&](const char* name) {
+    const auto pixels = io::load_png(folder_ / name).image.pixels;
+    return std::all_of(pixels.begin(), pixels.end(), [](uint8_t value) { return value == 0; });
+  };
+  EXPECT_TRUE(is_black("image_0.png"));
+  EXPECT_FALSE(is_black("image_1.png"));
+  EXPECT_EQ(text_of("image_0.png", "nsfw_content_detected"), "true");
+  EXPECT_EQ(text_of("image_1.png", "nsfw_content_detected"), "false");
+  // What was found is said again, by the manifest as by the pictures themselves.
+  command.emplace_back("--resume");
+  const auto resumed = run(command);
+  EXPECT_EQ(flags_of(Json::parse(resumed.out)), Json({true, false}));
+  EXPECT_NE(resumed.err.find("2 pictures are there already"), std::string::npos) << resumed.err;
+  for (const auto& entry : fs::directory_iterator(folder_.path()))
+    if (entry.path().extension() == ".jsonl") fs::remove(entry.path());
+  EXPECT_EQ(flags_of(Json::parse(run(command).out)), Json({true, false}));
+  // Without the checker they are other pictures.
+  command.emplace_back("--no-safety-checker");
+  ASSERT_EQ(run(command).exit_code, 0);
+  EXPECT_FALSE(is_black("image_0.png"));
 }
 
 TEST_F(Program, TokenizesAsTheModelDoes) {

@@ -143,7 +143,7 @@ INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionXLCase, ::testing::ValuesIn(c
 INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
 
 TEST(ReferenceData, HoldsAllCases) {
-  EXPECT_EQ(test::reference_cases("sd15").size(), 52u);
+  EXPECT_EQ(test::reference_cases("sd15").size(), 53u);
   EXPECT_EQ(test::reference_cases("sd2").size(), 1u);
   EXPECT_EQ(test::reference_cases("sdxl").size(), 25u);
   EXPECT_EQ(cases_with_embeddings("sd").size(), 36u);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <stdexcept>
 
 #include "diffract/pipelines/request_fields.h"
@@ -17,15 +18,36 @@ std::vector<std::string> one_or_many(const Json& value) {
   return {value.get<std::string>()};
 }
 
+// A checkpoint that shares its files with another one, and has some of reference/parts as its components.
+std::shared_ptr<const TempFolder> with_parts(const std::filesystem::path& checkpoint, const Json& parts) {
+  namespace fs = std::filesystem;
+  static const std::map<std::string, Json> kClasses = {
+      {"safety_checker", {"stable_diffusion", "StableDiffusionSafetyChecker"}},
+      {"feature_extractor", {"transformers", "CLIPImageProcessor"}}};
+  auto whole = std::make_shared<const TempFolder>();
+  Json index = load_json(checkpoint / "model_index.json");
+  for (const auto& entry : fs::directory_iterator(checkpoint))
+    if (entry.is_directory())
+      fs::create_directory_symlink(entry.path(), whole->path() / entry.path().filename());
+  for (const auto& name : parts) {
+    index[name] = kClasses.at(name);
+    fs::create_directory_symlink(data("reference/parts/" + name.get<std::string>()), *whole / name);
+  }
+  whole->file("model_index.json", index.dump());
+  return whole;
+}
+
 }  // namespace
 
 ReferenceCase::ReferenceCase(const std::string& name)
     : folder_(data("reference/" + name)),
       json_(load_json(folder_ / "case.json")),
-      expected_(io::SafetensorsFile::open(folder_ / "expected.safetensors")) {}
+      expected_(io::SafetensorsFile::open(folder_ / "expected.safetensors")) {
+  if (json_.contains("parts")) whole_ = with_parts(checkpoint(), json_["parts"]);
+}
 
 std::filesystem::path ReferenceCase::checkpoint() const {
-  return data("reference/checkpoints/" + json_["checkpoint"].get<std::string>());
+  return whole_ ? whole_->path() : data("reference/checkpoints/" + json_["checkpoint"].get<std::string>());
 }
 
 loading::LoadOptions ReferenceCase::load_options() const {

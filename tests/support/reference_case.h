@@ -8,6 +8,7 @@
 #include "diffract/families/diffusion_pipeline.h"
 #include "diffract/io/safetensors.h"
 #include "diffract/pipelines/pipeline.h"
+#include "tests/support/temp_folder.h"
 
 namespace diffract::test {
 
@@ -18,7 +19,12 @@ class ReferenceCase {
   explicit ReferenceCase(const std::string& name);
 
   const std::filesystem::path& folder() const { return folder_; }
+  /// With the case's "parts" in it, where it has some.
   std::filesystem::path checkpoint() const;
+  /// diffusers' nsfw_content_detected; empty where the case says nothing of it.
+  std::vector<bool> nsfw_content_detected() const {
+    return json_.value("nsfw_content_detected", std::vector<bool>());
+  }
   loading::LoadOptions load_options() const;
   /// Gives a pipeline the case's scheduler.
   void set_scheduler(families::DiffusionPipeline& pipeline) const;
@@ -41,6 +47,7 @@ class ReferenceCase {
 
  private:
   std::filesystem::path folder_;
+  std::shared_ptr<const TempFolder> whole_;  // the checkpoint with the case's parts
   Json json_;
   std::shared_ptr<const io::SafetensorsFile> expected_;
 };

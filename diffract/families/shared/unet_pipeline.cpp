@@ -77,6 +77,7 @@ UNetPipeline::Core UNetPipeline::load_core(const loading::ComponentLoader& load,
                                            schedulers::SchedulerSpec scheduler) {
   Core core{.unet = load.model<models::UNet2DConditionModel>("unet"),
             .vae = load.model<models::AutoencoderKL>("vae"),
+            .safety_check = SafetyCheck::load(load),
             .scheduler = std::move(scheduler),
             .device = load.device(),
             .policy = load.policy(),
@@ -152,8 +153,9 @@ void UNetPipeline::require_memory(const pipelines::Request& request) const {
   const loading::RequestShape shape = shape_of(request);
   const auto all = [](const loading::ComponentNeed&) { return true; };
   const auto runs = [&](const loading::ComponentNeed& need) {
-    if (need.name == "vae")
-      return shape.encodes_pictures || request.output_type == pipelines::OutputType::image;
+    const bool makes_images = request.output_type == pipelines::OutputType::image;
+    if (need.name == "vae") return shape.encodes_pictures || makes_images;
+    if (need.name == "safety_checker") return makes_images;
     return need.name == "unet" || !request.prompt_embeds.defined();
   };
   core_.memory->require(shape, *core_.memory->needs_of(shape), runs, all, /*all_stay=*/true);
@@ -163,6 +165,7 @@ std::vector<loading::ComponentStay> UNetPipeline::stays() const {
   std::vector<loading::ComponentStay> list;
   std::vector<std::string> names = text_encoders();
   names.insert(names.end(), {"unet", "vae"});
+  if (core_.safety_check) names.emplace_back("safety_checker");
   list.reserve(names.size());
   for (const std::string& name : names)
     list.push_back({.name = name, .stays = true, .loads = 1, .gone_for = {}});
@@ -195,13 +198,21 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
   const Tensor latents = denoise(conditions, inputs, settings, *schedule, end_step, observe);
   if (request.output_type == pipelines::OutputType::latent) return {.images = {}, .latents = latents};
   loading::flush_host();  // what the denoising kept is of other sizes than what the VAE needs
-  auto arriving = decode(latents);
-  if (inputs.wholes.empty()) return {.images = {}, .latents = latents, .arriving = std::move(arriving)};
+  return images_of(latents, inputs);
+}
+
+pipelines::Output UNetPipeline::images_of(const Tensor& latents, const pipelines::TaskInputs& inputs) const {
+  pipelines::Output output{.images = {}, .latents = latents, .arriving = decode(latents)};
+  if (core_.safety_check) {  // it looks at finished pictures, so that these are waited for
+    auto images = output.arriving();
+    output.nsfw_content_detected = core_.safety_check->hold_back(images, core_.device);
+    output.arriving = pipelines::arrived(std::move(images));
+  }
+  if (inputs.wholes.empty()) return output;
   const auto into = std::make_shared<const pipelines::TaskInputs>(
       pipelines::TaskInputs{.task = inputs.task, .of_image = inputs.of_image, .wholes = inputs.wholes});
-  return {.images = {}, .latents = latents, .arriving = [into, arriving = std::move(arriving)] {
-            return into->finished(arriving());
-          }};
+  output.arriving = [into, arriving = std::move(output.arriving)] { return into->finished(arriving()); };
+  return output;
 }
 
 pipelines::ArrivingImages UNetPipeline::decode(const Tensor& latents) const {

@@ -2,6 +2,7 @@
 #include <memory>
 #include <vector>
 
+#include "diffract/families/shared/safety_check.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/loading/flush.h"
 #include "diffract/loading/load_component.h"
@@ -25,6 +26,7 @@ class UNetPipeline : public pipelines::Pipeline {
   struct Core {
     std::shared_ptr<const models::UNet2DConditionModel> unet;
     std::shared_ptr<const models::AutoencoderKL> vae;
+    std::shared_ptr<const SafetyCheck> safety_check = {};  // null: pictures are not looked at
     schedulers::SchedulerSpec scheduler;
     at::Device device = at::kCPU;  // of the latents
     tensor::DtypePolicy policy = {};
@@ -95,6 +97,7 @@ class UNetPipeline : public pipelines::Pipeline {
                  schedulers::Schedule& schedule, size_t end_step,
                  const pipelines::StepObserver& observe) const;
   pipelines::ArrivingImages decode(const Tensor& latents) const;
+  pipelines::Output images_of(const Tensor& latents, const pipelines::TaskInputs& inputs) const;
 
   const loading::FamilyFacts& facts_;
   Core core_;

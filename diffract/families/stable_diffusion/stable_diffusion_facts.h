@@ -51,6 +51,7 @@ inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableD
                                                           .takes = kStableDiffusionTakes,
                                                           .tasks = kStableDiffusionTasks,
                                                           .lora_prefixes = kStableDiffusionLora,
-                                                          .textual_inversion = kStableDiffusionTokens};
+                                                          .textual_inversion = kStableDiffusionTokens,
+                                                          .has_safety_checker = true};
 
 }  // namespace diffract::families

@@ -1,4 +1,3 @@
-#include "diffract/core/log.h"
 #include "diffract/families/shared/clip_text.h"
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
 
@@ -26,11 +25,6 @@ schedulers::SchedulerSpec corrected(schedulers::SchedulerSpec spec) {
 std::shared_ptr<StableDiffusionPipeline> StableDiffusionPipeline::from_folder(
     const io::ModelFolder& folder, const loading::LoadOptions& options) {
   const loading::ComponentLoader load(folder, kStableDiffusion, options);
-  if (folder.has_component("safety_checker"))
-    log::write_once(
-        log::Level::warning,
-        "this checkpoint has a safety_checker, which diffract does not run: look at pictures before you "
-        "show them to others");
   // In this order: what is small is looked at first.
   const auto scheduler = first_scheduler(load, corrected(load.scheduler()), options);
   auto grown = load_clip_tokenizer(load, "tokenizer", "text_encoder");

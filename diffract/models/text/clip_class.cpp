@@ -2,6 +2,7 @@
 
 #include "diffract/models/model_class.h"
 #include "diffract/models/shared/on_meta.h"
+#include "diffract/models/shared/position_ids.h"
 
 namespace diffract::models {
 namespace {
@@ -24,19 +25,6 @@ template <typename Model>
 Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardShape& shape) {
   const auto model = std::make_shared<Model>(CLIPTextConfig::from_json(config), w);
   return {[=] { (*model)(some_ids(shape, model->config().max_position_embeddings)); }};
-}
-
-// The numbers of its positions, which no checkpoint holds.
-void add_position_ids(placement::Module& module, int64_t positions) {
-  for (placement::Module& child : module.children) {
-    if (child.name == "text_model") add_position_ids(child, positions);
-    if (child.name == "embeddings")
-      child.tensors.push_back({.name = "position_ids",
-                               .elements = positions,
-                               .bytes = positions * static_cast<int64_t>(sizeof(int64_t)),
-                               .is_floating = false,
-                               .is_buffer = true});
-  }
 }
 
 void complete(placement::ModuleTree& tree, const ConfigReader& config) {

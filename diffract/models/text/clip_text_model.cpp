@@ -1,7 +1,7 @@
 #include "diffract/models/text/clip_text_model.h"
 
 #include "diffract/core/error.h"
-#include "diffract/models/text/text_config.h"
+#include "diffract/models/shared/config_part.h"
 
 namespace diffract::models {
 namespace {
@@ -16,8 +16,8 @@ WeightScope text_root(const WeightScope& w) {
 }  // namespace
 
 CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& file) {
-  const ConfigReader config = text_part_of(
-      file, "clip_text_model",
+  const ConfigReader config = config_part(
+      file, {.key = "text_config", .model_type = "clip_text_model", .what = "text"},
       {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"});
   CLIPTextConfig c;
   c.vocab_size = config.integer("vocab_size", 1, 1 << 24, c.vocab_size);
@@ -39,29 +39,13 @@ CLIPTextConfig CLIPTextConfig::from_json(const ConfigReader& file) {
   return c;
 }
 
-CLIPEncoderLayer::CLIPEncoderLayer(const WeightScope& w, const CLIPTextConfig& c)
-    : layer_norm1_(w / "layer_norm1", c.hidden_size, c.layer_norm_eps),
-      layer_norm2_(w / "layer_norm2", c.hidden_size, c.layer_norm_eps),
-      self_attn_(w / "self_attn", {.query = c.hidden_size, .context = c.hidden_size, .inner = c.hidden_size},
-                 {.heads = c.num_attention_heads, .causal = true}, nn::Bias::yes,
-                 {.q = "q_proj", .k = "k_proj", .v = "v_proj", .out = "out_proj"}),
-      fc1_(w / "mlp" / "fc1", c.hidden_size, c.intermediate_size),
-      fc2_(w / "mlp" / "fc2", c.intermediate_size, c.hidden_size),
-      hidden_act_(c.hidden_act) {}
-
-Tensor CLIPEncoderLayer::operator()(const Tensor& input) const {
-  const Tensor normed = layer_norm1_(input);
-  const Tensor x = self_attn_(normed, normed, input);
-  return fc2_(nn::activate(hidden_act_, fc1_(layer_norm2_(x))), {.residual = x});
-}
-
 CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const WeightScope& weights)
     : config_(c),
       device_(weights.device()),
       token_embedding_(text_root(weights) / "embeddings" / "token_embedding", c.vocab_size, c.hidden_size),
       position_embedding_(text_root(weights) / "embeddings" / "position_embedding", c.max_position_embeddings,
                           c.hidden_size),
-      layers_(text_root(weights) / "encoder" / "layers", c.num_hidden_layers, c),
+      layers_(text_root(weights) / "encoder" / "layers", c.num_hidden_layers, c.layer()),
       final_layer_norm_(text_root(weights) / "final_layer_norm", c.hidden_size, c.layer_norm_eps) {}
 
 Tensor CLIPTextModel::embed(const Tensor& input_ids, int64_t clip_skip) const {

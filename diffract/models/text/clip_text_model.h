@@ -3,17 +3,11 @@
 #include <vector>
 
 #include "diffract/core/json.h"
-#include "diffract/nn/activation.h"
-#include "diffract/nn/attention.h"
+#include "diffract/models/shared/clip_encoder_layer.h"
 #include "diffract/nn/block_list.h"
 #include "diffract/nn/embedding.h"
-#include "diffract/nn/linear.h"
-#include "diffract/nn/norm.h"
 
 namespace diffract::models {
-
-using at::Tensor;
-using weights::WeightScope;
 
 // B batch, T tokens, D hidden_size
 struct CLIPTextConfig {  // fields are the keys of config.json
@@ -27,20 +21,15 @@ struct CLIPTextConfig {  // fields are the keys of config.json
   nn::Activation hidden_act = nn::Activation::quick_gelu;
   double layer_norm_eps = 1e-5;
   int64_t eos_token_id = 49407;
+  CLIPLayerShape layer() const {
+    return {.hidden_size = hidden_size,
+            .intermediate_size = intermediate_size,
+            .num_attention_heads = num_attention_heads,
+            .hidden_act = hidden_act,
+            .layer_norm_eps = layer_norm_eps,
+            .causal = true};
+  }
   static CLIPTextConfig from_json(const ConfigReader& file);  // CheckpointError names the bad key
-};
-
-/// One layer of the text encoder: causal attention and an MLP, each behind a norm and with a residual.
-class CLIPEncoderLayer {
- public:
-  CLIPEncoderLayer(const WeightScope& w, const CLIPTextConfig& config);
-  Tensor operator()(const Tensor& x) const;  // [B, T, D] -> [B, T, D]
-
- private:
-  nn::LayerNorm layer_norm1_, layer_norm2_;
-  nn::Attention self_attn_;
-  nn::Linear fc1_, fc2_;
-  nn::Activation hidden_act_;
 };
 
 /// The text encoder of CLIP. Source: transformers modeling_clip.py, CLIPTextModel.
