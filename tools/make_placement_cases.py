@@ -32,6 +32,8 @@ FLUX = dict(num_layers=2, num_single_layers=3, attention_head_dim=16, num_attent
 UNET = dict(sample_size=16, block_out_channels=[16, 32], norm_num_groups=8, cross_attention_dim=32, attention_head_dim=2,
             layers_per_block=1, down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
             up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"])
+CONTROLNET = {key: value for key, value in UNET.items() if key not in ("sample_size", "up_block_types")}
+CONTROLNET |= dict(conditioning_embedding_out_channels=[8, 8, 16, 16])
 VAE = dict(block_out_channels=[16, 32], norm_num_groups=8, layers_per_block=1, latent_channels=4,
            down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
 T5 = dict(d_model=32, d_ff=64, d_kv=8, num_heads=4, num_layers=2, vocab_size=99)
@@ -48,6 +50,10 @@ MODELS = [
                                   projection_class_embeddings_input_dim=80)),
     ("UNet2DConditionModel", dict(UNET, mid_block_type="UNetMidBlock2D", layers_per_block=2, transformer_layers_per_block=[[1, 0], 1],
                                   reverse_transformer_layers_per_block=[1, [2, 0, 1]])),
+    ("ControlNetModel", CONTROLNET),
+    ("ControlNetModel", dict(CONTROLNET, use_linear_projection=True, transformer_layers_per_block=[1, 3],
+                             addition_embed_type="text_time", addition_time_embed_dim=8,
+                             projection_class_embeddings_input_dim=80)),
     ("AutoencoderKL", VAE),
     ("AutoencoderKL", dict(VAE, use_quant_conv=False, use_post_quant_conv=False)),
     ("AutoencoderKL", dict(VAE, mid_block_add_attention=False)),

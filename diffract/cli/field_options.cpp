@@ -42,7 +42,12 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
       return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::texts:
     case RequestField::Kind::pictures:
+    case RequestField::Kind::numbers_of_nets:
+    case RequestField::Kind::texts_of_nets:
       return add_texts(app, names, set, field.help);
+    case RequestField::Kind::flag:
+      return app.add_flag_callback(
+          names, [set] { set(true); }, field.help);
     case RequestField::Kind::json:
       return app.add_option_function<std::string>(
           names,

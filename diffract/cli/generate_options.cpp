@@ -106,7 +106,7 @@ pipelines::Request shared_settings(const GenerateOptions& o) {
   pipelines::Request shared = o.settings;
   shared.prompt.clear();
   for (const auto& field : pipelines::request_fields())
-    if (field.is_list() && field.get(shared).size() > 1)
+    if (field.is_list() && !field.several_each && field.get(shared).size() > 1)
       throw UsageError(
           "--prompts-file: give {} at most once, or in the file's lines; several, one for each --prompt, "
           "leave none for the file's prompts",

@@ -12,6 +12,8 @@
 #include "diffract/core/log.h"
 #include "diffract/core/size_text.h"
 #include "diffract/families/registry.h"
+#include "diffract/loading/addition_files.h"
+#include "diffract/loading/controlnet.h"
 #include "diffract/loading/find_model.h"
 #include "diffract/loading/placement_plan.h"
 #include "diffract/models/model_class.h"
@@ -65,6 +67,8 @@ loading::LayoutRequest layout_request(const PlanArguments& arguments) {
 PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments,
                        const loading::LayoutRequest& request) {
   if (!is_pipeline(folder)) {
+    if (!loading::given_text(arguments.loading, "controlnet").empty())
+      throw UsageError("--controlnet: {} is no pipeline's folder; leave --controlnet out", folder.string());
     if (!arguments.component.empty())
       throw UsageError(
           "--component {}: {} is no pipeline's folder but a single model's; leave --component out",
@@ -73,8 +77,10 @@ PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments,
     const auto* family = families::family_of_denoiser(class_name);
     return lay_out_model(folder, family ? family->facts : nullptr, request);
   }
-  const auto pipeline = io::ModelFolder::open(folder);
-  const auto* facts = families::facts_for_plan(pipeline);
+  const auto own = io::ModelFolder::open(folder);
+  const auto* facts = families::facts_for_plan(own);
+  const auto nets = loading::lines_of(loading::given_text(arguments.loading, "controlnet"));
+  const auto pipeline = loading::with_controlnets(own, facts, nets);
   if (!arguments.component.empty()) return lay_out_component(pipeline, facts, arguments.component, request);
   loading::LayoutRequest used = request;
   used.without = unused_components(pipeline, facts, loading::load_options(arguments.loading, 0));
@@ -201,6 +207,7 @@ void declare(CLI::App& app, PlanArguments& a) {
   add_field(app, loading::load_field("compute_dtype"), a.loading);
   add_field(app, loading::load_field("variant"), a.loading);
   add_field(app, loading::load_field("no_safety_checker"), a.loading);
+  add_field(app, loading::load_field("controlnet"), a.loading);
   add_path(app, "--device-map", a.device_map,
            "auto, balanced, balanced_low_0, sequential, a device, or FILE.json; over ranks with --max-memory "
            "rank:0=16GB,rank:1=16GB");

@@ -36,7 +36,7 @@ void add_missing_vocabulary(const ModelFolder& model, const std::string& compone
 
 bool has_weights(const std::string& component) {
   return component == "unet" || component == "transformer" || component == "vae" ||
-         component.starts_with("text_encoder");
+         component.starts_with("text_encoder") || component.starts_with("controlnet");
 }
 
 bool is_run(const std::string& component) {

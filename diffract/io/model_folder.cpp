@@ -63,7 +63,15 @@ std::string ModelFolder::component_class(const std::string& name) const {
   return found == classes_.end() ? std::string() : found->second;
 }
 
+void ModelFolder::set_component(const std::string& name, const std::string& class_name,
+                                const fs::path& folder) {
+  if (!has_component(name)) names_.push_back(name);
+  classes_[name] = class_name;
+  elsewhere_[name] = folder;
+}
+
 fs::path ModelFolder::component_folder(const std::string& name) const {
+  if (const auto other = elsewhere_.find(name); other != elsewhere_.end()) return other->second;
   const fs::path folder = path_ / name;
   std::error_code failure;
   if (!fs::is_directory(folder, failure))

@@ -29,6 +29,9 @@ class ModelFolder {
   /// The component's class, e.g. "UNet2DConditionModel"; empty when it is null or not named.
   std::string component_class(const std::string& name) const;
 
+  /// One more component, or another in place of the folder's own, that lies in `folder`.
+  void set_component(const std::string& name, const std::string& class_name,
+                     const std::filesystem::path& folder);
   /// Throws CheckpointError when there is no such folder.
   std::filesystem::path component_folder(const std::string& name) const;
   /// The component's config.json, or a scheduler's scheduler_config.json.
@@ -46,6 +49,7 @@ class ModelFolder {
   std::string class_name_;
   std::vector<std::string> names_;
   std::map<std::string, std::string> classes_;
+  std::map<std::string, std::filesystem::path> elsewhere_;  // components that lie in other folders
   std::shared_ptr<OpenFiles> open_files_ = std::make_shared<OpenFiles>();
 };
 

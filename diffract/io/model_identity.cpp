@@ -52,11 +52,12 @@ bool is_text(const fs::path& file) {
   return name.extension() == ".json" || name == "merges.txt" || name == "spiece.model";
 }
 
-std::vector<fs::path> text_files(const fs::path& folder) {
+// Those of a folder for which `is_wanted`, sorted.
+std::vector<fs::path> files_in(const fs::path& folder, bool (*is_wanted)(const fs::path& file)) {
   std::vector<fs::path> files;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (entry.is_regular_file(ignored) && is_text(entry.path())) files.push_back(entry.path());
+    if (entry.is_regular_file(ignored) && is_wanted(entry.path())) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -82,13 +83,26 @@ ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& 
     if (!is_run(component)) continue;
     const fs::path below = folder.path() / component;
     text += fmt::format("{} {}\n", component, folder.component_class(component));
-    for (const fs::path& file : text_files(below))
+    for (const fs::path& file : files_in(below, is_text))
       add_file(text, file, MappedFile(file).bytes(), kMostOfText);
     if (!has_weights(component)) continue;
     const WeightFiles weights = folder.component_weights(component, variant);
     for (const fs::path& file : weights.files)
       add_file(text, file, weights.open(file)->whole_file(), kMostOfWeights);
   }
+  identity.hash = hash_of(text);
+  return identity;
+}
+
+ModelIdentity identify_component(const fs::path& folder) {
+  ModelIdentity identity = identify_model(folder);
+  if (!identity.revision.empty()) return identity;
+  std::string text;
+  for (const fs::path& file : files_in(folder, is_text))
+    add_file(text, file, MappedFile(file).bytes(), kMostOfText);
+  const auto is_weights = [](const fs::path& file) { return file.extension() == ".safetensors"; };
+  for (const fs::path& file : files_in(folder, is_weights))
+    add_file(text, file, MappedFile(file).bytes(), kMostOfWeights);
   identity.hash = hash_of(text);
   return identity;
 }

@@ -23,6 +23,9 @@ ModelIdentity identify_model(const std::filesystem::path& folder);
 /// differs in them.
 ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& variant);
 
+/// The same of one model's folder, as a ControlNet's: over its config and all of its safetensors files.
+ModelIdentity identify_component(const std::filesystem::path& folder);
+
 /// The same of a single weight file, as a LoRA's: its name, or ORG/NAME of the snapshot that it is in.
 ModelIdentity identify_file(const std::filesystem::path& file);
 

@@ -12,8 +12,7 @@ struct Row {
 
 constexpr Row kOptions[] = {
     {"it is not there yet: see docs/differences.md",
-     "control-image controlnet "
-     "control-net control-strength ip-adapter ip-adapter-image ip-adapter-scale "
+     "ip-adapter ip-adapter-image ip-adapter-scale "
      "upscale upscale-model "
      "upscaler hires-fix enable-hr hr-scale vae vae-path vae-dir taesd clip-l clip-g t5xxl "
      "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
@@ -23,6 +22,12 @@ constexpr Row kOptions[] = {
     {"here it is --mask-image, beside --image", "mask mask-img inpaint inpaint-mask"},
     {"here it is --strength, beside --image", "denoise denoising-strength image-strength"},
     {"here it is --padding-mask-crop", "inpaint-full-res-padding only-masked-padding"},
+    {"here it is --controlnet, with --control-image",
+     "control-net controlnet-path controlnet-model controlnet-dir control-model"},
+    {"here it is --control-image, with --controlnet",
+     "control-img controlnet-image control-picture hint-image"},
+    {"here it is --controlnet-conditioning-scale",
+     "control-strength controlnet-strength control-weight controlnet-weight controlnet-scale"},
     {"run the refiner's own folder behind the base model, with --image and --denoising-start", "refiner"},
     {"here it is --lora FILE=WEIGHT",
      "lora-path lora-model-dir lora-scale lora-weight lora-weights lora-dir lora-model adapter adapter-name"},
@@ -89,10 +94,11 @@ constexpr Row kCommands[] = {
      "txt2img text2img text-to-image t2i draw run create imagine sample infer inference predict gen "
      "image dream"},
     {"it is not there yet: see docs/differences.md",
-     "serve server api webui ui outpaint upscale controlnet "
+     "serve server api webui ui outpaint upscale "
      "convert quantize merge train finetune interrogate bench benchmark video txt2vid"},
     {"here it is diffract generate --image FILE", "img2img image-to-image i2i"},
     {"here it is diffract generate --image FILE --mask-image FILE", "inpaint inpainting"},
+    {"here it is diffract generate --controlnet FOLDER --control-image FILE", "controlnet control"},
     {"diffract does not download; run: hf download ORG/NAME", "pull download get fetch clone"},
     {"diffract doctor reports on the machine, its models and schedulers",
      "list ls models schedulers samplers env check status system-info devices"},

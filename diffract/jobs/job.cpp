@@ -1,6 +1,7 @@
 #include "diffract/jobs/job.h"
 
 #include "diffract/core/error.h"
+#include "diffract/pipelines/control.h"
 #include "diffract/pipelines/request_checks.h"
 #include "diffract/pipelines/request_fields.h"
 
@@ -50,6 +51,7 @@ Request frame_of(const Request& request) {
   for (const auto* field : pipelines::text_fields()) (frame.*field->texts).clear();
   frame.image.clear();
   frame.mask_image.clear();
+  frame.control_image.clear();
   frame.num_images_per_prompt = 1;
   frame.seed.reset();
   frame.seeds.clear();
@@ -65,10 +67,13 @@ void append(std::vector<T>& to, const std::vector<T>& values) {
 
 std::string kind_of(const JobBatch& batch) {
   const Request& request = batch.request;
-  const auto first_of = [](const std::vector<InputPicture>& pictures) {
-    return sizes_of({pictures.begin(), pictures.begin() + (pictures.empty() ? 0 : 1)});
+  // Those of the first image.
+  const auto first_of = [&](const std::vector<InputPicture>& pictures) {
+    const auto each = static_cast<ptrdiff_t>(pictures.size() / batch.images.size());
+    return sizes_of({pictures.begin(), pictures.begin() + each});
   };
-  return json_text({batch_key(request), first_of(request.image), first_of(request.mask_image)});
+  return json_text({batch_key(request), first_of(request.image), first_of(request.mask_image),
+                    first_of(request.control_image)});
 }
 
 void append(JobBatch& to, const JobBatch& batch) {
@@ -76,11 +81,13 @@ void append(JobBatch& to, const JobBatch& batch) {
     append(to.request.*field->texts, batch.request.*field->texts);
   append(to.request.image, batch.request.image);
   append(to.request.mask_image, batch.request.mask_image);
+  append(to.request.control_image, batch.request.control_image);
   append(to.request.seeds, batch.request.seeds);
   append(to.images, batch.images);
 }
 
-std::vector<JobBatch> plan_job(const std::vector<Request>& requests, uint64_t job_seed, int64_t batch_size) {
+std::vector<JobBatch> plan_job(const std::vector<Request>& requests, uint64_t job_seed, int64_t batch_size,
+                               size_t controlnets) {
   if (requests.empty()) throw UsageError("no prompts given");
   if (batch_size < 1) throw UsageError("batch_size {}: expected 1 or more", batch_size);
   std::vector<JobBatch> batches;
@@ -93,12 +100,16 @@ std::vector<JobBatch> plan_job(const std::vector<Request>& requests, uint64_t jo
     for (size_t i = 0; i < request.image_count(); ++i, ++index) {
       const size_t p = i / static_cast<size_t>(request.num_images_per_prompt);
       const auto image = picture_of(request.image, i, p), mask = picture_of(request.mask_image, i, p);
-      const Json key = {shared, sizes_of(image), sizes_of(mask)};
+      const auto control = request.control_image.empty()
+                               ? std::vector<InputPicture>()
+                               : pipelines::control_pictures_of(request, p, controlnets);
+      const Json key = {shared, sizes_of(image), sizes_of(mask), sizes_of(control)};
       const uint64_t seed = request.seed ? *request.seed + i : job_seed + index;
       JobBatch one{.request = frame, .images = {}};
       append_texts(one.request, request, p);
       one.request.image = image;
       one.request.mask_image = mask;
+      one.request.control_image = control;
       one.request.seeds = {seed};
       const auto& negative = one.request.negative_prompt;
       one.images = {{.index = index,

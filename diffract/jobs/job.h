@@ -25,10 +25,10 @@ struct JobBatch {
 /// Cuts a job into batches of at most `batch_size` consecutive pictures that agree in every field of a
 /// request but prompts and seeds. Each request stands for its prompts times its num_images_per_prompt;
 /// picture i of the job gets the seed `job_seed + i`, or, where the request has a seed, that one plus its
-/// place in the request. Throws UsageError for an empty job, a batch size below 1, and texts that do not
-/// match their prompts in number.
+/// place in the request. `controlnets`: how many the pictures are drawn with. Throws UsageError for an empty
+/// job, a batch size below 1, and texts that do not match their prompts in number.
 std::vector<JobBatch> plan_job(const std::vector<pipelines::Request>& requests, uint64_t job_seed,
-                               int64_t batch_size);
+                               int64_t batch_size, size_t controlnets = 1);
 
 /// What batches must agree in to be computed together, as a text.
 std::string kind_of(const JobBatch& batch);

@@ -13,6 +13,7 @@
 #include "diffract/core/trace.h"
 #include "diffract/core/utf8.h"
 #include "diffract/io/png.h"
+#include "diffract/pipelines/task_class.h"
 #include "diffract/weights/save_tensors.h"
 
 namespace diffract::jobs {
@@ -33,14 +34,6 @@ void prepare_folder(const fs::path& file) {
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
     throw IoError("{}: cannot be written to: {}", folder.string(), std::strerror(errno));
   require_replaceable(file);
-}
-
-// What a request says of its images' size: height and width, else the picture's own, which some models keep;
-// inpainting has the model's.
-std::pair<std::optional<int64_t>, std::optional<int64_t>> size_given(const pipelines::Request& request) {
-  if (request.image.empty() || !request.mask_image.empty()) return {request.height, request.width};
-  const auto& picture = request.image.front();
-  return {request.height.value_or(picture.height()), request.width.value_or(picture.width())};
 }
 
 }  // namespace
@@ -86,7 +79,7 @@ void PictureOutput::check_shapes() const {
   const auto& first = batches_.front().request;
   for (const auto& [request, images] : batches_) {
     const char* option = saves_steps ? "--save-steps" : "--output-type latent";
-    if (size_given(request) != size_given(first))
+    if (pipelines::size_given(request) != pipelines::size_given(first))
       throw UsageError(
           "{}: pictures {} and {} differ in height or width; latents of one size go into a file. Give all "
           "lines the same size, or make a job of each",

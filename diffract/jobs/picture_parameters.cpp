@@ -17,6 +17,10 @@ using pipelines::RequestField;
 Json value_of(const RequestField& field, const Request& request, size_t p) {
   const Json value = field.get(request);
   if (!field.is_list() || value.is_null()) return value;
+  if (const size_t each = value.size() / request.image_count(); field.several_each && each > 1) {
+    const auto begin = value.begin() + static_cast<ptrdiff_t>(p * each);
+    return Json(Json::array_t(begin, begin + static_cast<ptrdiff_t>(each)));
+  }
   return value.size() == 1 ? value[0] : value[p];
 }
 
@@ -51,8 +55,11 @@ Request PictureParameters::filled(const Request& request) const {
   if (!all.guidance_scale)
     all.guidance_scale =
         task ? task->guidance_scale.value_or(defaults_.guidance_scale) : defaults_.guidance_scale;
-  if (all.image.empty() || !task) return all;
+  if (!task || (all.image.empty() && !task->is_controlled)) return all;
   all.pipeline = task->class_name;
+  if (task->is_controlled && all.controlnet_conditioning_scale.empty())
+    all.controlnet_conditioning_scale = {task->controlnet_conditioning_scale};
+  if (all.image.empty()) return all;
   all.strength = request.strength.value_or(task->strength);
   return all;
 }

@@ -7,6 +7,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/jobs/foreign_names.h"
+#include "diffract/pipelines/field_values.h"
 #include "diffract/pipelines/request_fields.h"
 
 namespace diffract::jobs {
@@ -32,7 +33,7 @@ using pipelines::RequestField;
 
 void set(Request& request, const RequestField& field, const Json& value, const std::string& where,
          const std::string& name) {
-  if (field.is_list() && !value.is_string())  // a list is several prompts
+  if (field.is_list() && !field.several_each && !value.is_string())  // a list is several prompts
     throw UsageError("{}: \"{}\" is {}; expected a text", where, name, excerpt(value));
   field.set(request, value, where, name.c_str());
 }

@@ -11,6 +11,7 @@
 #include "diffract/core/utf8.h"
 #include "diffract/io/png.h"
 #include "diffract/jobs/prompt_entry.h"
+#include "diffract/pipelines/field_values.h"
 #include "diffract/pipelines/request_fields.h"
 #include "diffract/text/unicode.h"
 

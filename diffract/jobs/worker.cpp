@@ -9,7 +9,9 @@
 #include "diffract/core/log.h"
 #include "diffract/core/stop.h"
 #include "diffract/distributed/cores.h"
+#include "diffract/loading/addition_files.h"
 #include "diffract/loading/small_models.h"
+#include "diffract/pipelines/task_class.h"
 #include "diffract/placement/rank_map.h"
 #include "diffract/tensor/threads.h"
 #include "diffract/weights/host_budget.h"
@@ -43,6 +45,11 @@ const JobObserver& nobody() {
   return none;
 }
 
+// A checkpoint may have one of its own.
+size_t controlnets_of(const JobOptions& options) {
+  return std::max<size_t>(1, loading::lines_of(loading::given_text(options.loading, "controlnet")).size());
+}
+
 }  // namespace
 
 Worker::Worker(const JobOptions& options, const JobPlace& place)
@@ -50,7 +57,8 @@ Worker::Worker(const JobOptions& options, const JobPlace& place)
       place_(place),
       board_(*place.board),
       is_together_(options.is_over_ranks()),
-      batches_(plan_job(options.requests, options.seed, options.batch_size.value_or(1))),
+      batches_(
+          plan_job(options.requests, options.seed, options.batch_size.value_or(1), controlnets_of(options))),
       output_(options.output, batches_, board_),
       observer_(&nobody()),
       // Before the processes of the job have met: none computes yet.
@@ -149,17 +157,14 @@ loading::ExpectedRequest Worker::expected() const {
   const auto field = [](std::optional<int64_t> Request::*member) {
     return [member](const Request& request) { return request.*member; };
   };
-  // A picture's own size, which some models keep; others have a size of their own.
-  const auto side = [](std::optional<int64_t> Request::*member,
-                       int64_t (pipelines::InputPicture::*of)() const) {
-    return [=](const Request& request) {
-      const bool is_known = request.*member || request.image.empty() || request.image[0].is_latents() ||
-                            !request.mask_image.empty();  // inpainting has the model's size
-      return is_known ? request.*member : std::optional((request.image[0].*of)());
+  const auto side = [](std::optional<int64_t> pipelines::GivenSize::*of) {
+    return [of](const Request& request) -> std::optional<int64_t> {
+      const bool is_in_latents = !request.image.empty() && request.image[0].is_latents();
+      return is_in_latents ? std::nullopt : pipelines::size_given(request).*of;
     };
   };
-  return {.height = largest(side(&Request::height, &pipelines::InputPicture::height)),
-          .width = largest(side(&Request::width, &pipelines::InputPicture::width)),
+  return {.height = largest(side(&pipelines::GivenSize::height)),
+          .width = largest(side(&pipelines::GivenSize::width)),
           .batch_size = options_.batch_size.value_or(1),
           .max_sequence_length = largest(field(&Request::max_sequence_length)),
           .num_inference_steps = largest([](const Request& request) { return request.steps(); }),

@@ -13,7 +13,7 @@
 
 namespace diffract::loading {
 
-/// What a request's pictures are for.
+/// What a request's pictures are for; control pictures may come to each.
 enum class TaskKind { text_to_image, image_to_image, inpainting };
 
 /// One of diffusers' pipeline classes over a family's parts: a task, and what it takes.
@@ -27,6 +27,10 @@ struct TaskClass {
   std::optional<double> guidance_scale = {};  // diffusers' default, where it is not the family's
   /// Pictures come out in the size of those that go in; height and width are not taken.
   bool keeps_picture_size = false;
+  /// Its ControlNets follow control pictures. A size that is not given is the picture's, or the control
+  /// picture's in text to image.
+  bool is_controlled = false;
+  double controlnet_conditioning_scale = 1;  // diffusers' default
 };
 
 /// What a LoRA's keys begin with, and whose they are then: {"lora_te_", "text_encoder"}. An empty prefix
@@ -79,6 +83,7 @@ struct FamilyFacts {
   LoraShares* lora_shares = nullptr;               // null: LoRAs name all modules as the model does
   /// Text encoders that take textual inversions; none: none do.
   std::span<const TextualInversionPlace> textual_inversion = {};
+  std::string_view controlnet_class = {};  // of the ControlNets that it takes; empty: it takes none
 
   bool has_safety_checker = false;  // a checkpoint's is run
 

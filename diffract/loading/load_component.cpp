@@ -5,6 +5,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/io/model_identity.h"
+#include "diffract/loading/controlnet.h"
 #include "diffract/weights/checkpoint.h"
 #include "diffract/weights/host_budget.h"
 
@@ -152,7 +153,7 @@ void allow_tf32(const PlacementPlan& placements) {
 
 ComponentLoader::ComponentLoader(io::ModelFolder folder, const FamilyFacts& facts, const LoadOptions& options,
                                  const std::vector<std::string>& without)
-    : folder_(std::move(folder)),
+    : folder_(with_controlnets(std::move(folder), &facts, options.controlnet)),
       facts_(facts),
       options_(options),
       without_(unused_components(folder_, &facts, options, without)),

@@ -2,6 +2,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/loading/addition_files.h"
+#include "diffract/loading/controlnet.h"
 
 namespace diffract::loading {
 namespace {
@@ -45,6 +46,11 @@ constexpr LoadField kFields[] = {
     {"no_safety_checker",
      "Leave the checkpoint's safety checker out, which makes pictures black that it holds back", Kind::flag,
      Scope::images, nullptr, [](LoadOptions& o, const std::string&, int) { o.safety_checker = false; }},
+    {"controlnet",
+     "A ControlNet, which follows --control-image: a folder or ORG/NAME; may be given several times",
+     Kind::paths, Scope::images, nullptr,
+     [](LoadOptions& o, const std::string& text, int) { o.controlnet = lines_of(text); },
+     controlnet_parameters},
     {"device", "cpu, cuda (in a job: each process its own) or cuda:N", Kind::text, Scope::process, "cpu",
      [](LoadOptions& o, const std::string& text, int local_rank) {
        o.device = tensor::parse_device(text, local_rank);

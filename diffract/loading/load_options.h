@@ -62,6 +62,8 @@ struct LoadOptions {
   std::vector<TextualInversionOption> textual_inversion = {};  // load_textual_inversion
   // False: a checkpoint's safety checker is left out; its pictures are not looked at.
   bool safety_checker = true;
+  // ControlNetModel.from_pretrained: folders, or ORG/NAME[@REV]; several are a MultiControlNetModel.
+  std::vector<std::string> controlnet = {};
   // Called for each tensor of a model that is loaded, now or when its stage begins. It may ask stays(); a
   // picture drawn from in it would wait for itself.
   LoadObserver on_load = {};

@@ -8,8 +8,8 @@ namespace diffract::models {
 
 // One line a class; each stands in its model's folder.
 extern const ModelClass kAutoencoderKLClass, kCLIPTextModelClass, kCLIPTextModelWithProjectionClass,
-    kCLIPVisionModelWithProjectionClass, kFluxTransformer2DModelClass, kStableDiffusionSafetyCheckerClass,
-    kT5EncoderModelClass, kUNet2DConditionModelClass;
+    kCLIPVisionModelWithProjectionClass, kControlNetModelClass, kFluxTransformer2DModelClass,
+    kStableDiffusionSafetyCheckerClass, kT5EncoderModelClass, kUNet2DConditionModelClass;
 
 namespace {
 
@@ -17,6 +17,7 @@ constexpr const ModelClass* kClasses[] = {&kAutoencoderKLClass,
                                           &kCLIPTextModelClass,
                                           &kCLIPTextModelWithProjectionClass,
                                           &kCLIPVisionModelWithProjectionClass,
+                                          &kControlNetModelClass,
                                           &kFluxTransformer2DModelClass,
                                           &kStableDiffusionSafetyCheckerClass,
                                           &kT5EncoderModelClass,

@@ -61,7 +61,11 @@ at::Tensor VaeImageProcessor::bytes_of(const std::vector<io::Image>& images, uin
 }
 
 at::Tensor VaeImageProcessor::preprocess(const std::vector<io::Image>& images) const {
-  return bytes_of(images, 3).to(at::kFloat) / 255.0 * 2.0 - 1.0;
+  return preprocess_control(images) * 2.0 - 1.0;
+}
+
+at::Tensor VaeImageProcessor::preprocess_control(const std::vector<io::Image>& images) const {
+  return bytes_of(images, 3).to(at::kFloat) / 255.0;
 }
 
 at::Tensor VaeImageProcessor::preprocess_mask(const std::vector<io::Image>& masks) const {

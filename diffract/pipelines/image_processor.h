@@ -22,6 +22,8 @@ class VaeImageProcessor {
 
   /// 8-bit RGB pictures of one size to float32 [B, 3, H, W] in [-1, 1]. Throws UsageError for other pictures.
   at::Tensor preprocess(const std::vector<io::Image>& images) const;
+  /// The same in [0, 1], as ControlNets take pictures.
+  at::Tensor preprocess_control(const std::vector<io::Image>& images) const;
   /// Masks of one size to float32 [B, 1, H, W]: 1 where they are white, else 0. Grey counts as the nearer.
   at::Tensor preprocess_mask(const std::vector<io::Image>& masks) const;
   /// `pixels` [B, 3, H, W], about [-1, 1], to 8-bit pictures: clamped, and rounded half to even as numpy

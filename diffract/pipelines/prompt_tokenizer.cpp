@@ -4,7 +4,7 @@
 #include <unordered_set>
 
 #include "diffract/core/error.h"
-#include "diffract/pipelines/request_fields.h"
+#include "diffract/pipelines/field_values.h"
 #include "diffract/text/clip_tokenizer.h"
 #include "diffract/text/expanding_tokenizer.h"
 

@@ -35,7 +35,14 @@ struct Request {
   std::vector<InputPicture> image, mask_image;
   std::optional<double> strength;            // how much of the walk from noise is made, in [0, 1]
   std::optional<int64_t> padding_mask_crop;  // pixels around the mask that are drawn in the model's full size
-  std::string pipeline;  // diffusers' class to run as; empty: the one that the inputs ask for
+  // What ControlNets follow: one for each ControlNet, or one for each of every prompt, prompt by prompt.
+  std::vector<InputPicture> control_image;
+  std::vector<std::string> control_preprocessor;  // one for all, or one each: ControlPreprocessor::parse's
+  // One for all ControlNets, or one each: how much they move, and the share of the walk in which they do.
+  std::vector<double> controlnet_conditioning_scale;
+  std::vector<double> control_guidance_start, control_guidance_end;  // in [0, 1]; default: 0 and 1
+  bool guess_mode = false;  // the ControlNets act where there is no prompt too, and not on the negative one
+  std::string pipeline;     // diffusers' class to run as; empty: the one that the inputs ask for
   std::optional<int64_t> num_inference_steps;
   std::optional<double> guidance_scale;
   std::optional<double> true_cfg_scale;

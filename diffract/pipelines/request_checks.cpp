@@ -69,7 +69,7 @@ void check_counts(const Request& request) {
     throw UsageError("prompt: none given");
   const size_t prompts = has_embeds ? request.image_count() : request.prompt.size();
   for (const RequestField& field : request_fields())
-    if (field.is_list() && field.name != std::string_view("prompt"))
+    if (field.is_list() && !field.several_each && field.name != std::string_view("prompt"))
       check_count(field.name, field.get(request).size(), prompts);
   if (has_embeds && request.num_images_per_prompt != 1)
     throw UsageError("num_images_per_prompt {}: prompt_embeds has one row an image; repeat its rows",

@@ -6,6 +6,8 @@
 
 #include "diffract/core/dashed_option.h"
 #include "diffract/core/error.h"
+#include "diffract/pipelines/control_preprocessor.h"
+#include "diffract/pipelines/field_values.h"
 #include "diffract/tensor/dtype.h"
 
 namespace diffract::pipelines {
@@ -14,134 +16,44 @@ namespace {
 using Kind = RequestField::Kind;
 using Scope = RequestField::Scope;
 
-constexpr int64_t kMostInteger = std::numeric_limits<int64_t>::max();
-
-ConfigReader reader(const Json& value, const std::string& where, const char* key) {
-  return {Json{{key, value}}, where};
-}
-
 template <typename T>
 Json json_of(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
+template <typename T>
+Json json_of(const std::vector<T>& list) {
+  return list.empty() ? Json() : Json(list);
+}
 Json json_of(const std::string& value) { return value.empty() ? Json() : Json(value); }
+Json json_of(bool value) { return value ? Json(true) : Json(); }
+Json json_of(const std::vector<InputPicture>& pictures) {
+  Json hashes = Json::array();
+  for (const InputPicture& picture : pictures) hashes.push_back(picture.hash());
+  return hashes.empty() ? Json() : hashes;
+}
 
 template <auto kMember>
 Json get(const Request& request) {
   return json_of(request.*kMember);
 }
 
-// Ranges are check_ranges' affair, which is asked for every way in; here only the type is looked at.
-int64_t integer(const Json& value, const std::string& where, const char* key) {
-  const bool is_too_large = value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{kMostInteger};
-  if (value.is_number_integer() && !is_too_large) return value.get<int64_t>();
-  return reader(value, where, key).integer(key, -kMostInteger, kMostInteger);
+// What `kRead` of field_values.h makes of the value.
+template <auto kMember, auto kRead>
+void set(Request& request, const Json& value, const std::string& where, const char* key) {
+  request.*kMember = kRead(value, where, key);
 }
-
-double number(const Json& value, const std::string& where, const char* key) {
-  return value.is_number() ? value.get<double>() : reader(value, where, key).number(key, -1e300, 1e300);
-}
-
 template <auto kMember>
-void set_integer(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.*kMember = integer(value, where, key);
-}
-
+constexpr auto set_integer = set<kMember, integer_value>;
 template <auto kMember>
-void set_number(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.*kMember = number(value, where, key);
-}
-
-// A text, or a list of them.
+constexpr auto set_number = set<kMember, number_value>;
 template <auto kMember>
-void set_texts(Request& request, const Json& value, const std::string& where, const char* key) {
-  auto& texts = request.*kMember;
-  const auto in = reader(value, where, key);
-  texts = value.is_array() ? in.texts(key) : std::vector<std::string>{in.text(key)};
-  for (const std::string& text : texts) refuse_zero_byte(text, fmt::format("{}: \"{}\"", where, key));
-}
+constexpr auto set_text = set<kMember, text_value>;
 
-template <auto kMember>
-Json get_texts(const Request& request) {
-  const auto& texts = request.*kMember;
-  return texts.empty() ? Json() : Json(texts);
-}
-
-// [1024, 768], or as the command line has it, "1024,768".
-template <auto kMember>
-void set_pair(Request& request, const Json& value, const std::string& where, const char* key) {
-  const auto fail = [&] {
-    throw UsageError("{}: \"{}\" is {}; expected two whole numbers, as 1024,768", where, key, excerpt(value));
-  };
-  Json list = value;
-  if (value.is_string()) {
-    list = Json::parse("[" + value.get<std::string>() + "]", nullptr, /*allow_exceptions=*/false);
-    if (list.is_discarded()) fail();
-  }
-  if (!list.is_array() || list.size() != 2) fail();
-  HeightWidth pair;
-  for (size_t i = 0; i < pair.size(); ++i) {
-    if (!list[i].is_number_integer()) fail();
-    pair[i] = integer(list[i], where, key);
-  }
-  request.*kMember = pair;
-}
-
-// A file's name, or a list of them: read now, so that what is wrong with one shows at once.
-template <auto kMember>
-void set_pictures(Request& request, const Json& value, const std::string& where, const char* key) {
-  auto& pictures = request.*kMember;
-  pictures.clear();
-  const auto in = reader(value, where, key);
-  const auto files = value.is_array() ? in.texts(key) : std::vector<std::string>{in.text(key)};
-  for (const std::string& file : files) {
-    refuse_zero_byte(file, fmt::format("{}: \"{}\"", where, key));
-    try {
-      pictures.emplace_back(std::filesystem::path(file));
-    } catch (const UsageError& error) {
-      throw UsageError("{}: {}", where, error.what());
-    }
-  }
-}
-
-template <auto kMember>
-Json get_pictures(const Request& request) {
-  Json hashes = Json::array();
-  for (const InputPicture& picture : request.*kMember) hashes.push_back(picture.hash());
-  return hashes.empty() ? Json() : hashes;
-}
-
-// [999, 500], or as the command line has it, "999,500".
-template <auto kMember>
-void set_numbers(Request& request, const Json& value, const std::string& where, const char* key) {
-  constexpr size_t kMost = 10'000;
-  Json list = value;
-  if (value.is_string())
-    list = Json::parse("[" + value.get<std::string>() + "]", nullptr, /*allow_exceptions=*/false);
-  const auto is_number = [](const Json& one) { return one.is_number(); };
-  if (!list.is_array() || list.empty() || list.size() > kMost ||
-      !std::all_of(list.begin(), list.end(), is_number))
-    throw UsageError("{}: \"{}\" is {}; expected 1 to {} numbers, as 999,500,1", where, key, excerpt(value),
-                     kMost);
-  request.*kMember = list.get<std::vector<double>>();
-}
-
-template <auto kMember>
-Json get_numbers(const Request& request) {
-  const auto& numbers = request.*kMember;
-  return numbers.empty() ? Json() : Json(numbers);
-}
-
-template <auto kMember>
-void set_text(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.*kMember = reader(value, where, key).text(key);
-}
-
-void set_seed(Request& request, const Json& value, const std::string& where, const char* key) {
-  if (!value.is_number_unsigned())
-    throw UsageError("{}: \"{}\" is {}; expected a whole number from 0 to {}", where, key, excerpt(value),
-                     std::numeric_limits<uint64_t>::max());
-  request.seed = value.get<uint64_t>();
+// What is wrong with one shows at once.
+std::vector<std::string> preprocessors_value(const Json& value, const std::string& where, const char* key) {
+  auto texts = texts_value(value, where, key);
+  for (const std::string& text : texts) ControlPreprocessor::parse(text);
+  return texts;
 }
 
 Json get_eta(const Request& request) { return request.eta == 0 ? Json() : Json(request.eta); }
@@ -149,23 +61,18 @@ Json get_eta(const Request& request) { return request.eta == 0 ? Json() : Json(r
 Json get_images(const Request& request) { return request.num_images_per_prompt; }
 
 void set_noise_dtype(Request& request, const Json& value, const std::string& where, const char* key) {
-  request.noise_dtype = tensor::parse_dtype(reader(value, where, key).text(key));
+  request.noise_dtype = tensor::parse_dtype(text_value(value, where, key));
 }
 Json get_noise_dtype(const Request& request) {
   return request.noise_dtype == at::kFloat ? Json() : Json(tensor::dtype_name(request.noise_dtype));
 }
 
-void set_scheduler_config(Request& request, const Json& value, const std::string& where, const char* key) {
-  if (!value.is_object())
-    throw UsageError("{}: \"{}\" is {}; expected a JSON object", where, key, excerpt(value));
-  request.scheduler_config = value;
-}
 Json get_scheduler_config(const Request& request) {
   return request.scheduler_config.empty() ? Json() : request.scheduler_config;
 }
 
 void set_output_type(Request& request, const Json& value, const std::string& where, const char* key) {
-  const std::string type = reader(value, where, key).choice(key, {"png", "latent"});
+  const std::string type = ConfigReader(Json{{key, value}}, where).choice(key, {"png", "latent"});
   request.output_type = type == "latent" ? OutputType::latent : OutputType::image;
 }
 Json get_output_type(const Request& request) {
@@ -180,9 +87,23 @@ constexpr RequestField texts_field(const char* name, const char* short_option, c
           .help = help,
           .kind = Kind::texts,
           .scope = Scope::image,
-          .set = set_texts<kMember>,
-          .get = get_texts<kMember>,
+          .set = set<kMember, texts_value>,
+          .get = get<kMember>,
           .texts = kMember};
+}
+
+template <auto kMember>
+constexpr RequestField net_field(const char* name, const char* help, double low, double high) {
+  return {.name = name,
+          .alias = nullptr,
+          .short_option = nullptr,
+          .help = help,
+          .kind = Kind::numbers_of_nets,
+          .scope = Scope::batch,
+          .set = set<kMember, numbers_of_nets_value>,
+          .get = get<kMember>,
+          .low = low,
+          .high = high};
 }
 
 constexpr double kMostConditionPixels = 1'000'000;  // a position or a size that a model is told, each way
@@ -195,7 +116,7 @@ constexpr RequestField pair_field(const char* name, const char* help) {
           .help = help,
           .kind = Kind::integers,
           .scope = Scope::batch,
-          .set = set_pair<kMember>,
+          .set = set<kMember, pair_value>,
           .get = get<kMember>,
           .low = 0,
           .high = kMostConditionPixels};
@@ -214,10 +135,10 @@ constexpr RequestField kFields[] = {
     {"image", nullptr, nullptr,
      "Picture to begin with (PNG, JPEG, WebP, or .safetensors with latents): once for all prompts, or once "
      "each",
-     Kind::pictures, Scope::image, set_pictures<&Request::image>, get_pictures<&Request::image>},
+     Kind::pictures, Scope::image, set<&Request::image, pictures_value>, get<&Request::image>},
     {"mask_image", nullptr, nullptr,
      "What of --image to paint anew: white; once for all prompts, or once each", Kind::pictures, Scope::image,
-     set_pictures<&Request::mask_image>, get_pictures<&Request::mask_image>},
+     set<&Request::mask_image, pictures_value>, get<&Request::mask_image>},
     {"strength", nullptr, nullptr,
      "How much of --image to give up, 0 to 1; default: 0.8, of inpainting 1; SDXL: 0.3 and 0.9999",
      Kind::number, Scope::batch, set_number<&Request::strength>, get<&Request::strength>, 0, 1},
@@ -225,11 +146,41 @@ constexpr RequestField kFields[] = {
      "Draw the mask's surroundings of so many pixels in full size, and put them back into --image",
      Kind::integer, Scope::batch, set_integer<&Request::padding_mask_crop>, get<&Request::padding_mask_crop>,
      0, kMostPixels},
+    {.name = "control_image",
+     .alias = nullptr,
+     .short_option = nullptr,
+     .help = "Picture that a --controlnet follows: one for each of them, for all prompts",
+     .kind = Kind::pictures,
+     .scope = Scope::image,
+     .set = set<&Request::control_image, pictures_value>,
+     .get = get<&Request::control_image>,
+     .several_each = true},
+    {.name = "control_preprocessor",
+     .alias = nullptr,
+     .short_option = nullptr,
+     .help = "What to make of --control-image first: none, canny, canny:LOW:HIGH, or inpaint (without what "
+             "--mask-image makes anew); once for all, or once for each ControlNet; default: none",
+     .kind = Kind::texts_of_nets,
+     .scope = Scope::batch,
+     .set = set<&Request::control_preprocessor, preprocessors_value>,
+     .get = get<&Request::control_preprocessor>},
+    net_field<&Request::controlnet_conditioning_scale>(
+        "controlnet_conditioning_scale",
+        "How much a ControlNet moves: once for all of them, or once each; default: 1, with --image 0.8, of "
+        "inpainting 0.5; SDXL: 1, 0.8 and 1",
+        -100, 100),
+    net_field<&Request::control_guidance_start>(
+        "control_guidance_start", "Share of the walk from which a ControlNet acts; default: 0", 0, 1),
+    net_field<&Request::control_guidance_end>(
+        "control_guidance_end", "Share of the walk up to which a ControlNet acts; default: 1", 0, 1),
+    {"guess_mode", nullptr, nullptr,
+     "ControlNets act on the prompt's half alone, on fine features less: for pictures without a prompt",
+     Kind::flag, Scope::batch, set<&Request::guess_mode, flag_value>, get<&Request::guess_mode>},
     {"pipeline", nullptr, nullptr,
      "diffusers' class to run as, e.g. StableDiffusionImg2ImgPipeline; default: as the inputs ask for",
      Kind::text, Scope::batch, set_text<&Request::pipeline>, get<&Request::pipeline>},
     {"seed", nullptr, "-s", "Image i uses seed + i; random draws one and prints it; default: 0", Kind::seed,
-     Scope::image, set_seed, get<&Request::seed>},
+     Scope::image, set<&Request::seed, seed_value>, get<&Request::seed>},
     {"num_inference_steps", "steps", nullptr, "Denoising steps", Kind::integer, Scope::batch,
      set_integer<&Request::num_inference_steps>, get<&Request::num_inference_steps>, 1, 10'000},
     {"guidance_scale", nullptr, nullptr, "How closely to follow the prompt; 1 and below: no guidance",
@@ -247,9 +198,9 @@ constexpr RequestField kFields[] = {
     {"eta", nullptr, nullptr, "DDIM's and TCD's share of fresh noise; default: 0", Kind::number, Scope::batch,
      set_number<&Request::eta>, get_eta, 0, 1},
     {"timesteps", nullptr, nullptr, "The schedule itself in place of steps, e.g. 999,759,499,259",
-     Kind::numbers, Scope::batch, set_numbers<&Request::timesteps>, get_numbers<&Request::timesteps>},
+     Kind::numbers, Scope::batch, set<&Request::timesteps, numbers_value>, get<&Request::timesteps>},
     {"sigmas", nullptr, nullptr, "The same as noise levels, e.g. 14.6,6.5,2.7,0.5,0; FLUX: 1,0.75,0.5,0.25",
-     Kind::numbers, Scope::batch, set_numbers<&Request::sigmas>, get_numbers<&Request::sigmas>},
+     Kind::numbers, Scope::batch, set<&Request::sigmas, numbers_value>, get<&Request::sigmas>},
     {"denoising_end", nullptr, nullptr,
      "SDXL: share of the walk after which to stop, for a refiner to go on; 0 and 1: none", Kind::number,
      Scope::batch, set_number<&Request::denoising_end>, get<&Request::denoising_end>, 0, 1},
@@ -292,7 +243,7 @@ constexpr RequestField kFields[] = {
      Kind::text, Scope::batch, set_text<&Request::scheduler>, get<&Request::scheduler>},
     {"scheduler_config", nullptr, nullptr,
      "JSON object of keys to change, e.g. '{\"use_karras_sigmas\": true}'", Kind::json, Scope::batch,
-     set_scheduler_config, get_scheduler_config},
+     set<&Request::scheduler_config, object_value>, get_scheduler_config},
     {"num_images_per_prompt", nullptr, nullptr, "Images of each prompt; default: 1", Kind::integer,
      Scope::count, set_integer<&Request::num_images_per_prompt>, get_images, 1, kMostImages},
     {"output_type", nullptr, nullptr, "png, or latent: one safetensors file; default: png", Kind::output,
@@ -333,7 +284,7 @@ const RequestField& request_field(std::string_view name) {
 
 void check_ranges(const Request& request) {
   for (const RequestField& field : kFields) {
-    const bool is_list = field.kind == Kind::integers;
+    const bool is_list = field.kind == Kind::integers || field.kind == Kind::numbers_of_nets;
     if (field.kind != Kind::integer && field.kind != Kind::number && !is_list) continue;
     const Json value = field.get(request);
     if (value.is_null()) continue;
@@ -343,11 +294,6 @@ void check_ranges(const Request& request) {
         throw UsageError("{} {}: expected {} to {}", field.name, number, field.low, field.high);
     }
   }
-}
-
-void refuse_zero_byte(std::string_view text, const std::string& where) {
-  if (const size_t at = text.find('\0'); at != std::string_view::npos)
-    throw UsageError("{}: the text has a zero byte, at byte {} of it; a prompt cannot hold one", where, at);
 }
 
 }  // namespace diffract::pipelines

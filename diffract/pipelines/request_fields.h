@@ -13,7 +13,22 @@ namespace diffract::pipelines {
 /// One option of a request, declared here and nowhere else. The command line and JSON lines set it; a job's
 /// fingerprint, the batches, an image's parameters, --help and docs/options.md are made from it.
 struct RequestField {
-  enum class Kind { texts, pictures, integer, integers, number, numbers, seed, text, json, dtype, output };
+  enum class Kind {
+    texts,
+    pictures,
+    integer,
+    integers,
+    number,
+    numbers,          // a list, one option
+    numbers_of_nets,  // given several times, one a ControlNet
+    texts_of_nets,
+    flag,
+    seed,
+    text,
+    json,
+    dtype,
+    output
+  };
   /// What two images that differ in it may share.
   enum class Scope {
     image,  // a batch: each image has its own
@@ -35,6 +50,7 @@ struct RequestField {
   // Of numbers, inclusive. A model may take less.
   double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
   std::vector<std::string> Request::*texts = nullptr;  // where they are kept, of Kind::texts
+  bool several_each = false;                           // of pictures: a prompt may have several
 
   /// There is one of it for all prompts, or one each.
   bool is_list() const { return kind == Kind::texts || kind == Kind::pictures; }
@@ -54,8 +70,5 @@ const RequestField& request_field(std::string_view name);
 
 /// Throws UsageError naming a number of the request that is out of its range.
 void check_ranges(const Request& request);
-
-/// Throws UsageError for a zero byte: the command line cannot hold one, and a PNG's text would end there.
-void refuse_zero_byte(std::string_view text, const std::string& where);
 
 }  // namespace diffract::pipelines

@@ -5,6 +5,7 @@
 #include "diffract/families/flux/flux.h"
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
 #include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
+#include "diffract/pipelines/control.h"
 #include "diffract/pipelines/request_fields.h"
 #include "tests/support/pictures.h"
 #include "tests/support/temp_folder.h"
@@ -77,6 +78,9 @@ TEST_P(AnyCase, GivesTheSamePicturesOneByOne) {
       if (auto& texts = one.*field->texts; texts.size() > 1) texts = {texts[prompt]};
     for (auto* pictures : {&one.image, &one.mask_image})
       if (pictures->size() > 1) *pictures = {(*pictures)[prompt]};
+    if (!one.control_image.empty())
+      one.control_image =
+          pipelines::control_pictures_of(request, prompt, expected.load_options().controlnet.size());
     one.num_images_per_prompt = 1;
     one.seeds = {request.seed.value_or(0) + i};
     images.push_back(pipeline(one).images[0]);
@@ -143,9 +147,9 @@ INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionXLCase, ::testing::ValuesIn(c
 INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
 
 TEST(ReferenceData, HoldsAllCases) {
-  EXPECT_EQ(test::reference_cases("sd15").size(), 53u);
+  EXPECT_EQ(test::reference_cases("sd15").size(), 67u);
   EXPECT_EQ(test::reference_cases("sd2").size(), 1u);
-  EXPECT_EQ(test::reference_cases("sdxl").size(), 25u);
+  EXPECT_EQ(test::reference_cases("sdxl").size(), 29u);
   EXPECT_EQ(cases_with_embeddings("sd").size(), 36u);
   EXPECT_EQ(test::reference_cases("flux").size(), 9u);
 }

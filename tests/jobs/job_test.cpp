@@ -77,6 +77,25 @@ TEST(PlanJob, JoinsBatchesOfOneKind) {
   EXPECT_EQ(joined.images[1].index, 1u);
 }
 
+TEST(PlanJob, GivesEachPictureItsControlPictures) {
+  const auto picture = [](uint8_t value) -> pipelines::InputPicture {
+    return io::Image{.width = 8, .height = 8, .pixels = std::vector<uint8_t>(192, value)};
+  };
+  const auto hashes = [](const std::vector<JobBatch>& batches) {
+    std::vector<std::string> all;
+    for (const auto& one : batches.at(0).request.control_image) all.push_back(one.hash());
+    return all;
+  };
+  const std::string a = picture(1).hash(), b = picture(2).hash();
+  const pipelines::Request request{.prompt = {"a", "b"}, .control_image = {picture(1), picture(2)}};
+  // Of one ControlNet they are one for each prompt, of two one for each ControlNet.
+  EXPECT_EQ(hashes(plan_job({request}, 0, 8, 1)), (std::vector<std::string>{a, b}));
+  EXPECT_EQ(hashes(plan_job({request}, 0, 8, 2)), (std::vector<std::string>{a, b, a, b}));
+  EXPECT_THROW(plan_job({request}, 0, 8, 3), UsageError);
+  const pipelines::Request plain{.prompt = {"c"}};
+  EXPECT_EQ(plan_job({request, plain}, 0, 8, 1).size(), 2u);
+}
+
 TEST(PlanJob, RefusesJobsThatMakeNoSense) {
   EXPECT_THROW(plan_job({}, 0, 1), UsageError);
   EXPECT_THROW(plan_job({{.prompt = {}}}, 0, 1), UsageError);

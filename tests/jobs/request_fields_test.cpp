@@ -27,6 +27,7 @@ const Request kBase = {.prompt = {"a dog"},
                        .negative_prompt_2 = {"z"},
                        .image = {kBlack},
                        .mask_image = {kBlack},
+                       .control_image = {kBlack},
                        .seed = 3};
 
 // A value that kBase does not have.
@@ -44,6 +45,12 @@ Json other_value(const RequestField& field) {
       return 0.5;
     case Kind::numbers:
       return {900.0, 500.5, 100.0};
+    case Kind::numbers_of_nets:
+      return {0.25};
+    case Kind::texts_of_nets:
+      return {"canny"};
+    case Kind::flag:
+      return true;
     case Kind::seed:
       return 99u;
     case Kind::text:
@@ -120,6 +127,7 @@ TEST(RequestFields, NumbersAreCheckedAtTheirBounds) {
     if (!std::isfinite(field.high)) continue;
     const auto json_of = [&](double value) -> Json {
       if (field.kind == Kind::integers) return {1, static_cast<int64_t>(value)};
+      if (field.kind == Kind::numbers_of_nets) return {0.5, value};
       return field.kind == Kind::integer ? Json(static_cast<int64_t>(value)) : Json(value);
     };
     const auto is_refused = [&](double value) {
@@ -127,7 +135,8 @@ TEST(RequestFields, NumbersAreCheckedAtTheirBounds) {
           test::error_of<UsageError>([&] { check_ranges(with(field, json_of(value))); });
       return message.starts_with(field.name);
     };
-    const double step = field.kind == Kind::number ? 0.001 : 1;
+    const bool is_real = field.kind == Kind::number || field.kind == Kind::numbers_of_nets;
+    const double step = is_real ? 0.001 : 1;
     EXPECT_TRUE(is_refused(field.high + step)) << field.name;
     EXPECT_TRUE(is_refused(field.low - step)) << field.name;
     EXPECT_NO_THROW(check_ranges(with(field, json_of(field.high)))) << field.name;
@@ -144,6 +153,38 @@ TEST(RequestFields, APairIsAListOrATextWithAComma) {
     const auto message = test::error_of<Error>([&] { with(field, bad); });
     EXPECT_NE(message.find("original_size"), std::string::npos) << bad << ": " << message;
   }
+}
+
+TEST(RequestFields, NumbersOfNetsAreOneOrAList) {
+  const RequestField& field = pipelines::request_field("controlnet_conditioning_scale");
+  EXPECT_EQ(field.get(with(field, 0.5)), Json({0.5}));
+  for (const Json& good : {Json({0.5, 1.0}), Json({"0.5", "1"}), Json({".5", "1.0"})})
+    EXPECT_EQ(field.get(with(field, good)), Json({0.5, 1.0})) << good;
+  for (const Json& bad : {Json("x"), Json("0.5,1"), Json("inf"), Json("nan"), Json(""), Json({1, "y"}),
+                          Json(true), Json({{"a", 1}}), Json(std::vector<double>(17, 1.0))}) {
+    const auto message = test::error_of<Error>([&] { with(field, bad); });
+    EXPECT_NE(message.find("controlnet_conditioning_scale"), std::string::npos) << bad << ": " << message;
+  }
+}
+
+TEST(RequestFields, APromptMayHaveSeveralControlPictures) {
+  const Json file = test::data("reference/inputs/square.png").string(),
+             other = test::data("reference/inputs/edges.png").string();
+  const Request entry =
+      prompt_entry({{"prompt", "a dog"}, {"control_image", {file, other}}}, "line", Request());
+  ASSERT_EQ(entry.control_image.size(), 2u);
+  const auto batches = plan_job({entry, entry}, 0, 8, 2);
+  ASSERT_EQ(batches.size(), 1u);
+  ASSERT_EQ(batches[0].request.control_image.size(), 4u);
+  EXPECT_EQ(batches[0].request.control_image[3].hash(), entry.control_image[1].hash());
+  const auto pipeline =
+      families::DiffusionPipeline::from_pretrained(test::data("reference/checkpoints/sd15").string());
+  const Json found = PictureParameters(pipeline, Json::object()).of(batches[0], batches[0].images[1]);
+  EXPECT_EQ(found["control_image"], Json({entry.control_image[0].hash(), entry.control_image[1].hash()}));
+  EXPECT_EQ(found["pipeline"], "StableDiffusionControlNetPipeline");
+  EXPECT_EQ(found["controlnet_conditioning_scale"], Json({1.0}));
+  EXPECT_EQ(test::error_of<UsageError>([&] { plan_job({entry}, 0, 8, 3); }),
+            "control_image: 2 given for 3 ControlNets; give one for each, in their order");
 }
 
 TEST(RequestFields, TextsKnowWhereTheyAreKept) {
@@ -171,6 +212,7 @@ TEST(LoadFields, EachIsSetFromItsText) {
   const std::map<std::string, std::string> texts = {
       {"lora", file("loras/sd15_peft.safetensors") + "=0.5\n"},
       {"textual_inversion", file("embeddings/sd15_one.safetensors") + "=<x>\n"},
+      {"controlnet", file("checkpoints/controlnet-sd15-a") + "\n"},
       {"dtype", "float16"},
       {"compute_dtype", "float32"},
       {"device", "cpu"},

@@ -40,8 +40,10 @@ std::vector<uint8_t> found_bytes(const Json& one) {
                              : stretched(image, size);
   const bool is_mask = one["processor"].value("do_binarize", false);
   const VaeImageProcessor processor(scale);
-  const at::Tensor values =
-      is_mask ? processor.preprocess_mask({image}) * 255 : (processor.preprocess({image}) + 1) / 2 * 255;
+  const bool is_control = !is_mask && !one["processor"].value("do_normalize", true);
+  const at::Tensor values = is_mask      ? processor.preprocess_mask({image}) * 255
+                            : is_control ? processor.preprocess_control({image}) * 255
+                                         : (processor.preprocess({image}) + 1) / 2 * 255;
   const at::Tensor bytes = values.round().to(at::kByte).contiguous();
   const auto* begin = bytes.const_data_ptr<uint8_t>();
   return {begin, begin + bytes.numel()};

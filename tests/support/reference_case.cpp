@@ -57,6 +57,8 @@ loading::LoadOptions ReferenceCase::load_options() const {
   };
   for (const Json& lora : json_.value("lora", Json::array()))
     options.lora.push_back({.path = file(lora), .weight = lora.value("weight", 1.0)});
+  for (const std::string& net : one_or_many(json_.value("controlnet", Json::array())))
+    options.controlnet.push_back(data("reference/checkpoints/" + net).string());
   for (const Json& embedding : json_.value("textual_inversion", Json::array()))
     options.textual_inversion.push_back({.path = file(embedding), .token = embedding.value("token", "")});
   return options;

@@ -1,7 +1,10 @@
 #include "diffract/families/shared/unet_pipeline.h"
 
+#include <algorithm>
+
 #include "diffract/core/error.h"
 #include "diffract/core/trace.h"
+#include "diffract/loading/controlnet.h"
 #include "diffract/loading/model_defaults.h"
 #include "diffract/pipelines/denoise.h"
 #include "diffract/pipelines/image_processor.h"
@@ -19,33 +22,6 @@ constexpr size_t kMostGraphs = 4;   // shapes of pictures and batches that come 
 void require(bool fits, const std::string& problem) {
   if (!fits) throw CheckpointError("{}. The folder mixes parts of different models", problem);
 }
-
-// A walk's steps of the UNet.
-class UNetDenoiser final : public pipelines::Denoiser {
- public:
-  // `text` [B, T, D], or [2B, T, D] with guidance; `added` [B or 2B, time_embed_dim] or undefined; `scale` is
-  // of guidance that the model itself does.
-  UNetDenoiser(const models::UNet2DConditionModel& unet, kernels::StepGraphs& graphs, Tensor text,
-               Tensor added, double scale)
-      : unet_(unet), graphs_(graphs), text_(std::move(text)), added_(std::move(added)), scale_(scale) {}
-
-  Tensor predict(const Tensor& input, size_t, double timestep) override {
-    const auto for_each_image = [&](double value) {
-      return at::full({input.size(0)}, value, input.options().dtype(at::kFloat));
-    };
-    const Tensor guidance = unet_.config().time_cond_proj_dim > 0 ? for_each_image(scale_ - 1) : Tensor();
-    return graphs_.run({input, for_each_image(timestep), text_, added_, guidance},
-                       [this](const std::vector<Tensor>& in) {
-                         return unet_(in[0], in[1], in[2], {.added = in[3], .guidance = in[4]});
-                       });
-  }
-
- private:
-  const models::UNet2DConditionModel& unet_;
-  kernels::StepGraphs& graphs_;
-  Tensor text_, added_;
-  double scale_;
-};
 
 }  // namespace
 
@@ -65,6 +41,32 @@ UNetPipeline::UNetPipeline(const loading::FamilyFacts& facts, Core core, int64_t
   require(unet.out_channels == vae.latent_channels,
           fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
                       vae.latent_channels));
+  for (size_t i = 0; i < core_.controlnets.size(); ++i)
+    check_controlnet(core_.controlnets[i]->config(), loading::controlnet_name(i));
+}
+
+// Before a hint or a residual is added to features of another shape.
+void UNetPipeline::check_controlnet(const models::ControlNetConfig& net, const std::string& name) const {
+  const auto& unet = core_.unet->config();
+  const auto check = [&](const char* key, const auto& found, const auto& wanted, const char* of) {
+    if (found != wanted)
+      throw CheckpointError(
+          "{}: \"{}\" is {}, but {} is {}. The ControlNet was made for another model: those of Stable "
+          "Diffusion 1.x, 2.x and XL do not fit each other",
+          name, key, Json(found).dump(), of, Json(wanted).dump());
+  };
+  const auto& encoder = net.encoder;
+  check("cross_attention_dim", encoder.cross_attention_dim, unet.cross_attention_dim, "the UNet's");
+  check("block_out_channels", encoder.block_out_channels, unet.block_out_channels, "the UNet's");
+  check("layers_per_block", encoder.layers_per_block, unet.layers_per_block, "the UNet's");
+  const int64_t channels = core_.vae->config().latent_channels, scale = core_.vae->config().scale_factor();
+  check("in_channels", encoder.in_channels, channels, "the VAE's \"latent_channels\"");
+  check("conditioning_embedding_out_channels (pixels a latent)", net.scale_factor(), scale, "the VAE's");
+  if (!encoder.text_time) return;
+  const auto width = [](const auto& config) {
+    return config.text_time ? config.text_time->projection_class_embeddings_input_dim : 0;
+  };
+  check("projection_class_embeddings_input_dim", width(encoder), width(unet), "the UNet's");
 }
 
 schedulers::SchedulerSpec UNetPipeline::first_scheduler(const loading::ComponentLoader& load,
@@ -75,14 +77,21 @@ schedulers::SchedulerSpec UNetPipeline::first_scheduler(const loading::Component
 
 UNetPipeline::Core UNetPipeline::load_core(const loading::ComponentLoader& load,
                                            schedulers::SchedulerSpec scheduler) {
+  std::vector<std::shared_ptr<const models::ControlNetModel>> controlnets;
+  bool may_record = load.may_record("unet");
+  for (const std::string& name : loading::controlnet_names(load.folder())) {
+    controlnets.push_back(load.model<models::ControlNetModel>(name));
+    may_record = may_record && load.may_record(name);
+  }
   Core core{.unet = load.model<models::UNet2DConditionModel>("unet"),
             .vae = load.model<models::AutoencoderKL>("vae"),
+            .controlnets = std::move(controlnets),
             .safety_check = SafetyCheck::load(load),
             .scheduler = std::move(scheduler),
             .device = load.device(),
             .policy = load.policy(),
             .map = load.hf_device_map(),
-            .graphs = std::make_shared<kernels::StepGraphs>(load.may_record("unet") ? kMostGraphs : 0),
+            .graphs = std::make_shared<kernels::StepGraphs>(may_record ? kMostGraphs : 0),
             .texts = std::make_shared<pipelines::TextCache>(
                 load.over_ranks() ? 0 : pipelines::TextCache::kMostBytes),
             .memory = load.request_memory()};
@@ -154,9 +163,12 @@ void UNetPipeline::require_memory(const pipelines::Request& request) const {
   const auto all = [](const loading::ComponentNeed&) { return true; };
   const auto runs = [&](const loading::ComponentNeed& need) {
     const bool makes_images = request.output_type == pipelines::OutputType::image;
+    if (need.name == "unet") return true;
     if (need.name == "vae") return shape.encodes_pictures || makes_images;
     if (need.name == "safety_checker") return makes_images;
-    return need.name == "unet" || !request.prompt_embeds.defined();
+    const auto nets = controlnet_names();
+    if (std::find(nets.begin(), nets.end(), need.name) != nets.end()) return !request.control_image.empty();
+    return !request.prompt_embeds.defined();
   };
   core_.memory->require(shape, *core_.memory->needs_of(shape), runs, all, /*all_stay=*/true);
 }
@@ -166,18 +178,52 @@ std::vector<loading::ComponentStay> UNetPipeline::stays() const {
   std::vector<std::string> names = text_encoders();
   names.insert(names.end(), {"unet", "vae"});
   if (core_.safety_check) names.emplace_back("safety_checker");
+  for (std::string& name : controlnet_names()) names.push_back(std::move(name));
   list.reserve(names.size());
   for (const std::string& name : names)
     list.push_back({.name = name, .stays = true, .loads = 1, .gone_for = {}});
   return list;
 }
 
+std::vector<std::string> UNetPipeline::controlnet_names() const {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < core_.controlnets.size(); ++i) names.push_back(loading::controlnet_name(i));
+  return names;
+}
+
+void UNetPipeline::check_control(const pipelines::Request& request, const loading::TaskClass& task) const {
+  if (task.is_controlled && core_.controlnets.empty())
+    throw UsageError(
+        "control_image: no ControlNet was loaded that would follow it; give one with --controlnet");
+  if (!task.is_controlled && !core_.controlnets.empty() && request.pipeline.empty())
+    throw UsageError(
+        "control_image: {} loaded, and there is no picture to follow; give one for each with --control-image",
+        core_.controlnets.size() == 1 ? "a ControlNet was"
+                                      : fmt::format("{} ControlNets were", core_.controlnets.size()));
+}
+
+UNetPipeline::Inputs UNetPipeline::read_inputs(const pipelines::Request& request,
+                                               const Settings& settings) const {
+  Inputs inputs{.task = pipelines::read_task_inputs(request, facts_, settings.size),
+                .control = {},
+                .strengths = {},
+                .guess_mode = request.guess_mode};
+  pipelines::check_denoiser(inputs.task, task_models());
+  const auto& task = inputs.task.task;
+  check_control(request, task);
+  if (!task.is_controlled) return inputs;
+  inputs.strengths = pipelines::control_strengths(request, task, core_.controlnets.size());
+  inputs.control =
+      pipelines::read_control_pictures(request, inputs.task, settings.size, core_.controlnets.size());
+  return inputs;
+}
+
 pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
                                          const schedulers::SchedulerSpec& spec,
                                          const pipelines::StepObserver& observe) const {
   const Settings settings = settings_of(request, *schedulers::traits_of(spec.class_name));
-  const pipelines::TaskInputs inputs = pipelines::read_task_inputs(request, facts_, settings.size);
-  pipelines::check_denoiser(inputs, task_models());
+  const Inputs all_inputs = read_inputs(request, settings);
+  const pipelines::TaskInputs& inputs = all_inputs.task;
   // First: a config that does not suit so many steps shows before anything is computed.
   const auto schedule = schedulers::make_schedule(spec.class_name, spec.config, spec.source,
                                                   {.num_inference_steps = settings.num_inference_steps,
@@ -195,7 +241,7 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
   loading::flush_host();
   const size_t end_step =
       pipelines::steps_until(request.denoising_end, schedule->timesteps(), spec.num_train_timesteps());
-  const Tensor latents = denoise(conditions, inputs, settings, *schedule, end_step, observe);
+  const Tensor latents = denoise(conditions, all_inputs, settings, *schedule, end_step, observe);
   if (request.output_type == pipelines::OutputType::latent) return {.images = {}, .latents = latents};
   loading::flush_host();  // what the denoising kept is of other sizes than what the VAE needs
   return images_of(latents, inputs);
@@ -233,8 +279,8 @@ pipelines::TaskModels UNetPipeline::task_models() const {
           .device = core_.device};
 }
 
-Tensor UNetPipeline::denoise(const Conditions& conditions, const pipelines::TaskInputs& inputs,
-                             const Settings& settings, schedulers::Schedule& schedule, size_t end_step,
+Tensor UNetPipeline::denoise(const Conditions& conditions, const Inputs& inputs, const Settings& settings,
+                             schedulers::Schedule& schedule, size_t end_step,
                              const pipelines::StepObserver& observe) const {
   const pipelines::TaskModels models = task_models();
   const int64_t scale = models.vae_scale_factor;
@@ -244,19 +290,22 @@ Tensor UNetPipeline::denoise(const Conditions& conditions, const pipelines::Task
   const auto draw_in = [&](at::ScalarType dtype) { return tensor::send_to(noise.draw(dtype), core_.device); };
   const auto draw = [&] { return draw_in(settings.draws_in_float32 ? at::kFloat : settings.noise_dtype); };
   const pipelines::Task task =
-      pipelines::make_task(inputs, models, [&] { return draw_in(settings.noise_dtype); });
-  UNetDenoiser denoiser(*core_.unet, *core_.graphs, conditions.text, conditions.added,
-                        settings.guidance_scale);
-  return pipelines::denoise(task,  // [B, C, h, w]
-                            {.denoiser = denoiser,
-                             .schedule = schedule,
-                             .noise = draw,
-                             .guidance = {.is_on = settings.do_classifier_free_guidance(),
-                                          .scale = settings.guidance_scale,
-                                          .rescale = settings.guidance_rescale},
-                             .policy = core_.policy,
-                             .observe = observe,
-                             .end_step = end_step});
+      pipelines::make_task(inputs.task, models, [&] { return draw_in(settings.noise_dtype); });
+  const bool guided = settings.do_classifier_free_guidance();
+  UNetDenoiser denoiser(
+      {.unet = *core_.unet, .graphs = *core_.graphs}, conditions,
+      make_control(core_.controlnets, inputs.control, inputs.strengths, conditions, inputs.guess_mode, guided,
+                   core_.device),
+      {.begin = schedule.begin(), .end = schedule.timesteps().size(), .guidance = settings.guidance_scale});
+  return pipelines::denoise(
+      task,  // [B, C, h, w]
+      {.denoiser = denoiser,
+       .schedule = schedule,
+       .noise = draw,
+       .guidance = {.is_on = guided, .scale = settings.guidance_scale, .rescale = settings.guidance_rescale},
+       .policy = core_.policy,
+       .observe = observe,
+       .end_step = end_step});
 }
 
 }  // namespace diffract::families

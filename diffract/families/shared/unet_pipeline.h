@@ -3,11 +3,10 @@
 #include <vector>
 
 #include "diffract/families/shared/safety_check.h"
-#include "diffract/kernels/step_graph.h"
+#include "diffract/families/shared/unet_denoiser.h"
 #include "diffract/loading/flush.h"
 #include "diffract/loading/load_component.h"
 #include "diffract/loading/request_memory.h"
-#include "diffract/models/unet/unet_2d_condition_model.h"
 #include "diffract/models/vae/autoencoder_kl.h"
 #include "diffract/pipelines/make_task.h"
 #include "diffract/pipelines/pipeline.h"
@@ -17,8 +16,6 @@
 
 namespace diffract::families {
 
-using at::Tensor;
-
 /// What the pipelines of a UNet and a VAE share: all but how they encode texts. All models stay in memory.
 class UNetPipeline : public pipelines::Pipeline {
  public:
@@ -26,12 +23,13 @@ class UNetPipeline : public pipelines::Pipeline {
   struct Core {
     std::shared_ptr<const models::UNet2DConditionModel> unet;
     std::shared_ptr<const models::AutoencoderKL> vae;
+    std::vector<std::shared_ptr<const models::ControlNetModel>> controlnets = {};
     std::shared_ptr<const SafetyCheck> safety_check = {};  // null: pictures are not looked at
     schedulers::SchedulerSpec scheduler;
     at::Device device = at::kCPU;  // of the latents
     tensor::DtypePolicy policy = {};
     placement::DeviceMap map = {};
-    // Of the UNet's steps; none are kept unless they may be.
+    // Of the UNet's steps, with what ControlNets add; none are kept unless they may be.
     std::shared_ptr<kernels::StepGraphs> graphs = std::make_shared<kernels::StepGraphs>(0);
     std::shared_ptr<pipelines::TextCache> texts = std::make_shared<pipelines::TextCache>();
     std::shared_ptr<const loading::RequestMemory> memory = {};  // null: requests are not checked
@@ -59,12 +57,7 @@ class UNetPipeline : public pipelines::Pipeline {
   /// UNet is given, made by `text_source`.
   UNetPipeline(const loading::FamilyFacts& facts, Core core, int64_t text_width, const char* text_source);
 
-  /// What the UNet is told beside latents and time, constant over the steps: a row an image; with guidance
-  /// twice as many, the negative half first.
-  struct Conditions {
-    Tensor text;        // [B, T, D]
-    Tensor added = {};  // UNet2DConditionModel::added_embedding, where it has one
-  };
+  using Conditions = UNetConditions;
   virtual Conditions conditions_of(const pipelines::Request& request,
                                    bool do_classifier_free_guidance) const = 0;
   /// The components that encode texts.
@@ -93,7 +86,18 @@ class UNetPipeline : public pipelines::Pipeline {
   loading::RequestShape shape_of(const pipelines::Request& request) const;
   void require_memory(const pipelines::Request& request) const;
   pipelines::TaskModels task_models() const;
-  Tensor denoise(const Conditions& conditions, const pipelines::TaskInputs& inputs, const Settings& settings,
+  std::vector<std::string> controlnet_names() const;
+  void check_controlnet(const models::ControlNetConfig& config, const std::string& name) const;
+  void check_control(const pipelines::Request& request, const loading::TaskClass& task) const;
+  /// What a request is drawn from, checked and read.
+  struct Inputs {
+    pipelines::TaskInputs task;
+    std::vector<pipelines::ControlPictures> control;  // one a ControlNet, or none
+    std::vector<pipelines::ControlStrength> strengths;
+    bool guess_mode = false;
+  };
+  Inputs read_inputs(const pipelines::Request& request, const Settings& settings) const;
+  Tensor denoise(const Conditions& conditions, const Inputs& inputs, const Settings& settings,
                  schedulers::Schedule& schedule, size_t end_step,
                  const pipelines::StepObserver& observe) const;
   pipelines::ArrivingImages decode(const Tensor& latents) const;

@@ -125,16 +125,15 @@ UNetPipeline::Conditions StableDiffusionXLPipeline::conditions_of(const pipeline
   const auto one_row_an_image = [&](const Tensor& row) {
     return row.unsqueeze(0).repeat({embeds.prompt_embeds.size(0), 1});
   };
-  const auto& unet = *core().unet;
   if (!do_classifier_free_guidance)
     return {.text = embeds.prompt_embeds,
-            .added = unet.added_embedding(embeds.pooled_prompt_embeds, one_row_an_image(ids.positive))};
+            .pooled = embeds.pooled_prompt_embeds,
+            .time_ids = one_row_an_image(ids.positive)};
   using pipelines::negative_and_positive;
-  const Tensor pooled = negative_and_positive(embeds.negative_pooled_prompt_embeds,
-                                              embeds.pooled_prompt_embeds, "pooled_prompt_embeds");
-  const Tensor rows = at::cat({one_row_an_image(ids.negative), one_row_an_image(ids.positive)});
   return {.text = negative_and_positive(embeds.negative_prompt_embeds, embeds.prompt_embeds, "prompt_embeds"),
-          .added = unet.added_embedding(pooled, rows)};
+          .pooled = negative_and_positive(embeds.negative_pooled_prompt_embeds, embeds.pooled_prompt_embeds,
+                                          "pooled_prompt_embeds"),
+          .time_ids = at::cat({one_row_an_image(ids.negative), one_row_an_image(ids.positive)})};
 }
 
 }  // namespace diffract::families

@@ -121,14 +121,10 @@ SampleSize sample_size_of(const ConfigReader& config) {
   return {.height = size[0], .width = size[1]};
 }
 
-UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& config) {
+UNet2DConditionConfig UNet2DConditionConfig::encoder_from_json(const ConfigReader& config) {
   refuse_what_is_not_built(config);
   UNet2DConditionConfig c;
-  const SampleSize size = sample_size_of(config);
-  c.sample_size = size.height;
-  c.sample_width = size.width;
   c.in_channels = config.integer("in_channels", 1, kMaxChannels, c.in_channels);
-  c.out_channels = config.integer("out_channels", 1, kMaxChannels, c.out_channels);
   c.block_out_channels =
       config.integers("block_out_channels", 1, kMaxChannels, {}, std::vector<int64_t>{320, 640, 1280, 1280});
   const size_t levels = c.levels();
@@ -137,14 +133,12 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
                           levels);
   c.down_block_types =
       block_types(config, "down_block_types", levels, {"CrossAttnDownBlock2D", "DownBlock2D"});
-  c.up_block_types = block_types(config, "up_block_types", levels, {"CrossAttnUpBlock2D", "UpBlock2D"});
   const auto one_a_level = [&](const char* key, int64_t high, int64_t fallback) {
     return config.integers(key, 1, high, levels, std::vector<int64_t>(levels, fallback));
   };
   c.layers_per_block = one_a_level("layers_per_block", 100, 2);
   c.transformer_layers_per_block =
       transformer_layers(config, "transformer_layers_per_block", c.layers_per_block);
-  c.transformer_layers_on_the_way_up = transformer_layers_up(config, c.layers_per_block);
   c.cross_attention_dim = one_a_level("cross_attention_dim", kMaxChannels, 1280);
   // diffusers misnamed this key: in these checkpoints attention_head_dim is the number of heads.
   c.num_attention_heads = one_a_level(
@@ -162,9 +156,21 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
   c.flip_sin_to_cos = config.boolean("flip_sin_to_cos", true);
   c.freq_shift = config.number("freq_shift", 0, 1, 0.0);
   c.text_time = read_text_time(config, c);
-  c.center_input_sample = config.boolean("center_input_sample", false);
   c.use_linear_projection = config.boolean("use_linear_projection", false);
   c.upcast_attention = config.boolean("upcast_attention", false);
+  check_divisible(config, c);
+  return c;
+}
+
+UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& config) {
+  UNet2DConditionConfig c = encoder_from_json(config);
+  const SampleSize size = sample_size_of(config);
+  c.sample_size = size.height;
+  c.sample_width = size.width;
+  c.out_channels = config.integer("out_channels", 1, kMaxChannels, c.out_channels);
+  c.up_block_types = block_types(config, "up_block_types", c.levels(), {"CrossAttnUpBlock2D", "UpBlock2D"});
+  c.transformer_layers_on_the_way_up = transformer_layers_up(config, c.layers_per_block);
+  c.center_input_sample = config.boolean("center_input_sample", false);
   c.conv_in_kernel = config.integer("conv_in_kernel", 1, 31, 3);
   c.conv_out_kernel = config.integer("conv_out_kernel", 1, 31, 3);
   if (config.has("time_cond_proj_dim")) {
@@ -173,7 +179,6 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
       throw CheckpointError("{}: \"time_cond_proj_dim\" is {}; expected an even number", config.source(),
                             c.time_cond_proj_dim);
   }
-  check_divisible(config, c);
   return c;
 }
 

@@ -44,6 +44,8 @@ struct UNet2DConditionConfig {
   size_t levels() const { return block_out_channels.size(); }
   int64_t time_embed_dim() const { return 4 * block_out_channels.front(); }
   static UNet2DConditionConfig from_json(const ConfigReader& config);  // CheckpointError names the bad key
+  /// Of the half that ControlNets have too: without the way up, whose keys are not looked at.
+  static UNet2DConditionConfig encoder_from_json(const ConfigReader& config);
 };
 
 /// A UNet's "sample_size": one number for both, or [height, width]. Throws CheckpointError for another.
