@@ -15,6 +15,7 @@
 #include "diffract/io/picture.h"
 #include "diffract/loading/auto_model.h"
 #include "diffract/loading/flush.h"
+#include "diffract/models/vae/autoencoder_tiny.h"
 #include "diffract/pipelines/image_processor.h"
 
 namespace diffract {
@@ -60,6 +61,7 @@ using pipelines::VaeImageProcessor;
 using placement::DeviceMap;
 using placement::MaxMemory;
 using AutoencoderKL = loading::ModelHandle<models::AutoencoderKL>;
+using AutoencoderTiny = loading::ModelHandle<models::AutoencoderTiny>;
 using FluxTransformer2DModel = loading::ModelHandle<models::FluxTransformer2DModel>;
 
 }  // namespace diffract

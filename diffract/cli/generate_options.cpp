@@ -52,7 +52,7 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
   add_texts(app, "PROMPT", o.words, "What to draw: one prompt, in quotes. For several: --prompt");
   keep_extra_words(app, o.words);
   add_path(app, "-m,--model", o.model,
-           "Folder, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
+           "Folder, single .safetensors file, ORG/NAME[@REV] in the Hugging Face cache, or a built-in model");
   for (const auto& field : pipelines::request_fields()) {
     if (field.kind == pipelines::RequestField::Kind::seed)
       add_seed(app, names_of(field), o.seed, field.help);
@@ -75,6 +75,8 @@ void declare_generate_options(CLI::App& app, GenerateOptions& o) {
            "Pattern with {index}, {prompt}, {seed}, {rank} that ends in .png, of latents in .safetensors; "
            "default: image_{index}.png");
   add_path(app, "--save-steps", o.save_steps, "FILE.safetensors of the latents after each step");
+  app.add_option("--preview-every", o.preview_every,
+                 "Save what each picture looks like after every N steps beside it: image_0.step_004.png");
   app.add_option("--schedule", o.schedule,
                  "How a job's batches go to its processes: dynamic (to the one that is free) or static "
                  "(equal shares)")
@@ -157,6 +159,7 @@ jobs::JobOptions job_options(const GenerateOptions& o) {
           .batch_size = o.batch_size,
           .output = {.pattern = o.output,
                      .save_steps = o.save_steps,
+                     .preview_every = o.preview_every,
                      .latent = o.settings.output_type == pipelines::OutputType::latent,
                      .resume = o.resume},
           .equal_shares = o.schedule == "static",

@@ -21,6 +21,7 @@ struct GenerateOptions {
   std::optional<int64_t> batch_size = 1;  // unset: found by measuring
   std::string output;                     // pattern; empty: the default of the output type
   std::string save_steps;
+  int64_t preview_every = 0;  // steps; 0: never
   std::string schedule = "dynamic";
   int64_t threads = 0;      // 0: chosen
   int64_t in_flight = 0;    // batches over ranks; 0: twice the processes

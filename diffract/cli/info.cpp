@@ -9,11 +9,13 @@
 #include "diffract/core/error.h"
 #include "diffract/core/json.h"
 #include "diffract/core/size_text.h"
+#include "diffract/core/utf8.h"
 #include "diffract/families/registry.h"
 #include "diffract/io/model_folder.h"
 #include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
 #include "diffract/loading/find_model.h"
+#include "diffract/loading/single_file.h"
 #include "diffract/models/model_class.h"
 #include "diffract/weights/lora_file.h"
 
@@ -35,6 +37,8 @@ Json describe_safetensors(const fs::path& path) {
     tensors.push_back(
         {{"name", tensor.name}, {"dtype", io::dtype_name(tensor.dtype)}, {"shape", shape_of(tensor)}});
   Json info = {{"file", path.string()}, {"metadata", file->metadata()}, {"tensors", tensors}};
+  if (auto checkpoint = loading::describe_single_file(*file, families::all_facts()))
+    info["checkpoint"] = *std::move(checkpoint);
   try {
     if (const auto lora = weights::describe_lora(path)) info["lora"] = *lora;
   } catch (const Error& error) {  // its tensors are shown all the same
@@ -53,10 +57,34 @@ void print_lora(const Json& lora) {
              lora["convolutions"] == true ? ", convolutions too" : "", lora["dora"] == true ? ", DoRA" : "");
 }
 
+void print_weights(const Json& part) {
+  if (part.contains("bytes")) {
+    std::string dtypes;
+    for (const auto& [dtype, count] : part["dtypes"].items()) dtypes += " " + dtype;
+    fmt::print(" {:>10.2f} M parameters {:>10} {} files:{}", part["parameters"].get<double>() / 1e6,
+               size_text(part["bytes"].get<int64_t>()), part["files"].get<int>(), dtypes);
+  }
+  if (part.contains("problem")) fmt::print(" {}", part["problem"].get<std::string>());
+  fmt::print("\n");
+}
+
+void print_checkpoint(const Json& checkpoint) {
+  fmt::print("{}, a single file; configs and tokenizers: {}\n", checkpoint["kind"].get<std::string>(),
+             checkpoint["config"].get<std::string>());
+  for (const auto& [name, part] : checkpoint["components"].items()) {
+    fmt::print("  {:<18}", name);
+    print_weights(part);
+  }
+  if (const auto others = checkpoint["left_out"].get<size_t>(); others > 0)
+    fmt::print("  {} other tensors, which are not read\n", others);
+}
+
 void print_safetensors(const Json& info) {
+  constexpr size_t kMostBytes = 200;  // some hold pictures
   if (info.contains("lora")) print_lora(info["lora"]);
+  if (info.contains("checkpoint")) print_checkpoint(info["checkpoint"]);
   for (const auto& [key, value] : info["metadata"].items())
-    fmt::print("{}: {}\n", key, value.get<std::string>());
+    fmt::print("{}: {}\n", valid_text(key), shortened(valid_text(value.get<std::string>()), kMostBytes));
   for (const Json& tensor : info["tensors"])
     fmt::print("{:<6} {:<24} {}\n", tensor["dtype"].get<std::string>(), tensor["shape"].dump(),
                tensor["name"].get<std::string>());
@@ -80,8 +108,7 @@ Json describe_weights(const io::WeightFiles& files) {
   uint64_t parameters = 0, bytes = 0;
   std::map<std::string, uint64_t> by_dtype;
   for (const auto& [name, weight] : io::open_weight_files(files)) {
-    const uint64_t size = weight.info->end - weight.info->begin;
-    const uint64_t elements = size * 8 / io::dtype_bits(weight.info->dtype);
+    const uint64_t size = weight.size(), elements = weight.elements();
     parameters += elements;
     bytes += size;
     by_dtype[std::string(io::dtype_name(weight.info->dtype))] += elements;
@@ -109,17 +136,6 @@ Json describe_model(const fs::path& path, const std::string& variant) {
                 {"class", models::class_name_of(ConfigReader(load_json(file), file.string()))}};
   add_weights(model, [&] { return io::find_weight_files(path, variant); });
   return model;
-}
-
-void print_weights(const Json& part) {
-  if (part.contains("bytes")) {
-    std::string dtypes;
-    for (const auto& [dtype, count] : part["dtypes"].items()) dtypes += " " + dtype;
-    fmt::print(" {:>10.2f} M parameters {:>10} {} files:{}", part["parameters"].get<double>() / 1e6,
-               size_text(part["bytes"].get<int64_t>()), part["files"].get<int>(), dtypes);
-  }
-  if (part.contains("problem")) fmt::print(" {}", part["problem"].get<std::string>());
-  fmt::print("\n");
 }
 
 void print_model(const Json& info) {
@@ -166,6 +182,8 @@ void info(const InfoOptions& options) {
     result = describe_png(target);
     print = print_png;
   } else if (is_file) {
+    if (const std::string why = loading::why_not_safetensors(options.target); !why.empty())
+      throw CheckpointError("{} {}", options.target, why);
     result = describe_safetensors(target);
     print = print_safetensors;
   } else {

@@ -11,6 +11,7 @@
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
 #include "diffract/core/size_text.h"
+#include "diffract/families/open_checkpoint.h"
 #include "diffract/families/registry.h"
 #include "diffract/loading/addition_files.h"
 #include "diffract/loading/controlnet.h"
@@ -64,9 +65,26 @@ loading::LayoutRequest layout_request(const PlanArguments& arguments) {
   return request;
 }
 
-PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments,
+// What is planned: a pipeline's folder, or the single file that its components are in; or one model's folder.
+struct Planned {
+  fs::path path;
+  std::optional<io::ModelFolder> pipeline;
+};
+
+Planned find_planned(const PlanArguments& arguments) {
+  const loading::LoadOptions load = loading::load_options(arguments.loading, 0);
+  constexpr auto kUse = loading::ModelUse::configs;
+  if (loading::is_single_file(arguments.model) || !load.components.empty() || !load.config.empty())
+    return {.path = arguments.model, .pipeline = families::open_checkpoint(arguments.model, load, kUse)};
+  fs::path folder = loading::find_model(arguments.model, kUse);
+  if (!is_pipeline(folder)) return {.path = std::move(folder), .pipeline = {}};
+  return {.path = folder, .pipeline = io::ModelFolder::open(folder)};
+}
+
+PipelineLayout lay_out(const Planned& planned, const PlanArguments& arguments,
                        const loading::LayoutRequest& request) {
-  if (!is_pipeline(folder)) {
+  if (!planned.pipeline) {
+    const fs::path& folder = planned.path;
     if (!loading::given_text(arguments.loading, "controlnet").empty())
       throw UsageError("--controlnet: {} is no pipeline's folder; leave --controlnet out", folder.string());
     if (!arguments.component.empty())
@@ -77,10 +95,9 @@ PipelineLayout lay_out(const fs::path& folder, const PlanArguments& arguments,
     const auto* family = families::family_of_denoiser(class_name);
     return lay_out_model(folder, family ? family->facts : nullptr, request);
   }
-  const auto own = io::ModelFolder::open(folder);
-  const auto* facts = families::facts_for_plan(own);
+  const auto* facts = families::facts_for_plan(*planned.pipeline);
   const auto nets = loading::lines_of(loading::given_text(arguments.loading, "controlnet"));
-  const auto pipeline = loading::with_controlnets(own, facts, nets);
+  const auto pipeline = loading::with_controlnets(*planned.pipeline, facts, nets);
   if (!arguments.component.empty()) return lay_out_component(pipeline, facts, arguments.component, request);
   loading::LayoutRequest used = request;
   used.without = unused_components(pipeline, facts, loading::load_options(arguments.loading, 0));
@@ -121,8 +138,9 @@ void warn_of_budgets(const Plan& plan, std::vector<std::string>& warnings) {
     }
 }
 
-// A file whose reading tells the disk's speed: the largest below the folder.
+// A file whose reading tells the disk's speed: the largest below the folder, or the single file.
 fs::path largest_file(const fs::path& folder) {
+  if (loading::is_single_file(folder.string())) return folder;
   fs::path largest;
   uintmax_t most = 0;
   std::error_code error;
@@ -176,19 +194,19 @@ void plan(const PlanArguments& arguments) {
   if (arguments.max_memory) given = MaxMemory::parse(*arguments.max_memory);
   const auto* backend = loading::accelerator_backend(at::kCPU);
 
-  const fs::path folder = loading::find_model(arguments.model, loading::ModelUse::configs);
+  const Planned planned = find_planned(arguments);
   Plan result{.budgets = placement::get_max_memory(given, loading::free_memory(backend))};
   loading::LayoutRequest request = layout_request(arguments);
   request.arithmetic = arithmetic_of(arguments, result.budgets, backend);
   if (loading::computes_on(arguments.device_map, result.budgets).is_accelerator())
     request.overhead = backend ? backend->overhead() : tensor::kGpuOverhead;
-  result.layout = lay_out(folder, arguments, request);
+  result.layout = lay_out(planned, arguments, request);
   result.map = make_map(arguments, result.layout, result.budgets, result.warnings);
   if (placement::is_over_ranks(result.map)) result.layout.lifetime = placement::Lifetime::whole_job;
   warn_of_budgets(result, result.warnings);
   for (const std::string& name : result.layout.left_out)
     result.warnings.push_back(fmt::format("{}: diffract does not run it; it is not planned", name));
-  result.speeds = measure(arguments, folder, result.map, backend);
+  result.speeds = measure(arguments, planned.path, result.map, backend);
 
   for (const std::string& warning : result.warnings) log::warning("{}", warning);
   if (arguments.json)
@@ -198,16 +216,18 @@ void plan(const PlanArguments& arguments) {
 }
 
 void declare(CLI::App& app, PlanArguments& a) {
-  add_path(app, "-m,--model", a.model,
-           "A pipeline's folder, one model's folder with a config.json, ORG/NAME, or a built-in model");
+  add_path(
+      app, "-m,--model", a.model,
+      "A pipeline's folder, one model's folder with a config.json, ORG/NAME, a single .safetensors file, or "
+      "a built-in model");
   app.add_option("--component", a.component, "One component of the pipeline, e.g. transformer");
   add_field(app, loading::load_field("dtype"), a.loading,
             "Type of the weights: float32, float16, bfloat16; default: as the weight files have them, or "
             "float32 without files");
   add_field(app, loading::load_field("compute_dtype"), a.loading);
-  add_field(app, loading::load_field("variant"), a.loading);
-  add_field(app, loading::load_field("no_safety_checker"), a.loading);
-  add_field(app, loading::load_field("controlnet"), a.loading);
+  for (const char* name : {"variant", "no_safety_checker", "config", "vae", "unet", "transformer",
+                           "text_encoder", "text_encoder_2", "controlnet"})
+    add_field(app, loading::load_field(name), a.loading);
   add_path(app, "--device-map", a.device_map,
            "auto, balanced, balanced_low_0, sequential, a device, or FILE.json; over ranks with --max-memory "
            "rank:0=16GB,rank:1=16GB");

@@ -2,10 +2,10 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/log.h"
+#include "diffract/families/open_checkpoint.h"
 #include "diffract/families/registry.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/io/model_folder.h"
-#include "diffract/loading/find_model.h"
 #include "diffract/tensor/host_memory.h"
 #include "diffract/tensor/memory_errors.h"
 #include "diffract/tensor/threads.h"
@@ -16,7 +16,7 @@ DiffusionPipeline DiffusionPipeline::from_pretrained(const std::string& model,
                                                      const loading::LoadOptions& options) {
   tensor::keep_host_memory();
   tensor::take_chosen_threads();
-  const io::ModelFolder folder = io::ModelFolder::open(loading::find_pipeline(model, require_family));
+  const io::ModelFolder folder = open_checkpoint(model, options);
   const Family* family = find_family(folder.class_name());
   if (!family) throw InternalError("{}: has no family", folder.class_name());  // find_pipeline refuses those
   io::require_all_files(folder, options.variant, model);

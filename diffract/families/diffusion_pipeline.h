@@ -13,7 +13,8 @@ namespace diffract::families {
 /// model_index.json names. A handle: copies share the loaded models, each has its own scheduler.
 class DiffusionPipeline {
  public:
-  /// Loads a built-in model by name ("emoji-sd"), a folder, or ORG/NAME[@REV] from the Hugging Face cache.
+  /// Loads a built-in model by name ("emoji-sd"), a folder, ORG/NAME[@REV] from the Hugging Face cache, or a
+  /// single .safetensors file of Stable Diffusion 1.x, 2.x or XL, as from_single_file.
   /// Throws CheckpointError when it is damaged, missing or of a class that diffract has no pipeline for.
   static DiffusionPipeline from_pretrained(const std::string& model,
                                            const loading::LoadOptions& options = {});
@@ -35,6 +36,9 @@ class DiffusionPipeline {
   pipelines::Output operator()(const Text& prompt) const {
     return (*this)(pipelines::Request{.prompt = {prompt}});
   }
+
+  /// What the latents that an observer is shown look like.
+  std::vector<io::Image> preview(const at::Tensor& latents) const { return pipeline_->preview(latents); }
 
   /// Which model it was loaded from.
   const io::ModelIdentity& model() const { return model_; }

@@ -1,6 +1,7 @@
 #include "diffract/families/registry.h"
 
 #include <algorithm>
+#include <array>
 
 #include "diffract/core/error.h"
 #include "diffract/families/flux/flux.h"
@@ -26,6 +27,16 @@ constexpr Family kFamilies[] = {{&kStableDiffusion, make<StableDiffusionPipeline
 }  // namespace
 
 std::span<const Family> families() { return kFamilies; }
+
+std::span<const loading::FamilyFacts* const> all_facts() {
+  static const auto facts = [] {
+    std::array<const loading::FamilyFacts*, std::size(kFamilies)> all{};
+    std::transform(std::begin(kFamilies), std::end(kFamilies), all.begin(),
+                   [](const Family& family) { return family.facts; });
+    return all;
+  }();
+  return facts;
+}
 
 const Family* find_family(std::string_view class_name) {
   for (const Family& family : kFamilies) {

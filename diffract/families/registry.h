@@ -21,6 +21,8 @@ struct Family {
 
 /// All that there are.
 std::span<const Family> families();
+/// Their facts.
+std::span<const loading::FamilyFacts* const> all_facts();
 /// The family that a checkpoint of a class of model_index.json is run as: StableDiffusionPipeline also for
 /// one that was saved from image to image. Null for a class that diffract does not run.
 const Family* find_family(std::string_view class_name);

@@ -69,8 +69,10 @@ fs::path repository_of(const HubName& name, const fs::path& cache) {
 }
 
 std::string download_of(const HubName& name, Wanted wanted) {
-  return fmt::format("hf download {} --revision {}{}", name.repository(), name.revision,
-                     wanted == Wanted::configs ? " --include \"*.json\"" : "");
+  const char* filter = wanted == Wanted::configs      ? " --include \"*.json\""
+                       : wanted == Wanted::no_weights ? " --include \"*.json\" --include \"*.txt\""
+                                                      : "";
+  return fmt::format("hf download {} --revision {}{}", name.repository(), name.revision, filter);
 }
 
 std::string advice_for(const HubName& name, Wanted wanted) {
@@ -79,9 +81,10 @@ std::string advice_for(const HubName& name, Wanted wanted) {
         "diffract does not download. Its model_index.json, which is small, tells whether diffract runs it: "
         "hf download {} model_index.json --revision {}, then this command again; all of it: {}",
         name.repository(), name.revision, download_of(name, wanted));
-  return fmt::format("diffract does not download; {}run: {}",
-                     wanted == Wanted::configs ? "a plan needs the JSON files only, " : "",
-                     download_of(name, wanted));
+  const char* what = wanted == Wanted::configs      ? "a plan needs the JSON files only, "
+                     : wanted == Wanted::no_weights ? "configs and vocabularies are enough, "
+                                                    : "";
+  return fmt::format("diffract does not download; {}run: {}", what, download_of(name, wanted));
 }
 
 // Only a snapshot without what every command needs is refused here, but then all that it lacks is named.
@@ -90,8 +93,11 @@ std::vector<std::string> files_to_fetch(const fs::path& snapshot, Wanted wanted)
   const ModelFolder model = ModelFolder::open(snapshot);
   auto files = missing_configs(model);
   if (files.empty() || wanted == Wanted::configs) return files;
-  for (std::string& file : missing_files(model, ""))
-    if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(std::move(file));
+  for (std::string& file : missing_files(model, "")) {
+    const bool is_wanted = wanted != Wanted::no_weights || file.starts_with("tokenizer");
+    if (is_wanted && std::find(files.begin(), files.end(), file) == files.end())
+      files.push_back(std::move(file));
+  }
   return files;
 }
 

@@ -14,9 +14,9 @@ std::filesystem::path hub_cache_folder();
 // `model` is of the form ORG/NAME[@REV], which is looked up in `cache` and never on the network; for any
 // other all but is_hub_name() throw CheckpointError. REV is a branch, a tag or a commit; without it, "main".
 
-/// What a model is wanted for, and so what of it is to be fetched: a plan needs its JSON files only, and one
-/// of which nothing is known is first looked at.
-enum class Wanted { all, configs, first_look };
+/// What a model is wanted for, and so what of it is to be fetched: a plan needs its JSON files only, a single
+/// file needs all but the weights, and one of which nothing is known is first looked at.
+enum class Wanted { all, configs, no_weights, first_look };
 
 bool is_hub_name(const std::string& model);
 /// The command that fetches a model, as messages give it.

@@ -58,8 +58,10 @@ std::vector<std::string> missing_files(const ModelFolder& model, const std::stri
       add_missing_vocabulary(model, name, missing);
       continue;
     }
+    const ComponentElsewhere* given = model.elsewhere(name);
+    if (given && !given->folder.empty()) continue;  // not of this folder
     if (!is_there(model.path() / config_of(name))) missing.push_back(config_of(name));
-    if (!has_weights(name)) continue;
+    if (!has_weights(name) || given) continue;
     for (const std::string& file : missing_weight_files(model.path() / name, variant))
       missing.push_back(fmt::format("{}/{}", name, file));
   }

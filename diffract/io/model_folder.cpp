@@ -32,8 +32,8 @@ ModelFolder ModelFolder::open(const fs::path& folder) {
                           folder.string());
   if (!fs::exists(index, failure) && !failure)
     throw CheckpointError(
-        "{}: no such file. A model in the diffusers layout has one; a single .safetensors or .ckpt "
-        "file must be converted to it first",
+        "{}: no such file. A model in the diffusers layout has one; a single file is given by "
+        "its own name: --model FILE.safetensors",
         index.string());
   return parse(load_text(index, kMaxIndexBytes), folder);
 }
@@ -63,15 +63,25 @@ std::string ModelFolder::component_class(const std::string& name) const {
   return found == classes_.end() ? std::string() : found->second;
 }
 
-void ModelFolder::set_component(const std::string& name, const std::string& class_name,
-                                const fs::path& folder) {
+void ModelFolder::set_component(const std::string& name, ComponentElsewhere from) {
   if (!has_component(name)) names_.push_back(name);
-  classes_[name] = class_name;
-  elsewhere_[name] = folder;
+  if (from.weights) from.weights->opened = open_files_;
+  classes_[name] = from.class_name;
+  elsewhere_[name] = std::move(from);
+}
+
+void ModelFolder::leave_out(const std::string& name) {
+  std::erase(names_, name);
+  classes_.erase(name);
+}
+
+const ComponentElsewhere* ModelFolder::elsewhere(const std::string& name) const {
+  const auto found = elsewhere_.find(name);
+  return found == elsewhere_.end() ? nullptr : &found->second;
 }
 
 fs::path ModelFolder::component_folder(const std::string& name) const {
-  if (const auto other = elsewhere_.find(name); other != elsewhere_.end()) return other->second;
+  if (const auto* given = elsewhere(name); given && !given->folder.empty()) return given->folder;
   const fs::path folder = path_ / name;
   std::error_code failure;
   if (!fs::is_directory(folder, failure))
@@ -89,6 +99,8 @@ ConfigReader ModelFolder::config(const std::string& name) const {
 }
 
 WeightFiles ModelFolder::component_weights(const std::string& name, const std::string& variant) const {
+  const auto* given = elsewhere(name);
+  if (given && given->weights) return *given->weights;
   const fs::path folder = component_folder(name);
   const auto found = [&](const std::string& of_variant) {
     WeightFiles files = find_weight_files(folder, of_variant);
@@ -96,10 +108,10 @@ WeightFiles ModelFolder::component_weights(const std::string& name, const std::s
     return files;
   };
   if (variant.empty() || has_weight_variant(folder, variant)) return found(variant);
-  const bool elsewhere = std::any_of(names_.begin(), names_.end(), [&](const std::string& other) {
+  const bool others_have_it = std::any_of(names_.begin(), names_.end(), [&](const std::string& other) {
     return has_weight_variant(path_ / other, variant);
   });
-  if (!elsewhere) {
+  if (!others_have_it && !given) {
     const auto there = weight_variants(folder);
     throw CheckpointError("{}: no component has weights of the variant \"{}\"; {}", path_.string(), variant,
                           there.empty() ? "leave --variant out"

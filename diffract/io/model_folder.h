@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,8 +10,16 @@
 
 namespace diffract::io {
 
+/// A component of a pipeline that does not come from the pipeline's folder.
+struct ComponentElsewhere {
+  std::string class_name;
+  std::filesystem::path folder =
+      {};  // of its config, and its weights unless they are given; empty: the pipeline's
+  std::optional<WeightFiles> weights = {};
+};
+
 /// A checkpoint in the diffusers layout: model_index.json names the pipeline's class and its components, each
-/// in a folder of its own.
+/// in a folder of its own. Some may come from elsewhere.
 class ModelFolder {
  public:
   /// Reads model_index.json. Throws CheckpointError when the folder or the file is missing or damaged.
@@ -19,6 +28,9 @@ class ModelFolder {
   static ModelFolder parse(const std::string& model_index, const std::filesystem::path& folder);
 
   const std::filesystem::path& path() const { return path_; }
+  /// What the user named: the single file whose configs path() has, or path().
+  const std::filesystem::path& origin() const { return origin_.empty() ? path_ : origin_; }
+  bool is_single_file() const { return !origin_.empty(); }
   /// The pipeline's class, e.g. "StableDiffusionPipeline".
   const std::string& class_name() const { return class_name_; }
   /// model_index.json itself, which has settings of the pipeline beside the components.
@@ -29,10 +41,16 @@ class ModelFolder {
   /// The component's class, e.g. "UNet2DConditionModel"; empty when it is null or not named.
   std::string component_class(const std::string& name) const;
 
-  /// One more component, or another in place of the folder's own, that lies in `folder`.
-  void set_component(const std::string& name, const std::string& class_name,
-                     const std::filesystem::path& folder);
-  /// Throws CheckpointError when there is no such folder.
+  /// Takes components from a single file, and the rest from this folder.
+  void set_origin(const std::filesystem::path& single_file) { origin_ = single_file; }
+  /// One more component, or another in place of the folder's own, that lies elsewhere.
+  void set_component(const std::string& name, ComponentElsewhere from);
+  /// As if the folder did not name it.
+  void leave_out(const std::string& name);
+  /// Null for a component that is the folder's own.
+  const ComponentElsewhere* elsewhere(const std::string& name) const;
+
+  /// Its own, or that which its config was taken from. Throws CheckpointError when there is no such folder.
   std::filesystem::path component_folder(const std::string& name) const;
   /// The component's config.json, or a scheduler's scheduler_config.json.
   ConfigReader config(const std::string& name) const;
@@ -44,12 +62,12 @@ class ModelFolder {
   OpenFiles& open_files() const { return *open_files_; }
 
  private:
-  std::filesystem::path path_;
+  std::filesystem::path path_, origin_;
   Json index_;
   std::string class_name_;
   std::vector<std::string> names_;
   std::map<std::string, std::string> classes_;
-  std::map<std::string, std::filesystem::path> elsewhere_;  // components that lie in other folders
+  std::map<std::string, ComponentElsewhere> elsewhere_;
   std::shared_ptr<OpenFiles> open_files_ = std::make_shared<OpenFiles>();
 };
 

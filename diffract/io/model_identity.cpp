@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -62,11 +63,30 @@ std::vector<fs::path> files_in(const fs::path& folder, bool (*is_wanted)(const f
   return files;
 }
 
+void add_texts(std::string& text, const fs::path& folder) {
+  for (const fs::path& file : files_in(folder, is_text))
+    add_file(text, file, MappedFile(file).bytes(), kMostOfText);
+}
+
 }  // namespace
 
-ModelIdentity identify_model(const fs::path& folder) {
+Json to_json(const ModelIdentity& identity) {
+  Json json = {{"name", identity.name}};
+  if (!identity.revision.empty()) json["revision"] = identity.revision;
+  if (!identity.hash.empty()) json["hash"] = identity.hash;
+  return json;
+}
+
+ModelIdentity identify_model(const fs::path& model) {
   std::error_code ignored;
-  fs::path path = fs::absolute(folder, ignored).lexically_normal();
+  if (fs::is_regular_file(model, ignored)) {
+    ModelIdentity above = identify_model(fs::absolute(model, ignored).parent_path());
+    const std::string name = model.filename().string();  // a repository may hold several
+    if (above.revision.empty()) return {.name = name, .revision = {}, .hash = {}};
+    above.name += "/" + name;
+    return above;
+  }
+  fs::path path = fs::absolute(model, ignored).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();  // "model/"
   const fs::path above = path.parent_path(), repository = above.parent_path().filename();
   if (above.filename() == kSnapshots && repository.string().starts_with(kPrefix))
@@ -76,19 +96,20 @@ ModelIdentity identify_model(const fs::path& folder) {
 }
 
 ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& variant) {
-  ModelIdentity identity = identify_model(folder.path());
-  if (!identity.revision.empty()) return identity;
+  ModelIdentity identity = identify_model(folder.origin());
+  if (!identity.revision.empty() && !folder.is_single_file()) return identity;
   std::string text;
+  std::set<fs::path> seen;  // components of one file
   for (const std::string& component : folder.component_names()) {
     if (!is_run(component)) continue;
-    const fs::path below = folder.path() / component;
+    const ComponentElsewhere* given = folder.elsewhere(component);
+    const fs::path below = given && !given->folder.empty() ? given->folder : folder.path() / component;
     text += fmt::format("{} {}\n", component, folder.component_class(component));
-    for (const fs::path& file : files_in(below, is_text))
-      add_file(text, file, MappedFile(file).bytes(), kMostOfText);
+    add_texts(text, below);
     if (!has_weights(component)) continue;
     const WeightFiles weights = folder.component_weights(component, variant);
     for (const fs::path& file : weights.files)
-      add_file(text, file, weights.open(file)->whole_file(), kMostOfWeights);
+      if (seen.insert(file).second) add_file(text, file, weights.open(file)->whole_file(), kMostOfWeights);
   }
   identity.hash = hash_of(text);
   return identity;
@@ -98,8 +119,7 @@ ModelIdentity identify_component(const fs::path& folder) {
   ModelIdentity identity = identify_model(folder);
   if (!identity.revision.empty()) return identity;
   std::string text;
-  for (const fs::path& file : files_in(folder, is_text))
-    add_file(text, file, MappedFile(file).bytes(), kMostOfText);
+  add_texts(text, folder);
   const auto is_weights = [](const fs::path& file) { return file.extension() == ".safetensors"; };
   for (const fs::path& file : files_in(folder, is_weights))
     add_file(text, file, MappedFile(file).bytes(), kMostOfWeights);
@@ -108,15 +128,12 @@ ModelIdentity identify_component(const fs::path& folder) {
 }
 
 ModelIdentity identify_file(const fs::path& file) {
-  std::error_code ignored;
-  ModelIdentity identity = identify_model(fs::absolute(file, ignored).parent_path());
-  if (!identity.revision.empty()) {  // a repository may hold several
-    identity.name += "/" + file.filename().string();
-    return identity;
-  }
+  ModelIdentity identity = identify_model(file);
+  if (!identity.revision.empty()) return identity;
   std::string text;
   add_file(text, file, MappedFile(file).bytes(), kMostOfWeights);
-  return {.name = file.filename().string(), .revision = {}, .hash = hash_of(text)};
+  identity.hash = hash_of(text);
+  return identity;
 }
 
 }  // namespace diffract::io

@@ -14,16 +14,20 @@ struct ModelIdentity {
   std::string hash;      // where there is no commit: of what the folder holds
 };
 
-/// Name and revision, from the folder's path alone, however it was typed: "model", "model/", "./model".
-ModelIdentity identify_model(const std::filesystem::path& folder);
+/// {"name", "revision", "hash"}, those that are known.
+Json to_json(const ModelIdentity& identity);
+
+/// Name and revision, from the path of a folder or a single file alone, however it was typed: "model",
+/// "model/", "./model".
+ModelIdentity identify_model(const std::filesystem::path& model);
 
 /// With the hash, where no commit tells two models of one name apart: 16 hexadecimal digits of the SHA-256
 /// over the JSON and vocabulary files and pieces of each weight file that a picture needs. Pieces, as a look
 /// at all of tens of gigabytes would take longer than a picture; another model, or one that was trained on,
-/// differs in them.
+/// differs in them. Of a single file it is over the file and the configs that go with it.
 ModelIdentity identify_checkpoint(const ModelFolder& folder, const std::string& variant);
 
-/// The same of one model's folder, as a ControlNet's: over its config and all of its safetensors files.
+/// The same of one model's folder: over its config and all of its safetensors files.
 ModelIdentity identify_component(const std::filesystem::path& folder);
 
 /// The same of a single weight file, as a LoRA's: its name, or ORG/NAME of the snapshot that it is in.

@@ -188,6 +188,16 @@ WeightFiles find_weight_files(const fs::path& folder, const std::string& variant
   throw CheckpointError("{}", expected);
 }
 
+namespace {
+
+// The component's tensors in one of the file's.
+std::vector<NamedPart> parts_in(const TensorInfo& info, const WeightFiles& files) {
+  if (!files.parts) return {{.name = info.name}};
+  return files.parts(info.name);
+}
+
+}  // namespace
+
 std::unordered_map<std::string, StoredWeight> open_weight_files(const WeightFiles& files) {
   std::unordered_map<std::string, StoredWeight> tensors;
   std::map<std::string, fs::path> twice;  // and one of the files
@@ -197,12 +207,15 @@ std::unordered_map<std::string, StoredWeight> open_weight_files(const WeightFile
   };
   for (const auto& path : files.files) {
     const auto file = files.open(path);
-    for (const TensorInfo& info : file->tensors()) {
-      const auto [existing, added] = tensors.emplace(info.name, StoredWeight{file, &info});
-      if (added) continue;
-      twice.emplace(info.name, path);
-      if (is_named(info.name, path)) existing->second = {file, &info};
-    }
+    for (const TensorInfo& info : file->tensors())
+      for (NamedPart& named : parts_in(info, files)) {
+        const StoredWeight weight{file, &info, named.part};
+        weight.check();
+        const auto [existing, added] = tensors.emplace(named.name, weight);
+        if (added) continue;
+        if (is_named(named.name, path)) existing->second = weight;
+        twice.emplace(std::move(named.name), path);
+      }
   }
   for (const auto& [name, path] : twice)
     if (const auto& kept = tensors.at(name).file->path(); !is_named(name, kept))

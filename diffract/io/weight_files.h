@@ -9,6 +9,7 @@
 #include "diffract/core/json.h"
 #include "diffract/io/open_files.h"
 #include "diffract/io/safetensors.h"
+#include "diffract/io/stored_weight.h"
 
 namespace diffract::io {
 
@@ -18,20 +19,16 @@ struct WeightFiles {
   std::string description;  // names the component in messages: its folder, or the single file
   std::map<std::string, std::string> shard_of = {};  // by tensor, as the index has it; empty without one
   std::shared_ptr<OpenFiles> opened = {};  // shared with others who read them; null: opened for one reader
+  NamedParts parts = {};  // what the component's tensors are of the files'; empty: these, by their names
 
   std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& file) const {
     return opened ? opened->open(file) : SafetensorsFile::open(file);
   }
 };
 
-/// A tensor and the file that it stands in.
-struct StoredWeight {
-  std::shared_ptr<const SafetensorsFile> file;
-  const TensorInfo* info;
-};
 /// All tensors of a component by their names. One that stands in two files is that of the file which the
-/// index names. Throws CheckpointError for damaged files, and for two of a name between which no index
-/// decides.
+/// index names. Throws CheckpointError for damaged files, for two of a name between which no index decides,
+/// and for parts that do not fit.
 std::unordered_map<std::string, StoredWeight> open_weight_files(const WeightFiles& files);
 
 /// The weight files of a component's folder: `diffusion_pytorch_model` or `model`, `[.variant].safetensors`,

@@ -37,6 +37,11 @@ void check_output(const OutputOptions& options, int world_size) {
   if (options.resume && (options.latent || !options.save_steps.empty()))
     throw UsageError("--resume works with pictures; leave --output-type latent and --save-steps out");
   check_file_names(options);
+  constexpr int64_t kMostSteps = 10'000;
+  if (options.preview_every < 0 || options.preview_every > kMostSteps)
+    throw UsageError("--preview-every {}: expected 1 to {} steps", options.preview_every, kMostSteps);
+  if (options.preview_every > 0 && options.latent)
+    throw UsageError("--preview-every: previews lie beside pictures; leave --output-type latent out");
   if (world_size == 1) return;
   if (!options.save_steps.empty())
     throw UsageError("--save-steps works in one process; this job has {}", world_size);
@@ -77,6 +82,8 @@ bool JobOptions::is_over_ranks() const {
 }
 
 void check_options(const JobOptions& options, int world_size) {
+  if (options.output.preview_every > 0 && options.is_over_ranks())
+    throw UsageError("--preview-every: processes that share the models make no previews; leave it out");
   check_output(options.output, options.is_over_ranks() ? 1 : world_size);
   require_shared_prompts(options.prompts_file, world_size, may_start_again());
   check_seed(options, world_size);

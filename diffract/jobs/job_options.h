@@ -10,10 +10,11 @@ namespace diffract::jobs {
 
 /// Where the pictures of a job go.
 struct OutputOptions {
-  std::string pattern;     // of file names; empty: the default of the output type
-  std::string save_steps;  // a file of the latents after each step; empty: none
-  bool latent = false;     // latents in one file instead of pictures
-  bool resume = false;     // skip pictures that are there already, made with the same parameters
+  std::string pattern;        // of file names; empty: the default of the output type
+  std::string save_steps;     // a file of the latents after each step; empty: none
+  int64_t preview_every = 0;  // steps from one preview of a picture to the next; 0: none
+  bool latent = false;        // latents in one file instead of pictures
+  bool resume = false;        // skip pictures that are there already, made with the same parameters
 
   std::string file_pattern() const;
 };

@@ -74,4 +74,22 @@ std::string OutputPattern::folder() const {
   return slash == std::string::npos ? "" : pattern_.substr(0, slash + 1);
 }
 
+namespace {
+
+constexpr std::string_view kPreview = ".step_", kPicture = ".png";
+
+}  // namespace
+
+std::string preview_file(const std::string& picture, size_t index) {
+  return fmt::format("{}{}{:03}{}", picture.substr(0, picture.size() - kPicture.size()), kPreview, index,
+                     kPicture);
+}
+
+bool is_preview_file(const std::string& file) {
+  const size_t at = file.rfind(kPreview), begin = at + kPreview.size();
+  if (at == std::string::npos || file.size() < begin + kPicture.size()) return false;
+  const std::string number = file.substr(begin, file.size() - begin - kPicture.size());
+  return !number.empty() && number.find_first_not_of("0123456789") == std::string::npos;
+}
+
 }  // namespace diffract::jobs

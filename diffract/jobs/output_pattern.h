@@ -21,6 +21,11 @@ class OutputPattern {
   std::string pattern_;
 };
 
+/// The file of what a picture looks like after step `index` (from 0): "a.png" -> "a.step_004.png".
+std::string preview_file(const std::string& picture, size_t index);
+/// Whether preview_file() may give such a name.
+bool is_preview_file(const std::string& file);
+
 /// A text as part of a file name: white space becomes "_", what a file system gives a meaning to is left out,
 /// and what is left has at most 100 bytes of whole characters. Never empty.
 std::string file_name_part(const std::string& text);

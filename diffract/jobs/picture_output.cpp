@@ -46,7 +46,12 @@ PictureOutput::PictureOutput(const OutputOptions& options, const std::vector<Job
       pattern_(options.file_pattern()),
       folder_(naming()) {
   check_shapes();
-  for (const std::string& name : distinct_names()) prepare_folder(name);
+  for (const std::string& name : distinct_names()) {
+    if (options.preview_every > 0 && is_preview_file(name))
+      throw UsageError("--preview-every: the picture {} has the name of a preview; give another --output",
+                       name);
+    prepare_folder(name);
+  }
   if (!options.save_steps.empty()) prepare_folder(options.save_steps);
 }
 
@@ -126,6 +131,17 @@ void PictureOutput::record_step(const pipelines::StepReport& step) {
   if (!options_.save_steps.empty())
     batch_steps_[step.index] =
         step.latents.to(at::kCPU, step.latents.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+}
+
+bool PictureOutput::is_preview_due(const pipelines::StepReport& step) const {
+  const auto every = static_cast<size_t>(options_.preview_every);
+  return every > 0 && (step.index + 1) % every == 0 && step.index + 1 < step.count;
+}
+
+void PictureOutput::put_previews(const JobBatch& batch, size_t step,
+                                 const std::vector<io::Image>& pictures) const {
+  for (size_t i = 0; i < batch.images.size(); ++i)
+    pictures.at(i).save(preview_file(file(batch.images[i]), step));
 }
 
 JobWork::Save PictureOutput::finish_batch(const JobBatch& batch, pipelines::Output result) {

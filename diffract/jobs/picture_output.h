@@ -34,6 +34,9 @@ class PictureOutput {
   /// Forgets the steps of a batch that failed.
   void begin_batch() { batch_steps_.clear(); }
   void record_step(const pipelines::StepReport& step);
+  /// Whether the pictures are to be shown after this step, and saves what they look like.
+  bool is_preview_due(const pipelines::StepReport& step) const;
+  void put_previews(const JobBatch& batch, size_t step, const std::vector<io::Image>& pictures) const;
   /// Takes what Pipeline::begin gave of a batch; gives what saves its pictures. That and record_failure() may
   /// run in another thread, one at a time, beside the calls for the next batch.
   JobWork::Save finish_batch(const JobBatch& batch, pipelines::Output result);

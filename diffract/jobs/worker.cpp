@@ -196,6 +196,8 @@ const families::DiffusionPipeline& Worker::pipeline() {
     load.requires_scheduler = true;
   }
   pipeline_ = families::DiffusionPipeline::from_pretrained(options_.model, load);
+  if (options_.output.preview_every > 0 && !pipeline_->facts().has_previews)
+    throw UsageError("--preview-every: {} has no previews yet; leave it out", pipeline_->facts().class_name);
   figures_.load_seconds = watch.seconds();
   parameters_.emplace(*pipeline_, load_parameters(options_.loading, LoadField::Scope::images));
   output_.describe(*parameters_);
@@ -215,6 +217,8 @@ JobWork::Save Worker::run_batch(const JobBatch& batch, const std::function<void(
   const auto observe = [&](const pipelines::StepReport& step) {
     log::debug("step {} of {}", step.index + 1, step.count);
     if (writes()) output_.record_step(step);
+    if (output_.is_preview_due(step))
+      output_.put_previews(batch, step.index, pipeline().preview(step.latents));
     observer_->step(step, batch);
     if (step.latents.is_cpu()) busy_cores_.look(at::get_num_threads());
     stop_if_asked();

@@ -40,11 +40,7 @@ std::optional<double> number(const std::string& text) {
 }
 
 Json identity(const std::string& path, const char* option, const char* usual) {
-  const auto found = io::identify_file(find_addition_file(path, option, usual));
-  Json json = {{"name", found.name}};
-  if (!found.revision.empty()) json["revision"] = found.revision;
-  if (!found.hash.empty()) json["hash"] = found.hash;
-  return json;
+  return io::to_json(io::identify_file(find_addition_file(path, option, usual)));
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ io::ModelFolder with_controlnets(io::ModelFolder folder, const FamilyFacts* fact
       throw CheckpointError(
           "--controlnet {}: is a {}; expected a {}, as {} takes it. Give one that was made for this model",
           options[i], found, wanted, facts->models);
-    folder.set_component(controlnet_name(i), found, path);
+    folder.set_component(controlnet_name(i), {.class_name = found, .folder = path});
   }
   return folder;
 }
@@ -65,13 +65,8 @@ std::vector<std::string> controlnet_names(const io::ModelFolder& folder) {
 
 Json controlnet_parameters(const std::string& lines) {
   Json all = Json::array();
-  for (const std::string& line : lines_of(lines)) {
-    const auto found = io::identify_component(find_folder(line));
-    Json one = {{"name", found.name}};
-    if (!found.revision.empty()) one["revision"] = found.revision;
-    if (!found.hash.empty()) one["hash"] = found.hash;
-    all.push_back(std::move(one));
-  }
+  for (const std::string& line : lines_of(lines))
+    all.push_back(io::to_json(io::identify_component(find_folder(line))));
   return all;
 }
 

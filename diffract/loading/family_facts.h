@@ -55,6 +55,21 @@ struct TextualInversionPlace {
   std::string_view text_encoder, key;
 };
 
+/// What the keys of a component begin with in a single file of the family; of several the first that is there
+/// counts.
+struct SingleFilePart {
+  std::string_view component, prefix;
+};
+
+/// A kind of single files, told by their keys: those of a text encoder, or where there is none the width that
+/// the denoiser reads, and the channels that it takes.
+struct SingleFileKind {
+  std::string_view name;          // for messages: "Stable Diffusion 1.x for inpainting"
+  std::string_view text_encoder;  // what its keys begin with
+  uint64_t text_width, channels;
+  std::string_view repository;  // on the hub, whose configs and tokenizers go with it, as in diffusers
+};
+
 /// What a checkpoint family is, as data: the planner, the checks of requests, messages and --help read it. A
 /// family's folder holds it (families/), and families/registry.cpp lists it.
 struct FamilyFacts {
@@ -76,6 +91,7 @@ struct FamilyFacts {
   /// As TaskClass::takes, of text to image.
   std::span<const std::string_view> takes;
   std::span<const TaskClass> tasks = {};  // beside text to image
+  bool has_previews = false;              // Pipeline::preview
   bool has_float8 = false;                // products of the denoiser in float8
   /// A model whose config says "force_upcast" is computed in float32 where float16 is asked for.
   bool heeds_force_upcast = false;
@@ -84,6 +100,9 @@ struct FamilyFacts {
   /// Text encoders that take textual inversions; none: none do.
   std::span<const TextualInversionPlace> textual_inversion = {};
   std::string_view controlnet_class = {};  // of the ControlNets that it takes; empty: it takes none
+  /// None: the family has no single files.
+  std::span<const SingleFilePart> single_file_parts = {};
+  std::span<const SingleFileKind> single_file_kinds = {};
 
   bool has_safety_checker = false;  // a checkpoint's is run
 

@@ -45,20 +45,37 @@ bool is_weights_name(const std::string& model) {
   return ends_in(lower_case(model), {".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".json"});
 }
 
+}  // namespace
+
+std::string why_not_safetensors(const std::string& file) {
+  const std::string name = lower_case(fs::path(file).filename().string());
+  if (ends_in(name, {".gguf"})) return "is a GGUF file, which diffract does not read yet";
+  if (!ends_in(name, {".ckpt", ".pt", ".pth", ".bin"})) return {};
+  return fmt::format(
+      "is a pickle, which can run code when it is read; diffract reads safetensors. Take the model's "
+      ".safetensors file, or convert one that you trust: python -c \"import torch; from safetensors.torch "
+      "import save_file; t = torch.load('{0}', map_location='cpu'); t = t.get('state_dict', t); "
+      "save_file({{k: v.contiguous() for k, v in t.items() if torch.is_tensor(v)}}, '{1}')\"",
+      file, fs::path(file).replace_extension(".safetensors").string());
+}
+
+bool is_single_file(const std::string& model) {
+  std::error_code ignored;
+  return is_weights_name(model) && !lower_case(model).ends_with(".json") &&
+         fs::is_regular_file(model, ignored);
+}
+
+namespace {
+
 std::string what_a_file_is(const std::string& model) {
   const std::string name = lower_case(fs::path(model).filename().string());
   if (name == "model_index.json")
     return fmt::format("is a file of a model's folder; give the folder: --model {}",
                        fs::path(model).parent_path().empty() ? "." : fs::path(model).parent_path().string());
-  if (ends_in(name, {".gguf"}))
-    return "is a GGUF file, which diffract does not read yet; it reads a model's folder in the diffusers "
-           "layout";
-  if (ends_in(name, {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}))
-    return fmt::format(
-        "is a single file; diffract reads a model's folder in the diffusers layout. diffusers converts a "
-        "whole checkpoint: python -c \"from diffusers import StableDiffusionPipeline as P; "
-        "P.from_single_file('{}').save_pretrained('{}')\"",
-        model, fs::path(model).stem().string());
+  if (is_weights_name(name)) {
+    if (const std::string why = why_not_safetensors(model); !why.empty()) return why;
+    return "is a file of weights; what is asked for here needs a folder in the diffusers layout";
+  }
   return "is a file; expected a model's folder in the diffusers layout";
 }
 
@@ -110,7 +127,7 @@ std::string what_it_is(const std::string& model) {
   std::error_code ignored;
   if (is_address(model)) return what_an_address_is(model);
   if (fs::exists(model, ignored)) return what_a_file_is(model);
-  if (is_weights_name(model)) return "no such file. diffract reads a model's folder in the diffusers layout";
+  if (is_weights_name(model)) return "no such file";
   if (model.find_first_of("/\\~") != std::string::npos)
     return "no such folder, and it is not of the form ORG/NAME[@REVISION]";
   const auto builtin = builtin_models();
@@ -120,6 +137,18 @@ std::string what_it_is(const std::string& model) {
   return fmt::format(
       "there is no such folder, and it is not of the form ORG/NAME[@REVISION]{}{} Built-in models: {}", hint,
       hint.ends_with('?') ? "" : ".", fmt::join(builtin, ", "));
+}
+
+io::Wanted wanted_for(ModelUse use) {
+  switch (use) {
+    case ModelUse::configs:
+      return io::Wanted::configs;
+    case ModelUse::beside_weights:
+      return io::Wanted::no_weights;
+    case ModelUse::part:
+      break;
+  }
+  return io::Wanted::all;
 }
 
 fs::path find(const std::string& model, io::Wanted wanted, const ClassCheck& check) {
@@ -145,12 +174,10 @@ fs::path find(const std::string& model, io::Wanted wanted, const ClassCheck& che
 
 }  // namespace
 
-fs::path find_model(const std::string& model, ModelUse use) {
-  return find(model, use == ModelUse::configs ? io::Wanted::configs : io::Wanted::all, {});
-}
+fs::path find_model(const std::string& model, ModelUse use) { return find(model, wanted_for(use), {}); }
 
-fs::path find_pipeline(const std::string& model, const ClassCheck& check) {
-  return find(model, io::Wanted::all, check);
+fs::path find_pipeline(const std::string& model, const ClassCheck& check, ModelUse use) {
+  return find(model, wanted_for(use), check);
 }
 
 }  // namespace diffract::loading

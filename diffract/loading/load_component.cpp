@@ -164,7 +164,7 @@ ComponentLoader::ComponentLoader(io::ModelFolder folder, const FamilyFacts& fact
   if (!options.textual_inversion.empty() && facts.textual_inversion.empty())
     throw UsageError("textual_inversion: {} takes none yet; leave --textual-inversion out", facts.class_name);
   if (options.allow_tf32) allow_tf32(placements_);
-  const std::string name = io::identify_model(folder_.path()).name;
+  const std::string name = io::identify_model(folder_.origin()).name;
   if (options_.float8 && !facts.has_float8)
     throw UsageError("float8: {} is a {}, which has no products in float8. Leave --float8 out", name,
                      facts.class_name);

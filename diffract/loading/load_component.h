@@ -80,6 +80,15 @@ class ComponentLoader {
     folder_.open_files().close(from.weights.files);
     return model;
   }
+  /// A component of one of these classes, which have a base in common.
+  template <typename Base, typename... Models>
+  std::shared_ptr<const Base> one_of(const std::string& component) const {
+    require_class(component, {Models::kClassName...});
+    std::shared_ptr<const Base> found;
+    const std::string class_name = folder_.component_class(component);
+    ((class_name == Models::kClassName ? void(found = model<Models>(component)) : void()), ...);
+    return found;
+  }
   /// The same checks without converting the weights or keeping the model, so that an error shows before the
   /// model's stage begins. The files stay open for it.
   template <typename Model>
@@ -106,6 +115,7 @@ class ComponentLoader {
   const FamilyFacts& facts() const { return facts_; }
   /// Whether the folder has the component, and nothing leaves it out.
   bool runs(const std::string& component) const;
+  const LoadOptions& options() const { return options_; }
   /// True when a step of the component is the same work over the same memory each time, all on one GPU.
   bool may_record(const std::string& component) const;
   /// True where processes of the job share the models, which then stay: each has only its part in memory.

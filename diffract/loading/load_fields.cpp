@@ -2,6 +2,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/loading/addition_files.h"
+#include "diffract/loading/component_files.h"
 #include "diffract/loading/controlnet.h"
 
 namespace diffract::loading {
@@ -9,6 +10,20 @@ namespace {
 
 using Kind = LoadField::Kind;
 using Scope = LoadField::Scope;
+
+// "--vae FILE": the field's name is the component's.
+template <const char* kComponent>
+void set_component(LoadOptions& options, const std::string& text, int) {
+  if (!text.empty()) options.components[kComponent] = text;
+}
+constexpr char kUnet[] = "unet", kTransformer[] = "transformer", kVae[] = "vae",
+               kTextEncoder[] = "text_encoder", kTextEncoder2[] = "text_encoder_2";
+
+template <const char* kComponent>
+constexpr LoadField component_field(const char* help) {
+  return {kComponent,          help, Kind::path, Scope::images, nullptr, set_component<kComponent>,
+          component_parameters};
+}
 
 constexpr LoadField kFields[] = {
     {"dtype", "Type of the weights: float32, float16, bfloat16; default: as stored", Kind::dtype,
@@ -25,6 +40,17 @@ constexpr LoadField kFields[] = {
      [](LoadOptions& o, const std::string& text, int) { o.arithmetic = tensor::parse_dtype(text); }},
     {"variant", "Weight files' variant, e.g. fp16", Kind::text, Scope::images, nullptr,
      [](LoadOptions& o, const std::string& text, int) { o.variant = text; }},
+    {"config",
+     "For a model that is a single file: the folder, or ORG/NAME, of its configs and tokenizers; default: "
+     "told "
+     "by the file's keys, and found in the Hugging Face cache",
+     Kind::path, Scope::images, nullptr,
+     [](LoadOptions& o, const std::string& text, int) { o.config = text; }, config_parameters},
+    component_field<kVae>("Another VAE: a safetensors file, a folder or ORG/NAME"),
+    component_field<kUnet>("Another UNet, as --vae"),
+    component_field<kTransformer>("Another transformer, as --vae"),
+    component_field<kTextEncoder>("Another text encoder, as --vae"),
+    component_field<kTextEncoder2>("Another second text encoder, as --vae"),
     {"lora",
      "A LoRA to add: a safetensors file, a folder or ORG/NAME, and =WEIGHT behind it; may be given several "
      "times",
@@ -51,6 +77,9 @@ constexpr LoadField kFields[] = {
      Kind::paths, Scope::images, nullptr,
      [](LoadOptions& o, const std::string& text, int) { o.controlnet = lines_of(text); },
      controlnet_parameters},
+    {"preview_vae",
+     "For --preview-every: the folder, or ORG/NAME, of a quicker VAE than the model's, as TAESD", Kind::path,
+     Scope::process, nullptr, [](LoadOptions& o, const std::string& text, int) { o.preview_vae = text; }},
     {"device", "cpu, cuda (in a job: each process its own) or cuda:N", Kind::text, Scope::process, "cpu",
      [](LoadOptions& o, const std::string& text, int local_rank) {
        o.device = tensor::parse_device(text, local_rank);

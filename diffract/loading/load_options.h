@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,6 +53,13 @@ struct LoadOptions {
   // UsageError where no device that is used has TF32.
   bool allow_tf32 = false;
   std::string variant;  // e.g. "fp16": files named model.fp16.safetensors
+  // The folder of configs and tokenizers for a model that is a single file, or ORG/NAME; empty: told by its
+  // keys
+  std::string config = {};
+  // Files or folders in place of the checkpoint's own, by component: {"vae", "vae-ft-mse.safetensors"}.
+  std::map<std::string, std::string> components = {};
+  // A VAE's folder, or ORG/NAME, for Pipeline::preview in place of the pipeline's own; TAESD is quick.
+  std::string preview_vae = {};
   at::Device device = at::kCPU;
   DeviceMapArgument device_map = {};     // where which model, or part of one, is kept
   placement::MaxMemory max_memory = {};  // budgets, which are hard limits; alone they mean "auto"

@@ -36,7 +36,8 @@ std::optional<at::ScalarType> stored_dtype(const std::function<io::WeightFiles()
   }
   std::map<io::Dtype, uint64_t> bytes;
   const auto opened = files.open(files.files.front());
-  for (const auto& tensor : opened->tensors()) bytes[tensor.dtype] += tensor.end - tensor.begin;
+  for (const auto& tensor : opened->tensors())
+    if (!files.parts || !files.parts(tensor.name).empty()) bytes[tensor.dtype] += tensor.end - tensor.begin;
   const auto most = std::max_element(bytes.begin(), bytes.end(),
                                      [](const auto& a, const auto& b) { return a.second < b.second; });
   if (most == bytes.end()) return {};

@@ -7,13 +7,15 @@
 namespace diffract::models {
 
 // One line a class; each stands in its model's folder.
-extern const ModelClass kAutoencoderKLClass, kCLIPTextModelClass, kCLIPTextModelWithProjectionClass,
-    kCLIPVisionModelWithProjectionClass, kControlNetModelClass, kFluxTransformer2DModelClass,
-    kStableDiffusionSafetyCheckerClass, kT5EncoderModelClass, kUNet2DConditionModelClass;
+extern const ModelClass kAutoencoderKLClass, kAutoencoderTinyClass, kCLIPTextModelClass,
+    kCLIPTextModelWithProjectionClass, kCLIPVisionModelWithProjectionClass, kControlNetModelClass,
+    kFluxTransformer2DModelClass, kStableDiffusionSafetyCheckerClass, kT5EncoderModelClass,
+    kUNet2DConditionModelClass;
 
 namespace {
 
 constexpr const ModelClass* kClasses[] = {&kAutoencoderKLClass,
+                                          &kAutoencoderTinyClass,
                                           &kCLIPTextModelClass,
                                           &kCLIPTextModelWithProjectionClass,
                                           &kCLIPVisionModelWithProjectionClass,

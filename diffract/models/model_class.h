@@ -11,6 +11,7 @@
 #include "diffract/models/module_order.h"
 #include "diffract/models/shared/sample_size.h"
 #include "diffract/placement/module_tree.h"
+#include "diffract/weights/original_names.h"
 #include "diffract/weights/weight_scope.h"
 
 namespace diffract::models {
@@ -60,6 +61,7 @@ struct ModelClass {
   int64_t (*scale_factor)(const ConfigReader& config) = nullptr;    // pixels a latent, of a decoder
   bool (*force_upcast)(const ConfigReader& config) = nullptr;       // asks for float32 in place of float16
   void (*complete)(placement::ModuleTree& tree, const ConfigReader& config) = nullptr;  // what no file holds
+  weights::OriginalNames* original_names = nullptr;  // of its tensors, in files of the model's authors
 };
 
 /// The class that a config.json names: diffusers' "_class_name", the first of transformers' "architectures",

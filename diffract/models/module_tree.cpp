@@ -65,7 +65,8 @@ std::vector<Module> arrange_list(const Asked* asked, std::string_view type) {
   const std::string_view inner = type.substr(1, type.size() - 2);
   std::vector<Module> items;
   if (type.starts_with('[')) {
-    for (size_t i = 0; asked && i < asked->children.size(); ++i) {
+    constexpr size_t kMost = 10'000;  // a list may hold layers without tensors between others
+    for (size_t i = 0; asked && items.size() < asked->children.size() && i < kMost; ++i) {
       const std::string index = std::to_string(i);
       if (const Asked* item = asked->child(index)) items.push_back(arrange(item, index, std::string(inner)));
     }

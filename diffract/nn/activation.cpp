@@ -47,7 +47,7 @@ at::Tensor activate(Activation activation, at::Tensor&& x) {
     case Activation::quick_gelu:
       return x.mul_(at::sigmoid(x * 1.702));
     case Activation::relu:
-      return at::relu_(x);
+      return at::clamp_min_(x, 0);  // relu_ cannot run on tensors without data
     case Activation::mish:
       return at::mish_(x);
   }

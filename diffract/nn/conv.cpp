@@ -19,9 +19,9 @@ Tensor pixels_first(const Tensor& x) { return x.permute({0, 3, 1, 2}); }
 
 }  // namespace
 
-Conv2d::Conv2d(const WeightScope& w, int64_t in, int64_t out, ConvShape shape)
+Conv2d::Conv2d(const WeightScope& w, int64_t in, int64_t out, ConvShape shape, Bias bias)
     : weight_(laid_out(w.weight("weight", {out, in, shape.kernel, shape.kernel}))),
-      bias_(w.tensor("bias", {out})),
+      bias_(bias == Bias::yes ? w.tensor("bias", {out}) : Tensor()),
       shape_(shape) {}
 
 Tensor Conv2d::without_bias(const Tensor& x) const {
@@ -37,6 +37,7 @@ Tensor Conv2d::operator()(const Tensor& x, const Tensor& residual) const {
     Tensor y = at::conv2d(x, weight, bias_, shape_.stride, shape_.padding);
     return residual.defined() ? y.add_(residual) : y;
   }
+  if (!bias_.defined() && !residual.defined()) return without_bias(x);
   if (!is_pointwise()) return kernels::bias_residual(without_bias(x), bias_, residual);
   const Tensor pixels = x.contiguous(at::MemoryFormat::ChannelsLast);
   return pixels_first(kernels::linear(pixels_last(pixels), weight_.get().flatten(1), bias_,

@@ -25,9 +25,11 @@ class Maker {
   Tensor sample(const Tensor& pixels) const {
     const models::LatentDistribution found = models_.encode(tensor::send_to(pixels, models_.device));
     const Tensor index = tensor::send_to(at::tensor(inputs_.of_image, at::kLong), models_.device);
-    const models::LatentDistribution one_an_image{.mean = found.mean.index_select(0, index),
-                                                  .logvar = found.logvar.index_select(0, index)};
-    const Tensor sampled = one_an_image.sample(draw_());
+    const auto one_an_image = [&](const Tensor& rows) { return rows.index_select(0, index); };
+    Tensor sampled = one_an_image(found.mean);
+    if (found.is_drawn_from())
+      sampled =
+          models::LatentDistribution{.mean = sampled, .logvar = one_an_image(found.logvar)}.sample(draw_());
     // Of diffusers' classes only image to image heeds the VAE's latents_mean and latents_std here.
     if (inputs_.task.kind == TaskKind::image_to_image) return models_.scaled(sampled);
     return sampled * models_.scaling_factor;
@@ -99,7 +101,8 @@ Task make_task(const TaskInputs& inputs, const TaskModels& models, const schedul
     const Tensor masked = make.sample(inputs.pixels * (1 - inputs.mask));
     task.extra_channels = at::cat({make.latent_mask(), masked}, 1);
   } else {
-    draw();  // diffusers samples the masked picture here too, so that later noise depends on it
+    // diffusers samples the masked picture here too, so that later noise depends on it.
+    if (models.encodes_to_distribution) draw();
     task.mask = make.latent_mask();
   }
   return task;

@@ -1,7 +1,7 @@
 #pragma once
 #include <functional>
 
-#include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/models/vae/autoencoder.h"
 #include "diffract/pipelines/task.h"
 #include "diffract/pipelines/task_inputs.h"
 
@@ -15,8 +15,9 @@ struct TaskModels {
   double scaling_factor;                                        // alone
   int64_t vae_scale_factor;                                     // pixels a latent each way
   int64_t latent_channels;
-  int64_t denoiser_channels;  // twice as many and one more: the denoiser reads a mask and a masked picture
-  at::Device device;          // of the latents
+  bool encodes_to_distribution;  // which latents are drawn from
+  int64_t denoiser_channels;     // twice as many and one more: the denoiser reads a mask and a masked picture
+  at::Device device;             // of the latents
 
   bool reads_mask() const { return denoiser_channels == 2 * latent_channels + 1; }
 };
@@ -31,8 +32,8 @@ void begin_walk(schedulers::Schedule& schedule, const TaskInputs& inputs, int64_
                 int64_t num_train_timesteps);
 
 /// Encodes the pictures, and draws noise [B, C, h, w] in diffusers' order: for the VAE's sample of the
-/// picture, for the walk, for the sample of the masked picture. Throws UsageError for latents of another
-/// shape.
+/// picture, for the walk, for the sample of the masked picture; a VAE that gives no distribution needs none
+/// for its samples. Throws UsageError for latents of another shape.
 Task make_task(const TaskInputs& inputs, const TaskModels& models, const schedulers::NoiseSource& draw);
 
 }  // namespace diffract::pipelines

@@ -1,5 +1,6 @@
 #include "diffract/pipelines/pipeline.h"
 
+#include "diffract/core/error.h"
 #include "diffract/core/heartbeat.h"
 #include "diffract/core/log.h"
 #include "diffract/loading/flush.h"
@@ -47,6 +48,10 @@ Output Pipeline::make(const Request& request, const schedulers::SchedulerSpec& s
     }
     return output;
   });
+}
+
+std::vector<io::Image> Pipeline::preview(const at::Tensor&) const {
+  throw UsageError("preview: {} has none yet", facts().class_name);
 }
 
 void Pipeline::give_back() const { loading::flush(); }

@@ -41,6 +41,9 @@ class Pipeline {
   /// What the components take for a request; null where that is not known. Throws UsageError for a request
   /// that does not fit the model.
   virtual std::shared_ptr<const loading::RequestNeeds> needs_of(const Request&) const { return nullptr; }
+  /// What a walk's latents [B, ...], as an observer sees them, look like now: B pictures. Nothing of the walk
+  /// changes. Throws UsageError where FamilyFacts::has_previews is not set.
+  virtual std::vector<io::Image> preview(const at::Tensor& latents) const;
   /// How the weights of the components that were used are in memory between requests.
   virtual std::vector<loading::ComponentStay> stays() const = 0;
 

@@ -30,8 +30,17 @@ at::ScalarType scalar_type(io::Dtype dtype, const std::string& where) {
 
 namespace {
 
-std::vector<int64_t> torch_shape(const io::TensorInfo& info) {
-  return {info.shape.begin(), info.shape.end()};  // the header's check bounds them by the file's size
+// As a model has it.
+std::vector<int64_t> torch_shape(const io::StoredWeight& weight) {
+  auto shape = weight.shape();  // the header's check bounds them by the file's size
+  if (weight.part.is_transposed) std::reverse(shape.begin(), shape.end());
+  return {shape.begin(), shape.end()};
+}
+
+std::string place_of(const io::StoredWeight& weight, const std::string& name) {
+  const std::string& stored = weight.info->name;
+  return fmt::format("{}: tensor \"{}\"{}", weight.file->path().string(), stored,
+                     stored == name ? "" : fmt::format(" (\"{}\")", name));
 }
 
 }  // namespace
@@ -40,9 +49,8 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const io::WeightFiles& files,
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->tensors_ = io::open_weight_files(files);
   for (const auto& [name, weight] : checkpoint->tensors_) {
-    checkpoint->total_elements_ += static_cast<int64_t>((weight.info->end - weight.info->begin) * 8 /
-                                                        io::dtype_bits(weight.info->dtype));
-    checkpoint->total_bytes_ += weight.info->end - weight.info->begin;
+    checkpoint->total_elements_ += static_cast<int64_t>(weight.elements());
+    checkpoint->total_bytes_ += weight.size();
     checkpoint->dtypes_.insert(weight.info->dtype);
   }
   checkpoint->description_ = files.description;
@@ -55,32 +63,42 @@ StoredTensor Checkpoint::stored(const std::string& name, at::IntArrayRef shape) 
   if (found == tensors_.end())
     throw CheckpointError("{}: tensor \"{}\" is missing; expected one of shape {}", description_, name,
                           c10::str(shape));
-  const auto& [file, info] = found->second;
-  const std::string where = fmt::format("{}: tensor \"{}\"", file->path().string(), name);
-  const at::ScalarType dtype = scalar_type(info->dtype, where);
+  const io::StoredWeight& weight = found->second;
+  const std::string where = place_of(weight, name);
+  const at::ScalarType dtype = scalar_type(weight.info->dtype, where);
   if (c10::elementSize(dtype) == 1) require_no_scale(name, where);
-  const auto actual = torch_shape(*info);
+  const auto actual = torch_shape(weight);
   if (at::IntArrayRef(actual) != shape)
     throw CheckpointError("{}: has shape {}; expected {}", where, c10::str(at::IntArrayRef(actual)),
                           c10::str(shape));
   {
     const std::lock_guard lock(mutex_);
     if (used_.insert(name).second) {
-      used_bytes_ += info->end - info->begin;
+      used_bytes_ += weight.size();
       if (observe_) observe_(used_bytes_, total_bytes_);
     }
   }
-  const auto bytes = file->bytes(*info);
+  return view_of(weight, dtype);
+}
+
+StoredTensor Checkpoint::view_of(const io::StoredWeight& weight, at::ScalarType dtype) {
+  const auto bytes = weight.bytes();
+  const auto shape = weight.shape();
+  const std::vector<int64_t> sizes(shape.begin(), shape.end());
   // The mapping is read-only; no layer writes to its weights. The view keeps the file mapped.
   void* data = const_cast<std::byte*>(bytes.data());
   at::Tensor view = at::from_blob(
-      data, shape, [keep = file](void*) {}, at::TensorOptions(dtype));
+      data, sizes, [keep = weight.file](void*) {}, at::TensorOptions(dtype));
   // Files written by other tools may not align their data to the element; vector loads want at least that.
   const bool aligned = reinterpret_cast<uintptr_t>(data) % view.element_size() == 0;
-  if (aligned) return {view, file, file->offset(*info)};
-  at::Tensor copy = at::empty(shape, dtype);
-  std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
-  return {copy, file, file->offset(*info)};
+  if (!aligned) {
+    at::Tensor copy = at::empty(sizes, dtype);
+    std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
+    view = copy;
+  }
+  // One small matrix of a text encoder: a copy, which is then in no file.
+  if (weight.part.is_transposed) return {view.t().contiguous(), nullptr, 0};
+  return {view, weight.file, weight.offset()};
 }
 
 // Float8 weights with a scale beside them are a quantized format: without it they are other numbers.

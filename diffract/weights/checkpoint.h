@@ -37,6 +37,7 @@ class Checkpoint final : public TensorSource {
   std::vector<std::string> unused() const;
 
  private:
+  static StoredTensor view_of(const io::StoredWeight& weight, at::ScalarType dtype);
   void require_no_scale(const std::string& name, const std::string& where) const;
 
   std::string description_;  // names the component in messages

@@ -41,6 +41,14 @@ Model inpainting() {
            input("mask.png")}};
 }
 
+// A single file, with another VAE than its own.
+Model single_file() {
+  return {"SingleFile",
+          "../single/sd15.safetensors",
+          {"--config", data("reference/checkpoints/sd15-full-blocks").string(), "--vae",
+           data("reference/checkpoints/taesd").string(), "--steps", "2", "--height", "64", "--width", "64"}};
+}
+
 // On a device that is not the CPU, beside which messages and some of the values are.
 Model on_device(Model model) {
   model.label += "OnADevice";
@@ -123,8 +131,8 @@ TEST_P(SameOverRanks, WithNeighboursApart) {
 INSTANTIATE_TEST_SUITE_P(All, SameOverRanks,
                          ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kStableDiffusionXL,
                                            kHalfPrecision, on_device(kFluxTrueCfg),
-                                           on_device(kStableDiffusion), inpainting(),
-                                           on_device(inpainting())),
+                                           on_device(kStableDiffusion), inpainting(), on_device(inpainting()),
+                                           single_file()),
                          [](const auto& test) { return test.param.label; });
 
 TEST_F(RanksTest, LatentsAreTheBitsOfOneProcess) {

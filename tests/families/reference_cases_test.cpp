@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "diffract/families/flux/flux.h"
+#include "diffract/families/open_checkpoint.h"
 #include "diffract/families/stable_diffusion/stable_diffusion.h"
 #include "diffract/families/stable_diffusion_xl/stable_diffusion_xl.h"
 #include "diffract/pipelines/control.h"
@@ -35,8 +36,8 @@ TEST_P(AnyCase, GivesDiffusersLatentsAndPixels) {
 TEST_P(StableDiffusionCase, EncodesPromptsAsTransformersDoes) {
   const ReferenceCase expected(GetParam());
   if (!expected.has("prompt_embeds")) return;  // of another case
-  const auto pipeline = StableDiffusionPipeline::from_folder(io::ModelFolder::open(expected.checkpoint()),
-                                                             expected.load_options());
+  const auto pipeline = StableDiffusionPipeline::from_folder(
+      open_checkpoint(expected.model().string(), expected.load_options()), expected.load_options());
   pipelines::Request request = expected.request();
   request.num_images_per_prompt = 1;
   const bool guided = expected.has("negative_prompt_embeds");
@@ -49,8 +50,8 @@ TEST_P(StableDiffusionCase, EncodesPromptsAsTransformersDoes) {
 TEST_P(StableDiffusionXLCase, EncodesPromptsAsTransformersDoes) {
   const ReferenceCase expected(GetParam());
   if (!expected.has("prompt_embeds")) return;
-  const auto pipeline = StableDiffusionXLPipeline::from_folder(io::ModelFolder::open(expected.checkpoint()),
-                                                               expected.load_options());
+  const auto pipeline = StableDiffusionXLPipeline::from_folder(
+      open_checkpoint(expected.model().string(), expected.load_options()), expected.load_options());
   const bool guided = expected.has("negative_prompt_embeds");
   pipelines::Request request = expected.request();
   if (!expected.encodes_the_call()) request.prompt_2.clear();
@@ -147,9 +148,9 @@ INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionXLCase, ::testing::ValuesIn(c
 INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
 
 TEST(ReferenceData, HoldsAllCases) {
-  EXPECT_EQ(test::reference_cases("sd15").size(), 67u);
-  EXPECT_EQ(test::reference_cases("sd2").size(), 1u);
-  EXPECT_EQ(test::reference_cases("sdxl").size(), 29u);
+  EXPECT_EQ(test::reference_cases("sd15").size(), 72u);
+  EXPECT_EQ(test::reference_cases("sd2").size(), 2u);
+  EXPECT_EQ(test::reference_cases("sdxl").size(), 31u);
   EXPECT_EQ(cases_with_embeddings("sd").size(), 36u);
   EXPECT_EQ(test::reference_cases("flux").size(), 9u);
 }

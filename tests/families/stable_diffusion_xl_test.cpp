@@ -327,7 +327,7 @@ TEST(StableDiffusionXLPipeline, DecodesLatentsWithAMeanAndADeviation) {
   const auto pipeline = StableDiffusionXLPipeline::from_pretrained(path);
   const auto& vae = *pipeline->core().vae;
   const at::Tensor x = at::ones({2, 4, 3, 5});
-  const double scaling = vae.config().scaling_factor;
+  const double scaling = vae.scaling_factor();
   const at::Tensor expected =
       at::tensor({0.5 / scaling + 0.1, 1 / scaling + 0.2, 2 / scaling - 0.3, 4 / scaling + 0.4})
           .to(at::kFloat)

@@ -38,14 +38,15 @@ class FindModel : public ::testing::Test {
 };
 
 TEST_F(FindModel, SaysWhatAFileIs) {
-  for (const char* name : {"v1-5.safetensors", "old.ckpt", "x.pt", "X.SAFETENSORS"})
-    expect(refused(folder_.file(name, "x").string()),
-           {name, "single file", "from_single_file", "save_pretrained"});
+  for (const char* name : {"v1-5.safetensors", "X.SAFETENSORS"})
+    expect(refused(folder_.file(name, "x").string()), {name, "a file of weights", "folder"});
+  for (const char* name : {"old.ckpt", "x.pt"})
+    expect(refused(folder_.file(name, "x").string()), {name, "pickle", "can run code", "save_file"});
   expect(refused(folder_.file("m.gguf", "x").string()), {"GGUF"});
   expect(refused(folder_.file("m/model_index.json", "{}").string()), {"--model " + (folder_ / "m").string()});
   expect(refused(folder_.file("notes.txt", "x").string()), {"is a file", "folder"});
   for (const char* absent : {"absent.safetensors", "sub/absent.ckpt"})
-    expect(refused(absent), {"no such file", "folder"});
+    expect(refused(absent), {"no such file"});
 }
 
 TEST_F(FindModel, FindsTheNameInAWebAddress) {

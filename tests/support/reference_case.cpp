@@ -50,8 +50,16 @@ std::filesystem::path ReferenceCase::checkpoint() const {
   return whole_ ? whole_->path() : data("reference/checkpoints/" + json_["checkpoint"].get<std::string>());
 }
 
+std::filesystem::path ReferenceCase::model() const {
+  const std::string file = json_.value("single_file", "");
+  return file.empty() ? checkpoint() : data("reference/" + file);
+}
+
 loading::LoadOptions ReferenceCase::load_options() const {
   loading::LoadOptions options{.torch_dtype = at::kFloat, .variant = json_.value("variant", "")};
+  if (json_.contains("single_file")) options.config = checkpoint().string();
+  if (json_.contains("vae"))
+    options.components["vae"] = data("reference/checkpoints/" + json_["vae"].get<std::string>()).string();
   const auto file = [](const Json& added) {
     return data("reference/" + added["file"].get<std::string>()).string();
   };
@@ -66,7 +74,7 @@ loading::LoadOptions ReferenceCase::load_options() const {
 
 families::DiffusionPipeline ReferenceCase::load(const std::optional<loading::LoadOptions>& options) const {
   auto pipeline =
-      families::DiffusionPipeline::from_pretrained(checkpoint().string(), options.value_or(load_options()));
+      families::DiffusionPipeline::from_pretrained(model().string(), options.value_or(load_options()));
   set_scheduler(pipeline);
   return pipeline;
 }

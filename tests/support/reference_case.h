@@ -25,6 +25,8 @@ class ReferenceCase {
   std::vector<bool> nsfw_content_detected() const {
     return json_.value("nsfw_content_detected", std::vector<bool>());
   }
+  /// The single file that the case is of, or checkpoint().
+  std::filesystem::path model() const;
   loading::LoadOptions load_options() const;
   /// Gives a pipeline the case's scheduler.
   void set_scheduler(families::DiffusionPipeline& pipeline) const;

@@ -83,7 +83,7 @@ void check_parts_fit(const io::ModelFolder& folder, const FluxPipeline::Parts& p
 
 FluxPipeline FluxPipeline::from_pretrained(const std::string& model, const Parts& parts,
                                            const loading::LoadOptions& options) {
-  return from_folder(pretrained_folder(model), parts, options);
+  return from_folder(pretrained_folder(model, options), parts, options);
 }
 
 FluxPipeline FluxPipeline::from_folder(const io::ModelFolder& folder, const Parts& parts,

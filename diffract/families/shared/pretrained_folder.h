@@ -2,11 +2,11 @@
 #include <string>
 
 #include "diffract/io/model_folder.h"
+#include "diffract/loading/load_options.h"
 
 namespace diffract::families {
 
-/// The folder of a pipeline that is named as in DiffusionPipeline::from_pretrained, with this process made
-/// ready to load it. Throws CheckpointError.
-io::ModelFolder pretrained_folder(const std::string& model);
+/// open_checkpoint(), with this process made ready to load it.
+io::ModelFolder pretrained_folder(const std::string& model, const loading::LoadOptions& options);
 
 }  // namespace diffract::families

@@ -4,8 +4,11 @@
 
 #include "diffract/core/error.h"
 #include "diffract/core/trace.h"
+#include "diffract/loading/auto_model.h"
 #include "diffract/loading/controlnet.h"
 #include "diffract/loading/model_defaults.h"
+#include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/models/vae/autoencoder_tiny.h"
 #include "diffract/pipelines/denoise.h"
 #include "diffract/pipelines/image_processor.h"
 #include "diffract/pipelines/request_checks.h"
@@ -23,24 +26,43 @@ void require(bool fits, const std::string& problem) {
   if (!fits) throw CheckpointError("{}. The folder mixes parts of different models", problem);
 }
 
+// Null: the pipeline's own is used.
+std::shared_ptr<const models::Autoencoder> load_preview_vae(const loading::ComponentLoader& load,
+                                                            const models::Autoencoder& vae) {
+  const auto& options = load.options();
+  if (options.preview_vae.empty()) return nullptr;
+  const auto model = loading::AutoModel::from_pretrained(
+      options.preview_vae,
+      {.torch_dtype = options.torch_dtype, .arithmetic = load.policy().arithmetic, .device = load.device()});
+  std::shared_ptr<const models::Autoencoder> found;
+  if (model.class_name() == models::AutoencoderTiny::kClassName)
+    found = model.as<models::AutoencoderTiny>();
+  else
+    found = model.as<models::AutoencoderKL>();
+  if (found->latent_channels() != vae.latent_channels())
+    throw UsageError("preview_vae {}: is for latents of {} channels; this model's have {}",
+                     options.preview_vae, found->latent_channels(), vae.latent_channels());
+  return found;
+}
+
 }  // namespace
 
 UNetPipeline::UNetPipeline(const loading::FamilyFacts& facts, Core core, int64_t text_width,
                            const char* text_source)
     : facts_(facts), core_(std::move(core)) {
   const auto& unet = core_.unet->config();
-  const auto& vae = core_.vae->config();
+  const int64_t latent_channels = core_.vae->latent_channels();
   for (const int64_t width : unet.cross_attention_dim)
     require(width == text_width,
             fmt::format("unet: \"cross_attention_dim\" is {}, but {} is {}", width, text_source, text_width));
-  if (unet.in_channels != vae.latent_channels && !task_models().reads_mask())
+  if (unet.in_channels != latent_channels && !task_models().reads_mask())
     throw CheckpointError(
         "unet: \"in_channels\" is {}, but vae: \"latent_channels\" is {}; expected as many, or {} of an "
         "inpainting checkpoint. Others, as of InstructPix2Pix, depth and upscaling, are not run yet",
-        unet.in_channels, vae.latent_channels, 2 * vae.latent_channels + 1);
-  require(unet.out_channels == vae.latent_channels,
+        unet.in_channels, latent_channels, 2 * latent_channels + 1);
+  require(unet.out_channels == latent_channels,
           fmt::format("unet: \"out_channels\" is {}, but vae: \"latent_channels\" is {}", unet.out_channels,
-                      vae.latent_channels));
+                      latent_channels));
   for (size_t i = 0; i < core_.controlnets.size(); ++i)
     check_controlnet(core_.controlnets[i]->config(), loading::controlnet_name(i));
 }
@@ -59,9 +81,9 @@ void UNetPipeline::check_controlnet(const models::ControlNetConfig& net, const s
   check("cross_attention_dim", encoder.cross_attention_dim, unet.cross_attention_dim, "the UNet's");
   check("block_out_channels", encoder.block_out_channels, unet.block_out_channels, "the UNet's");
   check("layers_per_block", encoder.layers_per_block, unet.layers_per_block, "the UNet's");
-  const int64_t channels = core_.vae->config().latent_channels, scale = core_.vae->config().scale_factor();
-  check("in_channels", encoder.in_channels, channels, "the VAE's \"latent_channels\"");
-  check("conditioning_embedding_out_channels (pixels a latent)", net.scale_factor(), scale, "the VAE's");
+  const auto& vae = *core_.vae;
+  check("in_channels", encoder.in_channels, vae.latent_channels(), "the VAE's \"latent_channels\"");
+  check("conditioning_embedding_out_channels (pixels a latent)", net.scale_factor(), vae.scale_factor(), "the VAE's");
   if (!encoder.text_time) return;
   const auto width = [](const auto& config) {
     return config.text_time ? config.text_time->projection_class_embeddings_input_dim : 0;
@@ -84,7 +106,7 @@ UNetPipeline::Core UNetPipeline::load_core(const loading::ComponentLoader& load,
     may_record = may_record && load.may_record(name);
   }
   Core core{.unet = load.model<models::UNet2DConditionModel>("unet"),
-            .vae = load.model<models::AutoencoderKL>("vae"),
+            .vae = load.one_of<models::Autoencoder, models::AutoencoderKL, models::AutoencoderTiny>("vae"),
             .controlnets = std::move(controlnets),
             .safety_check = SafetyCheck::load(load),
             .scheduler = std::move(scheduler),
@@ -95,8 +117,9 @@ UNetPipeline::Core UNetPipeline::load_core(const loading::ComponentLoader& load,
             .texts = std::make_shared<pipelines::TextCache>(
                 load.over_ranks() ? 0 : pipelines::TextCache::kMostBytes),
             .memory = load.request_memory()};
+  core.preview_vae = load_preview_vae(load, *core.vae);
   const auto& unet = core.unet->config();
-  const int64_t scale = core.vae->config().scale_factor();
+  const int64_t scale = core.vae->scale_factor();
   core.defaults = loading::model_defaults(
       load.folder(), {.size = {.height = unet.sample_size * scale, .width = unet.sample_width * scale},
                       .num_inference_steps = load.facts().num_inference_steps,
@@ -112,7 +135,7 @@ pipelines::SchedulerRules UNetPipeline::rules(const loading::FamilyFacts& facts)
 }
 
 loading::ImageSize UNetPipeline::image_size(const pipelines::Request& request) const {
-  return pipelines::computed_size(request, core_.defaults.size, facts_, core_.vae->config().scale_factor());
+  return pipelines::computed_size(request, core_.defaults.size, facts_, core_.vae->scale_factor());
 }
 
 double UNetPipeline::guidance_scale_of(const pipelines::Request& request) const {
@@ -248,7 +271,7 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
 }
 
 pipelines::Output UNetPipeline::images_of(const Tensor& latents, const pipelines::TaskInputs& inputs) const {
-  pipelines::Output output{.images = {}, .latents = latents, .arriving = decode(latents)};
+  pipelines::Output output{.images = {}, .latents = latents, .arriving = decode(latents, *core_.vae)};
   if (core_.safety_check) {  // it looks at finished pictures, so that these are waited for
     auto images = output.arriving();
     output.nsfw_content_detected = core_.safety_check->hold_back(images, core_.device);
@@ -261,10 +284,16 @@ pipelines::Output UNetPipeline::images_of(const Tensor& latents, const pipelines
   return output;
 }
 
-pipelines::ArrivingImages UNetPipeline::decode(const Tensor& latents) const {
+std::vector<io::Image> UNetPipeline::preview(const Tensor& latents) const {
+  const c10::InferenceMode no_autograd;
+  auto images = decode(latents, core_.preview_vae ? *core_.preview_vae : *core_.vae)();
+  if (core_.safety_check) core_.safety_check->hold_back(images, core_.device);
+  return images;
+}
+
+pipelines::ArrivingImages UNetPipeline::decode(const Tensor& latents, const models::Autoencoder& vae) const {
   const trace::Span span("compute", "decode");
-  const auto& vae = *core_.vae;
-  const pipelines::VaeImageProcessor processor(vae.config().scale_factor(), core_.policy);
+  const pipelines::VaeImageProcessor processor(vae.scale_factor(), core_.policy);
   return processor.begin_postprocess(vae.decode(vae.unscaled(latents)));
 }
 
@@ -272,9 +301,10 @@ pipelines::TaskModels UNetPipeline::task_models() const {
   const auto& vae = *core_.vae;
   return {.encode = [&vae](const Tensor& pixels) { return vae.encode(pixels); },
           .scaled = [&vae](const Tensor& latents) { return vae.scaled(latents); },
-          .scaling_factor = vae.config().scaling_factor,
-          .vae_scale_factor = vae.config().scale_factor(),
-          .latent_channels = vae.config().latent_channels,
+          .scaling_factor = vae.scaling_factor(),
+          .vae_scale_factor = vae.scale_factor(),
+          .latent_channels = vae.latent_channels(),
+          .encodes_to_distribution = vae.encodes_to_distribution(),
           .denoiser_channels = core_.unet->config().in_channels,
           .device = core_.device};
 }

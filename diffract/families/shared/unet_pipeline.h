@@ -7,7 +7,7 @@
 #include "diffract/loading/flush.h"
 #include "diffract/loading/load_component.h"
 #include "diffract/loading/request_memory.h"
-#include "diffract/models/vae/autoencoder_kl.h"
+#include "diffract/models/vae/autoencoder.h"
 #include "diffract/pipelines/make_task.h"
 #include "diffract/pipelines/pipeline.h"
 #include "diffract/pipelines/scheduler_choice.h"
@@ -22,11 +22,12 @@ class UNetPipeline : public pipelines::Pipeline {
   /// The networks are shared, since they do not change.
   struct Core {
     std::shared_ptr<const models::UNet2DConditionModel> unet;
-    std::shared_ptr<const models::AutoencoderKL> vae;
+    std::shared_ptr<const models::Autoencoder> vae;
     std::vector<std::shared_ptr<const models::ControlNetModel>> controlnets = {};
     std::shared_ptr<const SafetyCheck> safety_check = {};  // null: pictures are not looked at
     schedulers::SchedulerSpec scheduler;
-    at::Device device = at::kCPU;  // of the latents
+    std::shared_ptr<const models::Autoencoder> preview_vae = {};  // null: vae
+    at::Device device = at::kCPU;                                 // of the latents
     tensor::DtypePolicy policy = {};
     placement::DeviceMap map = {};
     // Of the UNet's steps, with what ControlNets add; none are kept unless they may be.
@@ -51,6 +52,7 @@ class UNetPipeline : public pipelines::Pipeline {
   const placement::DeviceMap& hf_device_map() const override { return core_.map; }
   std::shared_ptr<const loading::RequestNeeds> needs_of(const pipelines::Request& request) const override;
   std::vector<loading::ComponentStay> stays() const override;
+  std::vector<io::Image> preview(const Tensor& latents) const override;
 
  protected:
   /// Throws CheckpointError when the components do not fit each other. `text_width`: of the tokens that the
@@ -100,7 +102,7 @@ class UNetPipeline : public pipelines::Pipeline {
   Tensor denoise(const Conditions& conditions, const Inputs& inputs, const Settings& settings,
                  schedulers::Schedule& schedule, size_t end_step,
                  const pipelines::StepObserver& observe) const;
-  pipelines::ArrivingImages decode(const Tensor& latents) const;
+  pipelines::ArrivingImages decode(const Tensor& latents, const models::Autoencoder& vae) const;
   pipelines::Output images_of(const Tensor& latents, const pipelines::TaskInputs& inputs) const;
 
   const loading::FamilyFacts& facts_;

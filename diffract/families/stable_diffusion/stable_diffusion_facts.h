@@ -88,6 +88,33 @@ inline constexpr loading::LoraPrefix kStableDiffusionLora[] = {{"", "unet"},
                                                                {"lora_te1_", "text_encoder"},
                                                                {"lora_te2_", ""}};
 inline constexpr loading::TextualInversionPlace kStableDiffusionTokens[] = {{"text_encoder", ""}};
+inline constexpr loading::SingleFilePart kStableDiffusionParts[] = {
+    {"unet", "model.diffusion_model."},
+    {"vae", "vae."},
+    {"vae", "first_stage_model."},
+    {"text_encoder", "cond_stage_model.transformer."},  // of transformers
+    {"text_encoder", "cond_stage_model.model."}};       // of OpenCLIP
+inline constexpr loading::SingleFileKind kStableDiffusionFiles[] = {
+    {.name = "Stable Diffusion 1.x",
+     .text_encoder = "cond_stage_model.transformer.",
+     .text_width = 768,
+     .channels = 4,
+     .repository = "stable-diffusion-v1-5/stable-diffusion-v1-5"},
+    {.name = "Stable Diffusion 1.x for inpainting",
+     .text_encoder = "cond_stage_model.transformer.",
+     .text_width = 768,
+     .channels = 9,
+     .repository = "stable-diffusion-v1-5/stable-diffusion-inpainting"},
+    {.name = "Stable Diffusion 2.x",
+     .text_encoder = "cond_stage_model.model.",
+     .text_width = 1024,
+     .channels = 4,
+     .repository = "stabilityai/stable-diffusion-2-1"},
+    {.name = "Stable Diffusion 2.x for inpainting",
+     .text_encoder = "cond_stage_model.model.",
+     .text_width = 1024,
+     .channels = 9,
+     .repository = "stabilityai/stable-diffusion-2-inpainting"}};
 inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableDiffusionPipeline",
                                                           .models = "Stable Diffusion 1.x and 2.x",
                                                           .runs_too = kRunAsStableDiffusion,
@@ -102,9 +129,12 @@ inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableD
                                                           .scheduler = "DPMSolverMultistepScheduler",
                                                           .takes = kStableDiffusionTakes,
                                                           .tasks = kStableDiffusionTasks,
+                                                          .has_previews = true,
                                                           .lora_prefixes = kStableDiffusionLora,
                                                           .textual_inversion = kStableDiffusionTokens,
                                                           .controlnet_class = "ControlNetModel",
-                                                          .has_safety_checker = true};
+                                                          .has_safety_checker = true,
+                                                          .single_file_parts = kStableDiffusionParts,
+                                                          .single_file_kinds = kStableDiffusionFiles};
 
 }  // namespace diffract::families

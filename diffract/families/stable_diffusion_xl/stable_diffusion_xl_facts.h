@@ -150,6 +150,29 @@ std::vector<loading::LoraShare> stable_diffusion_xl_lora_shares(const std::strin
                                                                 const ConfigReader& unet);
 inline constexpr loading::TextualInversionPlace kStableDiffusionXLTokens[] = {{"text_encoder", "clip_l"},
                                                                               {"text_encoder_2", "clip_g"}};
+inline constexpr loading::SingleFilePart kStableDiffusionXLParts[] = {
+    {"unet", "model.diffusion_model."},
+    {"vae", "vae."},
+    {"vae", "first_stage_model."},
+    {"text_encoder", "conditioner.embedders.0.transformer."},
+    {"text_encoder_2", "conditioner.embedders.1.model."},
+    {"text_encoder_2", "conditioner.embedders.0.model."}};  // a refiner's
+inline constexpr loading::SingleFileKind kStableDiffusionXLFiles[] = {
+    {.name = "Stable Diffusion XL",
+     .text_encoder = "conditioner.embedders.1.model.",
+     .text_width = 2048,
+     .channels = 4,
+     .repository = "stabilityai/stable-diffusion-xl-base-1.0"},
+    {.name = "Stable Diffusion XL for inpainting",
+     .text_encoder = "conditioner.embedders.1.model.",
+     .text_width = 2048,
+     .channels = 9,
+     .repository = "diffusers/stable-diffusion-xl-1.0-inpainting-0.1"},
+    {.name = "Stable Diffusion XL refiner",
+     .text_encoder = "conditioner.embedders.0.model.",
+     .text_width = 1280,
+     .channels = 4,
+     .repository = "stabilityai/stable-diffusion-xl-refiner-1.0"}};
 inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "StableDiffusionXLPipeline",
                                                             .models = "Stable Diffusion XL",
                                                             .runs_too = kRunAsStableDiffusionXL,
@@ -164,10 +187,13 @@ inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "Stabl
                                                             .scheduler = "EulerDiscreteScheduler",
                                                             .takes = kStableDiffusionXLTakes,
                                                             .tasks = kStableDiffusionXLTasks,
+                                                            .has_previews = true,
                                                             .heeds_force_upcast = true,
                                                             .lora_prefixes = kStableDiffusionXLLora,
                                                             .lora_shares = stable_diffusion_xl_lora_shares,
                                                             .textual_inversion = kStableDiffusionXLTokens,
-                                                            .controlnet_class = "ControlNetModel"};
+                                                            .controlnet_class = "ControlNetModel",
+                                                            .single_file_parts = kStableDiffusionXLParts,
+                                                            .single_file_kinds = kStableDiffusionXLFiles};
 
 }  // namespace diffract::families

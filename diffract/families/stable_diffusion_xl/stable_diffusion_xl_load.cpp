@@ -6,7 +6,7 @@ namespace diffract::families {
 
 std::shared_ptr<StableDiffusionXLPipeline> StableDiffusionXLPipeline::from_pretrained(
     const std::string& model, const loading::LoadOptions& options) {
-  return from_folder(pretrained_folder(model), options);
+  return from_folder(pretrained_folder(model, options), options);
 }
 
 std::shared_ptr<StableDiffusionXLPipeline> StableDiffusionXLPipeline::from_folder(

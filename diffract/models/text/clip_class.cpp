@@ -3,6 +3,7 @@
 #include "diffract/models/model_class.h"
 #include "diffract/models/shared/on_meta.h"
 #include "diffract/models/shared/position_ids.h"
+#include "diffract/models/text/clip_original_names.h"
 
 namespace diffract::models {
 namespace {
@@ -31,6 +32,11 @@ void complete(placement::ModuleTree& tree, const ConfigReader& config) {
   add_position_ids(tree.root, CLIPTextConfig::from_json(config).max_position_embeddings);
 }
 
+template <bool kHasProjection>
+std::vector<weights::NamedPart> original_names(const std::string& name, const ConfigReader& config) {
+  return clip_original_names(name, config, kHasProjection);
+}
+
 }  // namespace
 
 extern const ModelClass kCLIPTextModelClass;
@@ -43,7 +49,8 @@ const ModelClass kCLIPTextModelClass = {.name = CLIPTextModel::kClassName,
                                         .modules = kModules,
                                         .build = build<CLIPTextModel>,
                                         .forward = forward<CLIPTextModel>,
-                                        .complete = complete};
+                                        .complete = complete,
+                                        .original_names = original_names<false>};
 
 // Its rows of modules stand with those of CLIPTextModel.
 extern const ModelClass kCLIPTextModelWithProjectionClass;
@@ -53,6 +60,7 @@ const ModelClass kCLIPTextModelWithProjectionClass = {.name = CLIPTextModelWithP
                                                       .no_split_modules = kWhole,
                                                       .build = build<CLIPTextModelWithProjection>,
                                                       .forward = forward<CLIPTextModelWithProjection>,
-                                                      .complete = complete};
+                                                      .complete = complete,
+                                                      .original_names = original_names<true>};
 
 }  // namespace diffract::models

@@ -2,6 +2,7 @@
 
 #include "diffract/models/model_class.h"
 #include "diffract/models/shared/on_meta.h"
+#include "diffract/models/unet/unet_original_names.h"
 
 namespace diffract::models {
 namespace {
@@ -51,6 +52,7 @@ const ModelClass kUNet2DConditionModelClass = {.name = UNet2DConditionModel::kCl
                                                .modules = kModules,
                                                .build = build<UNet2DConditionModel>,
                                                .forward = forward,
-                                               .sample_size = sample_size_of};
+                                               .sample_size = sample_size_of,
+                                               .original_names = unet_original_names};
 
 }  // namespace diffract::models

@@ -1,6 +1,5 @@
 #include "diffract/models/vae/autoencoder_kl.h"
 
-#include "diffract/core/error.h"
 #include "diffract/tensor/memory_errors.h"
 
 namespace diffract::models {
@@ -19,11 +18,7 @@ AutoencoderKL::AutoencoderKL(const AutoencoderKLConfig& c, const WeightScope& w)
 }
 
 LatentDistribution AutoencoderKL::encode(const Tensor& pixels) const {
-  const int64_t multiple = config_.scale_factor();
-  if (pixels.dim() != 4 || pixels.size(1) != config_.in_channels || pixels.size(2) % multiple != 0 ||
-      pixels.size(3) % multiple != 0 || pixels.numel() == 0)
-    throw UsageError("vae: pixels have shape {}; expected [batch, {}, height, width], both multiples of {}",
-                     c10::str(pixels.sizes()), config_.in_channels, multiple);
+  check_pixels(pixels, config_.in_channels);
   return tensor::with_memory_errors([&]() -> LatentDistribution {
     std::vector<Tensor> moments;
     for (const Tensor& one : pixels.to(arithmetic_).split(1)) {
@@ -36,9 +31,7 @@ LatentDistribution AutoencoderKL::encode(const Tensor& pixels) const {
 }
 
 Tensor AutoencoderKL::decode(const Tensor& latents) const {
-  if (latents.dim() != 4 || latents.size(1) != config_.latent_channels || latents.numel() == 0)
-    throw UsageError("vae: latents have shape {}; expected [batch, {}, height, width]",
-                     c10::str(latents.sizes()), config_.latent_channels);
+  check_latents(latents);
   return tensor::with_memory_errors([&] {
     std::vector<Tensor> images;
     for (const Tensor& one : latents.to(arithmetic_).split(1))

@@ -2,6 +2,7 @@
 
 #include "diffract/models/model_class.h"
 #include "diffract/models/shared/on_meta.h"
+#include "diffract/models/vae/vae_original_names.h"
 
 namespace diffract::models {
 namespace {
@@ -48,6 +49,7 @@ const ModelClass kAutoencoderKLClass = {.name = AutoencoderKL::kClassName,
                                         .build = build<AutoencoderKL>,
                                         .forward = forward,
                                         .scale_factor = scale_factor,
-                                        .force_upcast = force_upcast};
+                                        .force_upcast = force_upcast,
+                                        .original_names = vae_original_names};
 
 }  // namespace diffract::models
