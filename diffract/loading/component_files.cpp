@@ -60,7 +60,7 @@ void give_components(io::ModelFolder& folder, const std::map<std::string, std::s
     }
     const std::string class_name = folder.component_class(name);
     folder.set_component(name, {.class_name = class_name,
-                          .weights = in_file(path, name, class_name, folder.config(name), facts)});
+                                .weights = in_file(path, name, class_name, folder.config(name), facts)});
   }
 }
 

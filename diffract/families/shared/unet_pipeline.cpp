@@ -83,7 +83,8 @@ void UNetPipeline::check_controlnet(const models::ControlNetConfig& net, const s
   check("layers_per_block", encoder.layers_per_block, unet.layers_per_block, "the UNet's");
   const auto& vae = *core_.vae;
   check("in_channels", encoder.in_channels, vae.latent_channels(), "the VAE's \"latent_channels\"");
-  check("conditioning_embedding_out_channels (pixels a latent)", net.scale_factor(), vae.scale_factor(), "the VAE's");
+  check("conditioning_embedding_out_channels (pixels a latent)", net.scale_factor(), vae.scale_factor(),
+        "the VAE's");
   if (!encoder.text_time) return;
   const auto width = [](const auto& config) {
     return config.text_time ? config.text_time->projection_class_embeddings_input_dim : 0;
