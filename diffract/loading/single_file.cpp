@@ -153,7 +153,7 @@ void take_components(io::ModelFolder& folder, const std::shared_ptr<const io::Sa
     const std::string class_name = folder.component_class(name);
     if (!models::find_model_class(std::string_view(class_name))) continue;
     if (auto weights = component_in_file(*file, name, class_name, folder.config(name), facts))
-      folder.replace(name, {.class_name = class_name, .weights = std::move(weights)});
+      folder.set_component(name, {.class_name = class_name, .weights = std::move(weights)});
   }
   folder.leave_out("safety_checker");  // as from_single_file does
   if (file->find("v_pred"))
