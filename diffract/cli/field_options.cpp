@@ -42,6 +42,7 @@ CLI::Option* add_field(CLI::App& app, const RequestField& field, Request& reques
       return app.add_option_function<std::string>(names, set, field.help);
     case RequestField::Kind::texts:
     case RequestField::Kind::pictures:
+    case RequestField::Kind::shared_pictures:
     case RequestField::Kind::numbers_of_nets:
     case RequestField::Kind::texts_of_nets:
       return add_texts(app, names, set, field.help);

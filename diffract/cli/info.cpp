@@ -15,6 +15,7 @@
 #include "diffract/io/png.h"
 #include "diffract/io/safetensors.h"
 #include "diffract/loading/find_model.h"
+#include "diffract/loading/ip_adapter.h"
 #include "diffract/loading/single_file.h"
 #include "diffract/models/model_class.h"
 #include "diffract/weights/lora_file.h"
@@ -44,7 +45,23 @@ Json describe_safetensors(const fs::path& path) {
   } catch (const Error& error) {  // its tensors are shown all the same
     info["lora"] = {{"problem", error.what()}};
   }
+  try {
+    if (const auto adapter = loading::describe_ip_adapter(path)) info["ip_adapter"] = *adapter;
+  } catch (const Error& error) {
+    info["ip_adapter"] = {{"problem", error.what()}};
+  }
   return info;
+}
+
+void print_ip_adapter(const Json& adapter) {
+  if (adapter.contains("problem")) {
+    fmt::print("IP-Adapter that cannot be used: {}\n", adapter["problem"].get<std::string>());
+    return;
+  }
+  fmt::print("IP-Adapter ({}): {} tokens of width {} from embeddings of width {}, {} attentions\n",
+             adapter["form"].get<std::string>(), adapter["tokens"].get<int64_t>(),
+             adapter["cross_attention_dim"].get<int64_t>(), adapter["image_embed_dim"].get<int64_t>(),
+             adapter["attentions"].get<size_t>());
 }
 
 void print_lora(const Json& lora) {
@@ -82,6 +99,7 @@ void print_checkpoint(const Json& checkpoint) {
 void print_safetensors(const Json& info) {
   constexpr size_t kMostBytes = 200;  // some hold pictures
   if (info.contains("lora")) print_lora(info["lora"]);
+  if (info.contains("ip_adapter")) print_ip_adapter(info["ip_adapter"]);
   if (info.contains("checkpoint")) print_checkpoint(info["checkpoint"]);
   for (const auto& [key, value] : info["metadata"].items())
     fmt::print("{}: {}\n", valid_text(key), shortened(valid_text(value.get<std::string>()), kMostBytes));

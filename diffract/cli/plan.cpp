@@ -16,6 +16,7 @@
 #include "diffract/loading/addition_files.h"
 #include "diffract/loading/controlnet.h"
 #include "diffract/loading/find_model.h"
+#include "diffract/loading/image_encoder.h"
 #include "diffract/loading/placement_plan.h"
 #include "diffract/models/model_class.h"
 #include "diffract/pipelines/pipeline.h"
@@ -96,11 +97,12 @@ PipelineLayout lay_out(const Planned& planned, const PlanArguments& arguments,
     return lay_out_model(folder, family ? family->facts : nullptr, request);
   }
   const auto* facts = families::facts_for_plan(*planned.pipeline);
-  const auto nets = loading::lines_of(loading::given_text(arguments.loading, "controlnet"));
-  const auto pipeline = loading::with_controlnets(*planned.pipeline, facts, nets);
+  const auto load = loading::load_options(arguments.loading, 0);
+  const auto pipeline = loading::with_ip_adapters(
+      loading::with_controlnets(*planned.pipeline, facts, load.controlnet), facts, load.ip_adapter);
   if (!arguments.component.empty()) return lay_out_component(pipeline, facts, arguments.component, request);
   loading::LayoutRequest used = request;
-  used.without = unused_components(pipeline, facts, loading::load_options(arguments.loading, 0));
+  used.without = unused_components(pipeline, facts, load);
   return lay_out_pipeline(pipeline, facts, used);
 }
 
@@ -225,8 +227,9 @@ void declare(CLI::App& app, PlanArguments& a) {
             "Type of the weights: float32, float16, bfloat16; default: as the weight files have them, or "
             "float32 without files");
   add_field(app, loading::load_field("compute_dtype"), a.loading);
-  for (const char* name : {"variant", "no_safety_checker", "config", "vae", "unet", "transformer",
-                           "text_encoder", "text_encoder_2", "controlnet"})
+  for (const char* name :
+       {"variant", "no_safety_checker", "config", "vae", "unet", "transformer", "text_encoder",
+        "text_encoder_2", "controlnet", "ip_adapter", "ip_adapter_image_encoder"})
     add_field(app, loading::load_field(name), a.loading);
   add_path(app, "--device-map", a.device_map,
            "auto, balanced, balanced_low_0, sequential, a device, or FILE.json; over ranks with --max-memory "

@@ -93,6 +93,7 @@ fs::path ModelFolder::component_folder(const std::string& name) const {
 }
 
 ConfigReader ModelFolder::config(const std::string& name) const {
+  if (const auto set = configs_.find(name); set != configs_.end()) return set->second;
   const fs::path folder = component_folder(name);
   const fs::path file = folder / (name == "scheduler" ? "scheduler_config.json" : "config.json");
   return ConfigReader(load_json(file), file.string());

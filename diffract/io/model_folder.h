@@ -45,6 +45,10 @@ class ModelFolder {
   void set_origin(const std::filesystem::path& single_file) { origin_ = single_file; }
   /// One more component, or another in place of the folder's own, that lies elsewhere.
   void set_component(const std::string& name, ComponentElsewhere from);
+  /// Another config in place of a component's own.
+  void set_config(const std::string& name, const ConfigReader& config) {
+    configs_.insert_or_assign(name, config);
+  }
   /// As if the folder did not name it.
   void leave_out(const std::string& name);
   /// Null for a component that is the folder's own.
@@ -68,6 +72,7 @@ class ModelFolder {
   std::vector<std::string> names_;
   std::map<std::string, std::string> classes_;
   std::map<std::string, ComponentElsewhere> elsewhere_;
+  std::map<std::string, ConfigReader> configs_;  // set_config's
   std::shared_ptr<OpenFiles> open_files_ = std::make_shared<OpenFiles>();
 };
 

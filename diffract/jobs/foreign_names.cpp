@@ -12,7 +12,6 @@ struct Row {
 
 constexpr Row kOptions[] = {
     {"it is not there yet: see docs/differences.md",
-     "ip-adapter ip-adapter-image ip-adapter-scale "
      "upscale upscale-model "
      "upscaler hires-fix enable-hr hr-scale vae vae-path vae-dir taesd clip-l clip-g t5xxl "
      "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
@@ -31,6 +30,10 @@ constexpr Row kOptions[] = {
     {"run the refiner's own folder behind the base model, with --image and --denoising-start", "refiner"},
     {"here it is --lora FILE=WEIGHT",
      "lora-path lora-model-dir lora-scale lora-weight lora-weights lora-dir lora-model adapter adapter-name"},
+    {"here it is --ip-adapter FILE, with --ip-adapter-image FILE",
+     "ip-adapter-model ip-adapter-path ip-adapter-weights image-prompt reference-image style-image"},
+    {"here it is --ip-adapter-scale", "ip-adapter-strength ip-adapter-weight"},
+    {"here it is --ip-adapter-image-encoder DIR", "image-encoder clip-vision clip-vision-model"},
     {"here it is --textual-inversion FILE=TOKEN", "embedding embeddings embd-dir embeddings-dir ti"},
     {"here it is --guidance-scale",
      "cfg cfg-scale guidance guidance-strength scale unconditional-guidance-scale"},

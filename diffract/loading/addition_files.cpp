@@ -92,6 +92,13 @@ Json lora_parameters(const std::string& lines) {
   return all;
 }
 
+Json ip_adapter_parameters(const std::string& lines) {
+  Json all = Json::array();
+  for (const std::string& line : lines_of(lines))
+    all.push_back(identity(line, "--ip-adapter", kIpAdapterFile));
+  return all;
+}
+
 Json textual_inversion_parameters(const std::string& lines) {
   Json all = Json::array();
   for (const std::string& line : lines_of(lines)) {

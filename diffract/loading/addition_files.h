@@ -8,6 +8,7 @@
 namespace diffract::loading {
 
 constexpr const char* kLoraFile = "pytorch_lora_weights.safetensors";
+constexpr const char* kIpAdapterFile = "ip-adapter_sd15.safetensors";
 constexpr const char* kEmbeddingFile = "learned_embeds.safetensors";
 
 /// The file of something that is added to a checkpoint (a LoRA, an embedding): a file, a folder with `usual`
@@ -25,6 +26,7 @@ TextualInversionOption parse_textual_inversion(const std::string& text);
 /// line.
 Json lora_parameters(const std::string& lines);
 Json textual_inversion_parameters(const std::string& lines);
+Json ip_adapter_parameters(const std::string& lines);
 
 /// Lines of a repeated option's text.
 std::vector<std::string> lines_of(const std::string& text);

@@ -100,7 +100,8 @@ struct FamilyFacts {
   /// Text encoders that take textual inversions; none: none do.
   std::span<const TextualInversionPlace> textual_inversion = {};
   std::string_view controlnet_class = {};  // of the ControlNets that it takes; empty: it takes none
-  bool has_safety_checker = false;         // a checkpoint's is run
+  bool takes_ip_adapters = false;
+  bool has_safety_checker = false;  // a checkpoint's is run
   /// None: the family has no single files.
   std::span<const SingleFilePart> single_file_parts = {};
   std::span<const SingleFileKind> single_file_kinds = {};

@@ -6,6 +6,7 @@
 #include "diffract/core/log.h"
 #include "diffract/io/model_identity.h"
 #include "diffract/loading/controlnet.h"
+#include "diffract/loading/image_encoder.h"
 #include "diffract/weights/checkpoint.h"
 #include "diffract/weights/host_budget.h"
 
@@ -68,8 +69,9 @@ std::shared_ptr<const void> build_model(const ModelSource& source, const ModelSe
 
 weights::TensorSourcePtr with_additions(const ModelSource& source, weights::TensorSourcePtr tensors,
                                         const ModelSetting& setting) {
-  return ComponentTokens::over(ComponentLora::over(std::move(tensors), setting.lora), setting.tokens,
-                               source.config);
+  auto with_lora = ComponentLora::over(std::move(tensors), setting.lora);
+  return IpAdapterSet::over(ComponentTokens::over(std::move(with_lora), setting.tokens, source.config),
+                            setting.ip_adapters);
 }
 
 ConfigReader config_of(const ModelSource& source, const ModelSetting& setting) {
@@ -153,14 +155,16 @@ void allow_tf32(const PlacementPlan& placements) {
 
 ComponentLoader::ComponentLoader(io::ModelFolder folder, const FamilyFacts& facts, const LoadOptions& options,
                                  const std::vector<std::string>& without)
-    : folder_(with_controlnets(std::move(folder), &facts, options.controlnet)),
+    : folder_(with_ip_adapters(with_controlnets(std::move(folder), &facts, options.controlnet), &facts,
+                               options.ip_adapter)),
       facts_(facts),
       options_(options),
       without_(unused_components(folder_, &facts, options, without)),
       // Laid out where a map or a budget asks for it: it looks at the weights' files.
       placements_(place([&] { return PipelineParts(folder_, &facts, options.variant, without_); }, options)),
       policy_(choose_policy(options, placements_.device())),
-      lora_(options.lora, facts, folder_) {
+      lora_(options.lora, facts, folder_),
+      ip_adapters_(std::make_shared<const IpAdapterSet>(options.ip_adapter, facts, folder_)) {
   if (!options.textual_inversion.empty() && facts.textual_inversion.empty())
     throw UsageError("textual_inversion: {} takes none yet; leave --textual-inversion out", facts.class_name);
   if (options.allow_tf32) allow_tf32(placements_);
@@ -196,7 +200,8 @@ ModelSetting ComponentLoader::setting(const std::string& component) const {
           .placement = placement,
           .budgets = placements_.budgets(),
           .on_load = options_.on_load,
-          .lora = lora_.of(component)};
+          .lora = lora_.of(component),
+          .ip_adapters = ip_adapters_of(component)};
 }
 
 void ComponentLoader::require_class(const std::string& component,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "diffract/io/model_folder.h"
+#include "diffract/loading/ip_adapter.h"
 #include "diffract/loading/load_options.h"
 #include "diffract/loading/lora.h"
 #include "diffract/loading/placement_plan.h"
@@ -29,8 +30,9 @@ struct ModelSetting {
   weights::ModelPlacement placement = {};
   std::shared_ptr<const DeviceBudgets> budgets = {};  // hold as long as the model lives
   LoadObserver on_load = {};
-  std::shared_ptr<const ComponentLora> lora = {};      // null: none
-  std::shared_ptr<const ComponentTokens> tokens = {};  // null: none
+  std::shared_ptr<const ComponentLora> lora = {};        // null: none
+  std::shared_ptr<const ComponentTokens> tokens = {};    // null: none
+  std::shared_ptr<const IpAdapterSet> ip_adapters = {};  // null: none
 };
 
 /// A model's checkpoint, opened.
@@ -94,7 +96,8 @@ class ComponentLoader {
   template <typename Model>
   void check(const std::string& component) const {
     const ModelSource from = source(component, Model::kClassName);
-    const ModelSetting how{.policy = policy_, .lora = lora_.of(component)};
+    const ModelSetting how{
+        .policy = policy_, .lora = lora_.of(component), .ip_adapters = ip_adapters_of(component)};
     const auto checkpoint = weights::Checkpoint::open(from.weights);
     check_quantization(from, *checkpoint);
     weights::Part part;  // only written down, never read
@@ -128,6 +131,9 @@ class ComponentLoader {
   const placement::DeviceMap& hf_device_map() const { return placements_.hf_device_map(); }
 
  private:
+  std::shared_ptr<const IpAdapterSet> ip_adapters_of(const std::string& component) const {
+    return component == facts_.denoiser ? ip_adapters_ : nullptr;
+  }
   ModelSetting setting(const std::string& component) const;
   ModelSource source(const std::string& component, const std::string& class_name) const;
 
@@ -138,6 +144,7 @@ class ComponentLoader {
   PlacementPlan placements_;
   tensor::DtypePolicy policy_;
   LoraSet lora_;
+  std::shared_ptr<const IpAdapterSet> ip_adapters_;  // of the denoiser
 };
 
 }  // namespace diffract::loading

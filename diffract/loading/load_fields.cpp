@@ -4,6 +4,7 @@
 #include "diffract/loading/addition_files.h"
 #include "diffract/loading/component_files.h"
 #include "diffract/loading/controlnet.h"
+#include "diffract/loading/image_encoder.h"
 
 namespace diffract::loading {
 namespace {
@@ -69,6 +70,22 @@ constexpr LoadField kFields[] = {
          o.textual_inversion.push_back(parse_textual_inversion(line));
      },
      textual_inversion_parameters},
+    {"ip_adapter",
+     "An IP-Adapter, which makes pictures a part of the prompt: a safetensors file, a folder or ORG/NAME; "
+     "may "
+     "be given several times",
+     Kind::paths, Scope::images, nullptr,
+     [](LoadOptions& o, const std::string& text, int) {
+       for (const std::string& line : lines_of(text)) o.ip_adapter.push_back({.path = line});
+     },
+     ip_adapter_parameters},
+    {"ip_adapter_image_encoder",
+     "The CLIP vision model of the IP-Adapters: a folder or ORG/NAME; default: the checkpoint's, or the "
+     "folder "
+     "image_encoder beside the IP-Adapter",
+     Kind::path, Scope::images, nullptr,
+     [](LoadOptions& o, const std::string& text, int) { set_image_encoder(o, text); },
+     image_encoder_parameters},
     {"no_safety_checker",
      "Leave the checkpoint's safety checker out, which makes pictures black that it holds back", Kind::flag,
      Scope::images, nullptr, [](LoadOptions& o, const std::string&, int) { o.safety_checker = false; }},

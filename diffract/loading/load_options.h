@@ -42,6 +42,12 @@ struct TextualInversionOption {
   std::string token = {};  // empty: the file's own
 };
 
+/// An IP-Adapter: pictures that are a part of the prompt.
+struct IpAdapterOption {
+  std::string path;                // as of a LoRA
+  std::string image_encoder = {};  // a folder, or ORG/NAME[@REV]; empty: the checkpoint's, or one beside it
+};
+
 /// How a checkpoint is loaded; the fields are from_pretrained's arguments.
 struct LoadOptions {
   std::optional<at::ScalarType> torch_dtype;  // storage of the weights; unset: as the files have them
@@ -68,6 +74,7 @@ struct LoadOptions {
   MemoryCheck memory_check = {};      // requests that take more memory than there is throw MemoryError
   std::vector<LoraOption> lora = {};  // load_lora_weights and set_adapters; the order counts with DoRA only
   std::vector<TextualInversionOption> textual_inversion = {};  // load_textual_inversion
+  std::vector<IpAdapterOption> ip_adapter = {};                // load_ip_adapter
   // False: a checkpoint's safety checker is left out; its pictures are not looked at.
   bool safety_checker = true;
   // ControlNetModel.from_pretrained: folders, or ORG/NAME[@REV]; several are a MultiControlNetModel.

@@ -4,6 +4,7 @@
 
 #include "diffract/core/error.h"
 #include "diffract/io/safetensors.h"
+#include "diffract/loading/image_encoder.h"
 #include "diffract/loading/load_component.h"
 #include "diffract/loading/load_options.h"
 #include "diffract/loading/model_defaults.h"
@@ -101,8 +102,9 @@ void add(PipelineLayout& layout, const LayoutEntry& part, const LayoutRequest& r
   const int64_t steps =
       is_denoiser ? request.num_inference_steps.value_or(common.defaults.num_inference_steps) : 1;
   const bool is_doubled = is_denoiser && request.is_guided.value_or(known.is_guided);
-  const int64_t batch =
-      known.role == models::Role::encoder ? request.texts.value_or(request.batch_size) : request.batch_size;
+  const int64_t texts = request.texts.value_or(request.batch_size),
+                encoded = known.reads_pictures ? request.prompt_pictures : texts;
+  const int64_t batch = known.role == models::Role::encoder ? encoded : request.batch_size;
   layout.costs.push_back(
       models::forward_cost(part.config,
                            {.batch = is_doubled ? 2 * batch : batch,
@@ -165,7 +167,7 @@ std::vector<std::string> unused_components(const io::ModelFolder& folder, const 
   };
   if (!facts) return without;
   if (!facts->has_safety_checker || !options.safety_checker) leave_out("safety_checker");
-  leave_out("image_encoder");
+  if (options.ip_adapter.empty()) leave_out(kImageEncoder);
   return without;
 }
 

@@ -22,6 +22,7 @@ struct LayoutRequest {
   std::optional<int64_t> num_inference_steps;
   int64_t max_sequence_length = 512;               // tokens of T5
   bool encodes_pictures = false;                   // the VAE makes latents of pictures too
+  int64_t prompt_pictures = 1;                     // of an IP-Adapter
   std::optional<at::ScalarType> torch_dtype = {};  // unset: as the weight files have it, or float32 without
   at::ScalarType arithmetic = at::kFloat;
   bool widens_small = false;  // small models are kept in what they compute in (weights::is_widened)

@@ -64,6 +64,7 @@ std::shared_ptr<const RequestNeeds> RequestMemory::needs_of(const RequestShape& 
   request.num_inference_steps = shape.steps;
   request.max_sequence_length = shape.max_sequence_length;
   request.encodes_pictures = shape.encodes_pictures;
+  request.prompt_pictures = shape.prompt_pictures;
   const PipelineLayout layout = setting_.parts.lay_out(request);
   auto needs = std::make_shared<RequestNeeds>();
   for (size_t i = 0; i < layout.components.size(); ++i) {

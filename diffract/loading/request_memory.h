@@ -22,6 +22,7 @@ struct RequestShape {
   int64_t steps;
   int64_t max_sequence_length = 512;
   bool encodes_pictures = false;
+  int64_t prompt_pictures = 1;  // of an IP-Adapter
 
   friend auto operator<=>(const RequestShape&, const RequestShape&) = default;
 };

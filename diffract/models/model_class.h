@@ -42,6 +42,7 @@ struct ModelClass {
   const std::type_info* type;  // of the C++ class
   Role role;
   bool reads_long_texts = false;  // max_sequence_length tokens, not CLIP's 77
+  bool reads_pictures = false;    // an encoder of the pictures of IP-Adapters
   bool is_guided = false;         // a denoiser that usually runs for two texts an image
   /// Other classes and "model_type"s of config.json files that stand for it.
   std::span<const char*const> also = {}, model_types = {};

@@ -15,7 +15,9 @@ constexpr ModuleRow kShared[] = {
     {"FeedForward/GEGLU", "net=(GEGLU,~Dropout,Linear)"},
     {"GELU", "proj=Linear"},
     {"GEGLU", "proj=Linear"},
-    {"Attention", "group_norm=GroupNorm to_q=Linear to_k=Linear to_v=Linear to_out=(Linear,~Dropout)"},
+    {"Attention",
+     "group_norm=GroupNorm to_q=Linear to_k=Linear to_v=Linear to_out=(Linear,~Dropout) "
+     "processor=IPAdapterAttnProcessor2_0"},
     {"ResnetBlock2D",
      "norm1=GroupNorm conv1=Conv2d time_emb_proj=Linear norm2=GroupNorm ~dropout=Dropout conv2=Conv2d "
      "~nonlinearity=SiLU conv_shortcut=Conv2d"},

@@ -39,9 +39,13 @@ std::vector<Tensor> Attention::project(const Tensor& x, const Tensor& context) c
   return qkv;
 }
 
-Tensor Attention::operator()(const Tensor& x, const Tensor& context, const Tensor& residual) const {
+Tensor Attention::operator()(const Tensor& x, const Tensor& context, const Tensor& residual,
+                             const std::vector<AttendedApart>& apart) const {
   const auto qkv = project(x, context);
-  return to_out_(core_(qkv[0], qkv[1], qkv[2]), kernels::LinearEnd{.residual = residual});
+  Tensor mixed = core_(qkv[0], qkv[1], qkv[2]);
+  for (const AttendedApart& other : apart)
+    mixed = mixed + other.scale * core_(qkv[0], other.key, other.value);
+  return to_out_(mixed, kernels::LinearEnd{.residual = residual});
 }
 
 }  // namespace diffract::nn

@@ -18,13 +18,21 @@ struct AttentionWidths {
   int64_t inner;    // of all heads together
 };
 
+/// Tokens that the same queries look at beside the context, apart from it, and how much that counts.
+struct AttendedApart {
+  Tensor key, value;  // [B, S, inner]
+  Tensor scale;       // []
+};
+
 /// Attention with its projections: [B, L, query] looking at [B, S, context] -> [B, L, query].
 class Attention {
  public:
   Attention(const WeightScope& w, const AttentionWidths& widths, const AttentionShape& shape,
             Bias qkv_bias = Bias::no, const AttentionNames& names = {});
-  /// `residual` [B, L, query] is added where it is defined.
-  Tensor operator()(const Tensor& x, const Tensor& context, const Tensor& residual = {}) const;
+  /// `residual` [B, L, query] is added where it is defined. What `apart` gives is added before the last
+  /// projection.
+  Tensor operator()(const Tensor& x, const Tensor& context, const Tensor& residual = {},
+                    const std::vector<AttendedApart>& apart = {}) const;
   Tensor operator()(const Tensor& x) const { return (*this)(x, x); }
 
  private:

@@ -111,6 +111,17 @@ io::Image CLIPImageProcessor::fitted(const io::Image& image) const {
                            .bottom = top + config_.crop_size.height});
 }
 
+void CLIPImageProcessor::require_side(int64_t side, const char* component) const {
+  const auto& size = config_.do_center_crop ? config_.crop_size : config_.size;
+  const bool is_known = config_.do_center_crop || !config_.shortest_edge;
+  if (!is_known || size.height != side || size.width != side)
+    throw CheckpointError(
+        "feature_extractor: its pictures have {}; the {} takes {}x{} pixels (\"image_size\")",
+        is_known ? fmt::format("{}x{} pixels (\"crop_size\")", size.width, size.height)
+                 : "their own proportions (\"do_center_crop\" is false)",
+        component, side, side);
+}
+
 at::Tensor CLIPImageProcessor::preprocess(const std::vector<io::Image>& images) const {
   if (images.empty()) throw UsageError("image processor: no pictures given");
   std::vector<at::Tensor> batch;

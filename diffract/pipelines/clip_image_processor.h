@@ -35,7 +35,9 @@ class CLIPImageProcessor {
   /// 8-bit RGB pictures to float32 [B, 3, H, W], H and W as the config crops them. Throws UsageError for
   /// pictures that would grow beyond what a picture may have, or would differ in size.
   at::Tensor preprocess(const std::vector<io::Image>& images) const;
-  const CLIPImageProcessorConfig& config() const { return config_; }
+  /// Throws CheckpointError where the pictures would not have the `side` x `side` pixels that `component`
+  /// takes.
+  void require_side(int64_t side, const char* component) const;
 
  private:
   io::Image fitted(const io::Image& image) const;

@@ -33,6 +33,11 @@ struct Request {
   // A picture that the image begins with, and which part of it is painted anew (white): none, one for all
   // prompts, or one each. They make the request image to image, or inpainting.
   std::vector<InputPicture> image, mask_image;
+  // Pictures that are a part of the prompt: for all images of the request, as many for each IP-Adapter that
+  // the pipeline was loaded with, one after the other; and how much they count: one number for all of them,
+  // or one each; unset: 1.
+  std::vector<InputPicture> ip_adapter_image;
+  std::vector<double> ip_adapter_scale;
   std::optional<double> strength;            // how much of the walk from noise is made, in [0, 1]
   std::optional<int64_t> padding_mask_crop;  // pixels around the mask that are drawn in the model's full size
   // What ControlNets follow: one for each ControlNet, or one for each of every prompt, prompt by prompt.

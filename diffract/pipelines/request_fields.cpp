@@ -139,6 +139,13 @@ constexpr RequestField kFields[] = {
     {"mask_image", nullptr, nullptr,
      "What of --image to paint anew: white; once for all prompts, or once each", Kind::pictures, Scope::image,
      set<&Request::mask_image, pictures_value>, get<&Request::mask_image>},
+    {"ip_adapter_image", nullptr, nullptr,
+     "Picture that is a part of all prompts: one for each --ip-adapter, or several for each",
+     Kind::shared_pictures, Scope::batch, set<&Request::ip_adapter_image, pictures_value>,
+     get<&Request::ip_adapter_image>},
+    net_field<&Request::ip_adapter_scale>(
+        "ip_adapter_scale",
+        "How much --ip-adapter-image counts: once for all IP-Adapters, or once each; default: 1", -100, 100),
     {"strength", nullptr, nullptr,
      "How much of --image to give up, 0 to 1; default: 0.8, of inpainting 1; SDXL: 0.3 and 0.9999",
      Kind::number, Scope::batch, set_number<&Request::strength>, get<&Request::strength>, 0, 1},

@@ -16,11 +16,12 @@ struct RequestField {
   enum class Kind {
     texts,
     pictures,
+    shared_pictures,  // for all images of the request
     integer,
     integers,
     number,
     numbers,          // a list, one option
-    numbers_of_nets,  // given several times, one a ControlNet
+    numbers_of_nets,  // given several times, one a ControlNet or IP-Adapter
     texts_of_nets,
     flag,
     seed,

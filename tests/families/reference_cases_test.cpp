@@ -148,9 +148,9 @@ INSTANTIATE_TEST_SUITE_P(Diffusers, StableDiffusionXLCase, ::testing::ValuesIn(c
 INSTANTIATE_TEST_SUITE_P(Diffusers, FluxCase, ::testing::ValuesIn(test::reference_cases("flux")), name_of);
 
 TEST(ReferenceData, HoldsAllCases) {
-  EXPECT_EQ(test::reference_cases("sd15").size(), 72u);
+  EXPECT_EQ(test::reference_cases("sd15").size(), 76u);
   EXPECT_EQ(test::reference_cases("sd2").size(), 2u);
-  EXPECT_EQ(test::reference_cases("sdxl").size(), 31u);
+  EXPECT_EQ(test::reference_cases("sdxl").size(), 33u);
   EXPECT_EQ(cases_with_embeddings("sd").size(), 36u);
   EXPECT_EQ(test::reference_cases("flux").size(), 9u);
 }

@@ -36,6 +36,7 @@ Json other_value(const RequestField& field) {
     case Kind::texts:
       return "other";
     case Kind::pictures:
+    case Kind::shared_pictures:
       return test::data("reference/inputs/square.png").string();
     case Kind::integer:
       return 16;
@@ -43,10 +44,10 @@ Json other_value(const RequestField& field) {
       return {16, 24};
     case Kind::number:
       return 0.5;
+    case Kind::numbers_of_nets:
+      return {0.5, 0.25};
     case Kind::numbers:
       return {900.0, 500.5, 100.0};
-    case Kind::numbers_of_nets:
-      return {0.25};
     case Kind::texts_of_nets:
       return {"canny"};
     case Kind::flag:
@@ -112,8 +113,9 @@ TEST(RequestFields, JsonLinesTakeEachThatIsNotTheWholeJobs) {
     }
     const Json found = field.get(prompt_entry(line, "line", Request()));
     // Of pictures the content counts, not the name.
-    const Json wanted =
-        field.kind == Kind::pictures ? field.get(with(field, other_value(field)))[0] : other_value(field);
+    const bool has_pictures = field.kind == Kind::pictures || field.kind == Kind::shared_pictures;
+    const Json content = field.get(with(field, other_value(field)));
+    const Json wanted = !has_pictures ? other_value(field) : field.is_list() ? content[0] : content;
     EXPECT_EQ(field.is_list() ? found[0] : found, wanted) << field.name;
     if (field.alias) {
       EXPECT_EQ(pipelines::find_request_field(field.alias), &field);
@@ -219,6 +221,8 @@ TEST(LoadFields, EachIsSetFromItsText) {
       {"transformer", file("checkpoints/flux-dev/transformer")},
       {"text_encoder", file("single/sd15.safetensors")},
       {"text_encoder_2", file("checkpoints/sdxl")},
+      {"ip_adapter", file("ip_adapters/sd15.safetensors") + "\n"},
+      {"ip_adapter_image_encoder", file("checkpoints/ip-image-encoder")},
       {"dtype", "float16"},
       {"compute_dtype", "float32"},
       {"device", "cpu"},
@@ -229,7 +233,9 @@ TEST(LoadFields, EachIsSetFromItsText) {
   for (const auto& field : loading::load_fields()) {
     const bool is_flag = field.kind == loading::LoadField::Kind::flag;
     ASSERT_TRUE(is_flag || texts.contains(field.name)) << field.name;
-    const loading::LoadTexts given = {{field.name, is_flag ? "true" : texts.at(field.name)}};
+    loading::LoadTexts given = {{field.name, is_flag ? "true" : texts.at(field.name)}};
+    if (field.name == std::string_view("ip_adapter_image_encoder"))  // of an adapter
+      given["ip_adapter"] = texts.at("ip_adapter");
     EXPECT_NO_THROW(loading::load_options(given, 0)) << field.name;
     size_t scopes = 0;
     for (const auto scope : {loading::LoadField::Scope::images, loading::LoadField::Scope::placement,
@@ -238,6 +244,7 @@ TEST(LoadFields, EachIsSetFromItsText) {
     EXPECT_EQ(scopes, 1u) << field.name;
   }
   EXPECT_THROW(loading::load_options({{"dtype", "int3"}}, 0), UsageError);
+  EXPECT_THROW(loading::load_options({{"ip_adapter_image_encoder", "x"}}, 0), UsageError);
 }
 
 }  // namespace

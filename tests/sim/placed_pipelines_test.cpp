@@ -9,6 +9,7 @@
 #include "diffract/families/registry.h"
 #include "diffract/loading/auto_model.h"
 #include "diffract/loading/device_budgets.h"
+#include "diffract/loading/image_encoder.h"
 #include "diffract/loading/pipeline_layout.h"
 #include "diffract/models/vae/autoencoder_kl.h"
 #include "tests/sim/sim_support.h"
@@ -48,13 +49,15 @@ loading::ExpectedRequest expected_request(const Request& request) {
 
 loading::PipelineLayout layout_of(const ReferenceCase& reference) {
   const Request request = reference.request();
-  return families::lay_out_pipeline(io::ModelFolder::open(reference.checkpoint()),
-                                    {.height = request.height,
-                                     .width = request.width,
-                                     .batch_size = static_cast<int64_t>(request.image_count()),
-                                     .max_sequence_length = request.max_sequence_length.value_or(512),
-                                     .encodes_pictures = !request.image.empty(),
-                                     .torch_dtype = at::kFloat});
+  const auto found = io::ModelFolder::open(reference.checkpoint());
+  const auto folder =
+      loading::with_ip_adapters(found, families::facts_for_plan(found), reference.load_options().ip_adapter);
+  return families::lay_out_pipeline(folder, {.height = request.height,
+                                             .width = request.width,
+                                             .batch_size = static_cast<int64_t>(request.image_count()),
+                                             .max_sequence_length = request.max_sequence_length.value_or(512),
+                                             .encodes_pictures = !request.image.empty(),
+                                             .torch_dtype = at::kFloat});
 }
 
 struct Need {
@@ -202,7 +205,8 @@ std::vector<Spread> spreads() {
       for (const Overflow overflow : {Overflow::none, Overflow::cpu, Overflow::disk})
         all.push_back({name, strategy, 2, overflow});
   // What a LoRA adds to weights that stay, and to those that come and go.
-  for (const char* name : {"sd15_lora_two", "sd15_lora_dora", "sd15_textual_inversion"})
+  for (const char* name : {"sd15_lora_two", "sd15_lora_dora", "sd15_textual_inversion", "sd15_ip_adapter_two",
+                           "sd15_safety_checker"})
     for (const Overflow overflow : {Overflow::none, Overflow::cpu, Overflow::disk})
       all.push_back({name, "auto", 2, overflow});
   return all;

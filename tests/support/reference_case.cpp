@@ -69,7 +69,17 @@ loading::LoadOptions ReferenceCase::load_options() const {
     options.controlnet.push_back(data("reference/checkpoints/" + net).string());
   for (const Json& embedding : json_.value("textual_inversion", Json::array()))
     options.textual_inversion.push_back({.path = file(embedding), .token = embedding.value("token", "")});
+  for (const Json& adapter : ip_adapters())
+    options.ip_adapter.push_back(
+        {.path = file(adapter),
+         .image_encoder =
+             data("reference/checkpoints/" + adapter["image_encoder"].get<std::string>()).string()});
   return options;
+}
+
+Json ReferenceCase::ip_adapters() const {
+  const Json given = json_.value("ip_adapter", Json::array());
+  return given.is_array() ? given : Json::array({given});
 }
 
 families::DiffusionPipeline ReferenceCase::load(const std::optional<loading::LoadOptions>& options) const {
@@ -90,6 +100,8 @@ pipelines::Request ReferenceCase::request() const {
     pipelines::request_field(key).set(request, value, folder_.string(), key.c_str());
   };
   for (const auto& [key, value] : json_["call"].items()) set(key, value);
+  for (const Json& adapter : ip_adapters())
+    request.ip_adapter_scale.push_back(adapter["scale"].get<double>());
   const Json inputs = json_.value("inputs", Json::object());
   for (const auto& [key, value] : inputs.items()) {
     Json files = Json::array();

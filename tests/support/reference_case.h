@@ -48,6 +48,8 @@ class ReferenceCase {
   size_t step_count() const;
 
  private:
+  Json ip_adapters() const;  // a list
+
   std::filesystem::path folder_;
   std::shared_ptr<const TempFolder> whole_;  // the checkpoint with the case's parts
   Json json_;

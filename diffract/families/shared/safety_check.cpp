@@ -38,11 +38,7 @@ std::shared_ptr<const SafetyCheck> SafetyCheck::load(const loading::ComponentLoa
 SafetyCheck::SafetyCheck(std::shared_ptr<const models::StableDiffusionSafetyChecker> model,
                          const pipelines::CLIPImageProcessor& processor)
     : model_(std::move(model)), processor_(processor) {
-  const int64_t side = model_->config().image_size;
-  const auto& crop = processor_.config().crop_size;
-  if (processor_.config().do_center_crop && (crop.height != side || crop.width != side))
-    throw CheckpointError("{}: \"crop_size\" is {}x{}, but the {}'s \"image_size\" is {}", kProcessor,
-                          crop.width, crop.height, kChecker, side);
+  processor_.require_side(model_->config().image_size, kChecker);
 }
 
 std::vector<bool> SafetyCheck::hold_back(std::vector<io::Image>& images, at::Device device) const {

@@ -6,7 +6,7 @@ namespace diffract::families {
 namespace {
 
 // Where inputs of the step stand, which a recorded step is known by. Those of a ControlNet that does not act
-// in a step are undefined.
+// in a step are undefined. Behind them come the scales and the tokens of IP-Adapters.
 enum Input : size_t { kSample, kTime, kText, kAdded, kGuidance, kFirstNet };
 enum NetInput : size_t { kHint, kNetAdded, kScales, kNetInputs };
 
@@ -19,7 +19,11 @@ Tensor beside_zeros(const Tensor& x) { return at::cat({at::zeros_like(x), x}); }
 
 UNetDenoiser::UNetDenoiser(const Models& models, const UNetConditions& conditions, ControlSetting control,
                            const Walk& walk)
-    : models_(models), control_(std::move(control)), walk_(walk), text_(conditions.text) {
+    : models_(models),
+      control_(std::move(control)),
+      walk_(walk),
+      text_(conditions.text),
+      images_(conditions.images) {
   if (models.unet.config().text_time)
     added_ = models.unet.added_embedding(conditions.pooled, conditions.time_ids);
 }
@@ -40,8 +44,15 @@ Tensor UNetDenoiser::predict(const Tensor& input, size_t step, double timestep) 
     const Tensor scales = net.model->scales(scale, control_.guess_mode);
     inputs.insert(inputs.end(), {net.hint, net.added, tensor::send_to(scales, input.device())});
   }
-  return models_.graphs.run(inputs, [this](const std::vector<Tensor>& in) {
-    return models_.unet(in[kSample], in[kTime], in[kText], {.added = in[kAdded], .guidance = in[kGuidance]},
+  const size_t scales_at = inputs.size();
+  inputs.push_back(images_.scales);
+  inputs.insert(inputs.end(), images_.images.begin(), images_.images.end());
+  return models_.graphs.run(inputs, [this, scales_at](const std::vector<Tensor>& in) {
+    return models_.unet(in[kSample], in[kTime], in[kText],
+                        {.added = in[kAdded],
+                         .guidance = in[kGuidance],
+                         .image_tokens = {in.begin() + static_cast<ptrdiff_t>(scales_at) + 1, in.end()},
+                         .image_scales = in[scales_at]},
                         residuals(in));
   });
 }

@@ -2,6 +2,7 @@
 #include <memory>
 #include <vector>
 
+#include "diffract/families/shared/image_prompt.h"
 #include "diffract/kernels/step_graph.h"
 #include "diffract/models/controlnet/controlnet_model.h"
 #include "diffract/models/unet/unet_2d_condition_model.h"
@@ -18,6 +19,7 @@ struct UNetConditions {
   Tensor text;           // [B, T, D]
   Tensor pooled = {};    // [B, D'], of models with an added embedding
   Tensor time_ids = {};  // [B, N], float32, of the same
+  ImagePrompt::Tokens images = {};
 };
 
 /// One ControlNet of a walk, and what it is told.
@@ -59,6 +61,7 @@ class UNetDenoiser final : public pipelines::Denoiser {
   ControlSetting control_;
   Walk walk_;
   Tensor text_, added_;
+  ImagePrompt::Tokens images_;
 };
 
 /// The ControlNets of a request with the pictures that they follow, made once for all of its steps. `device`:

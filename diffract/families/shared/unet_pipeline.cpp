@@ -6,6 +6,7 @@
 #include "diffract/core/trace.h"
 #include "diffract/loading/auto_model.h"
 #include "diffract/loading/controlnet.h"
+#include "diffract/loading/image_encoder.h"
 #include "diffract/loading/model_defaults.h"
 #include "diffract/models/vae/autoencoder_kl.h"
 #include "diffract/models/vae/autoencoder_tiny.h"
@@ -120,6 +121,7 @@ UNetPipeline::Core UNetPipeline::load_core(const loading::ComponentLoader& load,
             .memory = load.request_memory()};
   core.preview_vae = load_preview_vae(load, *core.vae);
   const auto& unet = core.unet->config();
+  core.image_prompt = ImagePrompt::load(load, unet);
   const int64_t scale = core.vae->scale_factor();
   core.defaults = loading::model_defaults(
       load.folder(), {.size = {.height = unet.sample_size * scale, .width = unet.sample_width * scale},
@@ -173,7 +175,8 @@ loading::RequestShape UNetPipeline::shape_of(const pipelines::Request& request) 
           .texts = std::max<int64_t>(1, static_cast<int64_t>(request.prompt.size())),
           .is_guided = guidance_scale_of(request) > 1 && core_.unet->config().time_cond_proj_dim == 0,
           .steps = request.steps().value_or(core_.defaults.num_inference_steps),
-          .encodes_pictures = !request.image.empty() && !request.image[0].is_latents()};
+          .encodes_pictures = !request.image.empty() && !request.image[0].is_latents(),
+          .prompt_pictures = std::max<int64_t>(1, static_cast<int64_t>(request.ip_adapter_image.size()))};
 }
 
 std::shared_ptr<const loading::RequestNeeds> UNetPipeline::needs_of(const pipelines::Request& request) const {
@@ -190,6 +193,7 @@ void UNetPipeline::require_memory(const pipelines::Request& request) const {
     if (need.name == "unet") return true;
     if (need.name == "vae") return shape.encodes_pictures || makes_images;
     if (need.name == "safety_checker") return makes_images;
+    if (need.name == loading::kImageEncoder) return !request.ip_adapter_image.empty();
     const auto nets = controlnet_names();
     if (std::find(nets.begin(), nets.end(), need.name) != nets.end()) return !request.control_image.empty();
     return !request.prompt_embeds.defined();
@@ -200,6 +204,7 @@ void UNetPipeline::require_memory(const pipelines::Request& request) const {
 std::vector<loading::ComponentStay> UNetPipeline::stays() const {
   std::vector<loading::ComponentStay> list;
   std::vector<std::string> names = text_encoders();
+  if (core_.image_prompt) names.emplace_back(loading::kImageEncoder);
   names.insert(names.end(), {"unet", "vae"});
   if (core_.safety_check) names.emplace_back("safety_checker");
   for (std::string& name : controlnet_names()) names.push_back(std::move(name));
@@ -246,6 +251,7 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
                                          const schedulers::SchedulerSpec& spec,
                                          const pipelines::StepObserver& observe) const {
   const Settings settings = settings_of(request, *schedulers::traits_of(spec.class_name));
+  ImagePrompt::check(request, core_.unet->config().ip_adapters.size());
   const Inputs all_inputs = read_inputs(request, settings);
   const pipelines::TaskInputs& inputs = all_inputs.task;
   // First: a config that does not suit so many steps shows before anything is computed.
@@ -261,7 +267,10 @@ pipelines::Output UNetPipeline::generate(const pipelines::Request& request,
       is_own ? static_cast<int64_t>((evaluations + order - 1) / order) : settings.num_inference_steps;
   pipelines::begin_walk(*schedule, inputs, steps, spec.num_train_timesteps());
   require_memory(request);
-  const Conditions conditions = conditions_of(request, settings.do_classifier_free_guidance());
+  Conditions conditions = conditions_of(request, settings.do_classifier_free_guidance());
+  if (core_.image_prompt)
+    conditions.images = core_.image_prompt->tokens_of(
+        request, *core_.unet, settings.do_classifier_free_guidance(), *core_.texts, core_.device);
   loading::flush_host();
   const size_t end_step =
       pipelines::steps_until(request.denoising_end, schedule->timesteps(), spec.num_train_timesteps());

@@ -2,6 +2,7 @@
 #include <memory>
 #include <vector>
 
+#include "diffract/families/shared/image_prompt.h"
 #include "diffract/families/shared/safety_check.h"
 #include "diffract/families/shared/unet_denoiser.h"
 #include "diffract/loading/flush.h"
@@ -24,6 +25,7 @@ class UNetPipeline : public pipelines::Pipeline {
     std::shared_ptr<const models::UNet2DConditionModel> unet;
     std::shared_ptr<const models::Autoencoder> vae;
     std::vector<std::shared_ptr<const models::ControlNetModel>> controlnets = {};
+    std::shared_ptr<const ImagePrompt> image_prompt = {};  // null: without IP-Adapters
     std::shared_ptr<const SafetyCheck> safety_check = {};  // null: pictures are not looked at
     schedulers::SchedulerSpec scheduler;
     std::shared_ptr<const models::Autoencoder> preview_vae = {};  // null: vae

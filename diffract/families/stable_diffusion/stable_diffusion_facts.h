@@ -9,12 +9,15 @@ inline constexpr std::string_view kRunAsStableDiffusion[] = {
     "StableDiffusionPAGInpaintPipeline",    "StableDiffusionPanoramaPipeline",
     "StableDiffusionSAGPipeline",           "CycleDiffusionPipeline"};
 inline constexpr std::string_view kStableDiffusionTakes[] = {
-    "negative_prompt", "guidance_rescale", "clip_skip", "eta", "timesteps", "sigmas"};
+    "negative_prompt", "guidance_rescale", "clip_skip",        "eta",
+    "timesteps",       "sigmas",           "ip_adapter_image", "ip_adapter_scale"};
 inline constexpr std::string_view kStableDiffusionImg2ImgTakes[] = {
-    "negative_prompt", "clip_skip", "eta", "timesteps", "sigmas", "image", "strength"};
+    "negative_prompt",  "clip_skip",       "eta", "timesteps", "sigmas", "image", "strength",
+    "ip_adapter_image", "ip_adapter_scale"};
 inline constexpr std::string_view kStableDiffusionInpaintTakes[] = {
-    "negative_prompt", "clip_skip",  "eta",      "timesteps",        "sigmas",
-    "image",           "mask_image", "strength", "padding_mask_crop"};
+    "negative_prompt", "clip_skip",  "eta",      "timesteps",         "sigmas",
+    "image",           "mask_image", "strength", "padding_mask_crop", "ip_adapter_image",
+    "ip_adapter_scale"};
 inline constexpr std::string_view kStableDiffusionControlNetTakes[] = {"negative_prompt",
                                                                        "clip_skip",
                                                                        "eta",
@@ -25,7 +28,9 @@ inline constexpr std::string_view kStableDiffusionControlNetTakes[] = {"negative
                                                                        "controlnet_conditioning_scale",
                                                                        "control_guidance_start",
                                                                        "control_guidance_end",
-                                                                       "guess_mode"};
+                                                                       "guess_mode",
+                                                                       "ip_adapter_image",
+                                                                       "ip_adapter_scale"};
 inline constexpr std::string_view kStableDiffusionControlNetImg2ImgTakes[] = {"negative_prompt",
                                                                               "clip_skip",
                                                                               "eta",
@@ -36,7 +41,9 @@ inline constexpr std::string_view kStableDiffusionControlNetImg2ImgTakes[] = {"n
                                                                               "controlnet_conditioning_scale",
                                                                               "control_guidance_start",
                                                                               "control_guidance_end",
-                                                                              "guess_mode"};
+                                                                              "guess_mode",
+                                                                              "ip_adapter_image",
+                                                                              "ip_adapter_scale"};
 inline constexpr std::string_view kStableDiffusionControlNetInpaintTakes[] = {"negative_prompt",
                                                                               "clip_skip",
                                                                               "eta",
@@ -49,7 +56,9 @@ inline constexpr std::string_view kStableDiffusionControlNetInpaintTakes[] = {"n
                                                                               "controlnet_conditioning_scale",
                                                                               "control_guidance_start",
                                                                               "control_guidance_end",
-                                                                              "guess_mode"};
+                                                                              "guess_mode",
+                                                                              "ip_adapter_image",
+                                                                              "ip_adapter_scale"};
 inline constexpr loading::TaskClass kStableDiffusionTasks[] = {
     {.class_name = "StableDiffusionImg2ImgPipeline",
      .kind = loading::TaskKind::image_to_image,
@@ -133,6 +142,7 @@ inline constexpr loading::FamilyFacts kStableDiffusion = {.class_name = "StableD
                                                           .lora_prefixes = kStableDiffusionLora,
                                                           .textual_inversion = kStableDiffusionTokens,
                                                           .controlnet_class = "ControlNetModel",
+                                                          .takes_ip_adapters = true,
                                                           .has_safety_checker = true,
                                                           .single_file_parts = kStableDiffusionParts,
                                                           .single_file_kinds = kStableDiffusionFiles};

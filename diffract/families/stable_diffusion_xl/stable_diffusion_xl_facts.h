@@ -10,7 +10,7 @@ inline constexpr std::string_view kRunAsStableDiffusionXL[] = {"StableDiffusionX
                                                                "StableDiffusionXLPAGImg2ImgPipeline",
                                                                "StableDiffusionXLPAGInpaintPipeline"};
 
-inline constexpr std::array<std::string_view, 16> kStableDiffusionXLTakes = {"negative_prompt",
+inline constexpr std::array<std::string_view, 18> kStableDiffusionXLTakes = {"negative_prompt",
                                                                              "prompt_2",
                                                                              "negative_prompt_2",
                                                                              "guidance_rescale",
@@ -25,7 +25,9 @@ inline constexpr std::array<std::string_view, 16> kStableDiffusionXLTakes = {"ne
                                                                              "negative_original_size",
                                                                              "negative_crops_coords_top_left",
                                                                              "negative_target_size",
-                                                                             "prompt_embeds"};
+                                                                             "prompt_embeds",
+                                                                             "ip_adapter_image",
+                                                                             "ip_adapter_scale"};
 // And what a picture brings.
 template <size_t kMore>
 constexpr auto with_picture(const std::array<std::string_view, kMore>& more) {
@@ -59,7 +61,9 @@ inline constexpr std::string_view kStableDiffusionXLControlNetTakes[] = {"negati
                                                                          "controlnet_conditioning_scale",
                                                                          "control_guidance_start",
                                                                          "control_guidance_end",
-                                                                         "guess_mode"};
+                                                                         "guess_mode",
+                                                                         "ip_adapter_image",
+                                                                         "ip_adapter_scale"};
 inline constexpr std::string_view kStableDiffusionXLControlNetImg2ImgTakes[] = {
     "negative_prompt",
     "prompt_2",
@@ -82,7 +86,9 @@ inline constexpr std::string_view kStableDiffusionXLControlNetImg2ImgTakes[] = {
     "controlnet_conditioning_scale",
     "control_guidance_start",
     "control_guidance_end",
-    "guess_mode"};
+    "guess_mode",
+    "ip_adapter_image",
+    "ip_adapter_scale"};
 inline constexpr std::string_view kStableDiffusionXLControlNetInpaintTakes[] = {
     "negative_prompt",
     "prompt_2",
@@ -106,7 +112,9 @@ inline constexpr std::string_view kStableDiffusionXLControlNetInpaintTakes[] = {
     "controlnet_conditioning_scale",
     "control_guidance_start",
     "control_guidance_end",
-    "guess_mode"};
+    "guess_mode",
+    "ip_adapter_image",
+    "ip_adapter_scale"};
 inline constexpr loading::TaskClass kStableDiffusionXLTasks[] = {
     {.class_name = "StableDiffusionXLImg2ImgPipeline",
      .kind = loading::TaskKind::image_to_image,
@@ -193,6 +201,7 @@ inline constexpr loading::FamilyFacts kStableDiffusionXL = {.class_name = "Stabl
                                                             .lora_shares = stable_diffusion_xl_lora_shares,
                                                             .textual_inversion = kStableDiffusionXLTokens,
                                                             .controlnet_class = "ControlNetModel",
+                                                            .takes_ip_adapters = true,
                                                             .single_file_parts = kStableDiffusionXLParts,
                                                             .single_file_kinds = kStableDiffusionXLFiles};
 

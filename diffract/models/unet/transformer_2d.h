@@ -2,6 +2,7 @@
 #include <optional>
 #include <vector>
 
+#include "diffract/models/unet/attended.h"
 #include "diffract/nn/attention.h"
 #include "diffract/nn/block_list.h"
 #include "diffract/nn/conv.h"
@@ -9,7 +10,6 @@
 
 namespace diffract::models {
 
-using at::Tensor;
 using weights::WeightScope;
 
 // B batch, L image tokens (H * W), C channels, T text tokens
@@ -22,6 +22,7 @@ struct Transformer2DShape {
   bool use_linear_projection = false;
   bool only_cross_attention = false;  // attn1 looks at the text too
   bool upcast_attention = false;
+  int64_t ip_adapters = 0;
 };
 
 /// x * gelu(gate), both from one linear layer, and a linear layer back. Source: Shazeer 2020, GEGLU.
@@ -34,16 +35,28 @@ class GegluFeedForward {
   nn::Linear proj_, out_;
 };
 
+/// What an IP-Adapter adds to an attention to the text: keys and values of its own. Source: diffusers
+/// attention_processor.py, IPAdapterAttnProcessor2_0, without masks.
+class IPAdapterProjections {
+ public:
+  IPAdapterProjections(const WeightScope& processor, int64_t adapter, int64_t cross, int64_t channels);
+  nn::AttendedApart operator()(const Tensor& tokens, const Tensor& scale) const;  // [B, S, cross]
+
+ private:
+  nn::Linear to_k_ip_, to_v_ip_;
+};
+
 /// Attention among the image's tokens, attention to the text, feed-forward; each behind a norm and with a
 /// residual. Source: diffusers attention.py, BasicTransformerBlock.
 class BasicTransformerBlock {
  public:
   BasicTransformerBlock(const WeightScope& w, const Transformer2DShape& shape);
-  Tensor operator()(const Tensor& x, const Tensor& text) const;  // [B, L, C], [B, T, cross] -> [B, L, C]
+  Tensor operator()(const Tensor& x, const Attended& attended) const;  // [B, L, C] -> [B, L, C]
 
  private:
   nn::LayerNorm norm1_, norm2_, norm3_;
   nn::Attention attn1_, attn2_;
+  std::vector<IPAdapterProjections> processor_;  // of attn2_, one an IP-Adapter
   GegluFeedForward ff_;
   bool only_cross_attention_;
 };
@@ -53,8 +66,7 @@ class BasicTransformerBlock {
 class Transformer2DModel {
  public:
   Transformer2DModel(const WeightScope& w, const Transformer2DShape& shape);
-  Tensor operator()(const Tensor& x,
-                    const Tensor& text) const;  // [B, C, H, W], [B, T, cross] -> [B, C, H, W]
+  Tensor operator()(const Tensor& x, const Attended& attended) const;  // [B, C, H, W] -> [B, C, H, W]
 
  private:
   nn::Placed<nn::GroupNorm> norm_;

@@ -21,7 +21,8 @@ Transformer2DShape transformer_shape(const UNet2DConditionConfig& c, size_t leve
           .groups = c.norm_num_groups,
           .use_linear_projection = c.use_linear_projection,
           .only_cross_attention = c.only_cross_attention[level],
-          .upcast_attention = c.upcast_attention};
+          .upcast_attention = c.upcast_attention,
+          .ip_adapters = static_cast<int64_t>(c.ip_adapters.size())};
 }
 
 // diffusers builds this middle block with plain self-attention whatever only_cross_attention says.

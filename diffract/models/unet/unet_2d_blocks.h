@@ -28,7 +28,7 @@ class TimeProjections {
 /// What every block of the UNet is told besides the feature map.
 struct UNetConditioning {
   Tensor temb;  // [B, time_embed_dim], already activated: each resnet block starts with that activation
-  Tensor text;  // [B, T, cross_attention_dim]
+  Attended text;
   TimeProjections time = {};
 };
 

@@ -23,10 +23,23 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& c, const
     : encoder_("unet", c, w),
       conv_norm_out_(w / "conv_norm_out", c.norm_num_groups, c.block_out_channels.front(), c.norm_eps),
       conv_out_(w / "conv_out", c.block_out_channels.front(), c.out_channels,
-                conv_of_same_size(c.conv_out_kernel)) {
+                conv_of_same_size(c.conv_out_kernel)),
+      arithmetic_(w.arithmetic()) {
   up_blocks_.reserve(c.levels());
   for (size_t i = 0; i < c.levels(); ++i)
     up_blocks_.emplace_back(w / "up_blocks" / static_cast<int64_t>(i), c, c.levels() - 1 - i);
+  for (size_t i = 0; i < c.ip_adapters.size(); ++i)
+    encoder_hid_proj_.emplace_back(
+        w / "encoder_hid_proj" / "image_projection_layers" / static_cast<int64_t>(i), c.ip_adapters[i]);
+}
+
+Tensor UNet2DConditionModel::image_tokens(size_t adapter, const Tensor& embeds) const {
+  const ImageProjectionConfig& c = config().ip_adapters.at(adapter);
+  if (embeds.dim() != (c.reads_hidden_states() ? 3 : 2) || embeds.size(-1) != c.image_embed_dim)
+    throw UsageError("unet: IP-Adapter {} takes embeddings of width {}, not of shape {}", adapter,
+                     c.image_embed_dim, c10::str(embeds.sizes()));
+  return nn::beside(embeds, encoder_hid_proj_[adapter](embeds.to(arithmetic_)))
+      .reshape({1, -1, c.cross_attention_dim});
 }
 
 Tensor UNet2DConditionModel::operator()(const Tensor& sample, double timestep, const Tensor& text,

@@ -21,6 +21,10 @@ class UNet2DConditionModel {
     return encoder_.added_embedding(text_embeds, time_ids);
   }
 
+  /// The tokens [1, N * K, D] of an IP-Adapter's N pictures, of which the picture encoder made `embeds`: [N,
+  /// E], of Plus [N, T, E]. Once for all steps. Throws UsageError for another shape.
+  Tensor image_tokens(size_t adapter, const Tensor& embeds) const;
+
   /// Prediction [B, out_channels, H, W] for `sample` [B, C, H, W] at `timestep`, a number on the training
   /// schedule (0 to 1000, fractions allowed), with `text` [B, T, D]; on the sample's device. `residuals`: of
   /// ControlNets, one for each skip and one for the middle, added to them; none: there is no ControlNet.
@@ -36,8 +40,10 @@ class UNet2DConditionModel {
  private:
   UNetEncoder encoder_;
   std::vector<UNetUpBlock> up_blocks_;
+  std::vector<nn::Placed<AnyImageProjection>> encoder_hid_proj_;  // one an IP-Adapter
   nn::Placed<nn::GroupNorm> conv_norm_out_;
   nn::Placed<nn::Conv2d> conv_out_;
+  at::ScalarType arithmetic_;
 };
 
 }  // namespace diffract::models

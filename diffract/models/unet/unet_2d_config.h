@@ -4,11 +4,15 @@
 #include <vector>
 
 #include "diffract/core/json.h"
+#include "diffract/models/ip_adapter/image_projection.h"
 #include "diffract/models/shared/sample_size.h"
 #include "diffract/models/unet/text_time_embedding.h"
 #include "diffract/nn/activation.h"
 
 namespace diffract::models {
+
+/// Where a UNet's config has the IP-Adapters that were loaded with it.
+constexpr const char* kIpAdaptersKey = "ip_adapters";
 
 /// Fields are the keys of config.json; those that diffusers takes as one number or one a level are one a
 /// level here. What diffusers has beyond them (class embeddings, image conditioning and the like) is refused
@@ -40,6 +44,7 @@ struct UNet2DConditionConfig {
   bool use_linear_projection = false;
   bool upcast_attention = false;
   int64_t conv_in_kernel = 3, conv_out_kernel = 3;
+  std::vector<ImageProjectionConfig> ip_adapters;  // that it was loaded with: no file's key
 
   size_t levels() const { return block_out_channels.size(); }
   int64_t time_embed_dim() const { return 4 * block_out_channels.front(); }

@@ -32,6 +32,9 @@ void UNetEncoder::check(const Tensor& sample, const Tensor& text, const UNetExtr
   if (extras.added.defined() != add_embedding_.has_value())
     throw UsageError("{}: {} pooled text and sizes (\"addition_embed_type\")", name_,
                      extras.added.defined() ? "takes no" : "needs");
+  if (extras.image_tokens.size() != config_.ip_adapters.size())
+    throw UsageError("{}: tokens for {} IP-Adapters; it has {}", name_, extras.image_tokens.size(),
+                     config_.ip_adapters.size());
   const Tensor& guidance = extras.guidance;
   if (guidance.defined() != cond_proj_.has_value())
     throw UsageError("{}: {} a guidance (\"time_cond_proj_dim\")", name_,
@@ -77,6 +80,8 @@ UNetConditioning UNetEncoder::conditioning(const Tensor& sample, const Tensor& t
                                            const std::vector<const PlacedResnet*>& resnets) const {
   check(sample, text, extras);
   UNetConditioning cond{.temb = time_embedding(timesteps, extras), .text = text.to(arithmetic_)};
+  for (const Tensor& tokens : extras.image_tokens) cond.text.images.push_back(tokens.to(arithmetic_));
+  cond.text.scales = extras.image_scales;
   cond.time = TimeProjections(cond.temb, resnets);
   return cond;
 }

@@ -11,6 +11,9 @@ namespace diffract::models {
 struct UNetExtras {
   Tensor added = {};     // [B, time_embed_dim], added_embedding()'s: pooled text and sizes
   Tensor guidance = {};  // [B], float32: the scale less 1, of a model that was distilled with guidance
+  // Of each IP-Adapter, image_tokens()', a row of it each; and how much they count: [IP-Adapters], float32.
+  std::vector<Tensor> image_tokens = {};
+  Tensor image_scales = {};
 };
 
 /// A convolution that leaves the map's size as it is.

@@ -33,6 +33,7 @@ extern const ModelClass kCLIPVisionModelWithProjectionClass;
 const ModelClass kCLIPVisionModelWithProjectionClass = {.name = CLIPVisionModelWithProjection::kClassName,
                                                         .type = &typeid(CLIPVisionModelWithProjection),
                                                         .role = Role::encoder,
+                                                        .reads_pictures = true,
                                                         .model_types = kModelTypes,
                                                         .no_split_modules = kWhole,
                                                         .modules = kModules,
