@@ -38,6 +38,7 @@ std::vector<pipelines::InputPicture> pictures_of(const pipelines::Request& reque
 std::shared_ptr<const ImagePrompt> ImagePrompt::load(const loading::ComponentLoader& load,
                                                      const models::UNet2DConditionConfig& unet) {
   if (unet.ip_adapters.empty()) return nullptr;
+  load.require_class(kImageEncoder, {models::CLIPVisionModelWithProjection::kClassName});
   const ConfigReader file = load.folder().config(kImageEncoder);
   const auto config = models::CLIPVisionConfig::from_json(file);
   require_widths(config, unet.ip_adapters, file.source());

@@ -101,17 +101,11 @@ std::optional<TextTimeConfig> read_text_time(const ConfigReader& config, const U
 }
 
 // What loading writes there (loading/ip_adapter.h).
-std::vector<ImageProjectionConfig> read_ip_adapters(const ConfigReader& config,
-                                                    const std::vector<int64_t>& cross_attention_dim) {
+std::vector<ImageProjectionConfig> read_ip_adapters(const ConfigReader& config) {
   std::vector<ImageProjectionConfig> adapters;
   if (!config.has(kIpAdaptersKey)) return adapters;
-  for (const Json& one : config.json()[kIpAdaptersKey]) {
+  for (const Json& one : config.json()[kIpAdaptersKey])
     adapters.push_back(ImageProjectionConfig::from_json({one, config.source()}));
-    for (const int64_t width : cross_attention_dim)
-      if (width != adapters.back().cross_attention_dim)
-        throw CheckpointError("{}: an IP-Adapter has tokens of width {}; \"cross_attention_dim\" is {}",
-                              config.source(), adapters.back().cross_attention_dim, width);
-  }
   return adapters;
 }
 
@@ -188,7 +182,7 @@ UNet2DConditionConfig UNet2DConditionConfig::from_json(const ConfigReader& confi
   c.center_input_sample = config.boolean("center_input_sample", false);
   c.conv_in_kernel = config.integer("conv_in_kernel", 1, 31, 3);
   c.conv_out_kernel = config.integer("conv_out_kernel", 1, 31, 3);
-  c.ip_adapters = read_ip_adapters(config, c.cross_attention_dim);
+  c.ip_adapters = read_ip_adapters(config);
   if (config.has("time_cond_proj_dim")) {
     c.time_cond_proj_dim = config.integer("time_cond_proj_dim", 4, kMaxChannels);
     if (c.time_cond_proj_dim % 2 != 0)
