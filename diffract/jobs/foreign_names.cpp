@@ -13,8 +13,8 @@ struct Row {
 constexpr Row kOptions[] = {
     {"it is not there yet: see docs/differences.md",
      "upscale upscale-model "
-     "upscaler hires-fix enable-hr hr-scale vae vae-path vae-dir taesd clip-l clip-g t5xxl "
-     "unet single-file from-single-file gguf host port listen api share hf-token token auth-token "
+     "upscaler hires-fix enable-hr hr-scale "
+     "gguf host port listen api share hf-token token auth-token "
      "download quantize quantization load-in-8bit load-in-4bit num-frames video fps prompt-3 "
      "negative-prompt-3"},
     {"here it is --image", "init-image init-img input-image img img2img start-image i"},
@@ -28,6 +28,12 @@ constexpr Row kOptions[] = {
     {"here it is --controlnet-conditioning-scale",
      "control-strength controlnet-strength control-weight controlnet-weight controlnet-scale"},
     {"run the refiner's own folder behind the base model, with --image and --denoising-start", "refiner"},
+    {"here it is --vae, with a file, a folder or ORG/NAME",
+     "vae-path vae-dir vae-model vae-name taesd taesd-path tae"},
+    {"here it is --text-encoder, with a file, a folder or ORG/NAME", "clip-l clip-l-path text-encoder-1"},
+    {"here it is --text-encoder-2, with a file, a folder or ORG/NAME", "clip-g clip-g-path t5xxl t5xxl-path"},
+    {"here it is --model FILE.safetensors, with --config FOLDER",
+     "single-file from-single-file original-config original-config-file"},
     {"here it is --lora FILE=WEIGHT",
      "lora-path lora-model-dir lora-scale lora-weight lora-weights lora-dir lora-model adapter adapter-name"},
     {"here it is --ip-adapter FILE, with --ip-adapter-image FILE",
@@ -77,7 +83,8 @@ constexpr Row kOptions[] = {
     {"a checkpoint's safety checker is run; --no-safety-checker leaves it out",
      "safety-checker disable-safety-checker nsfw-filter"},
     {"--save-steps FILE.safetensors keeps the latents of each step",
-     "callback callback-on-step-end callback-steps preview save-intermediates"},
+     "callback callback-on-step-end callback-steps save-intermediates"},
+    {"here it is --preview-every N", "preview previews preview-interval preview-steps preview-method"},
     {"give --height and --width", "size resolution image-size dimensions"},
     {"here it is --threads", "num-threads cpu-threads n-threads t"},
     {"here it is --device cuda", "gpu gpu-id use-gpu cuda use-cuda d"},

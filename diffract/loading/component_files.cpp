@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "diffract/core/dashed_option.h"
 #include "diffract/core/error.h"
 #include "diffract/io/model_identity.h"
@@ -36,6 +38,16 @@ io::WeightFiles in_file(const std::string& path, const std::string& name, const 
   const auto file = io::SafetensorsFile::open(path);
   if (auto weights = component_in_file(*file, name, class_name, config, facts)) return *std::move(weights);
   const auto* known = models::find_model_class(std::string_view(class_name));
+  const auto& tensors = file->tensors();
+  const bool is_other_layout = known && !known->original_names &&
+                               std::any_of(tensors.begin(), tensors.end(), [](const io::TensorInfo& tensor) {
+                                 return tensor.name.find("double_blocks.") != std::string::npos;
+                               });
+  if (is_other_layout)
+    throw CheckpointError(
+        "{}: has the names of the model's authors (\"double_blocks.\"), which are not read yet; give a file "
+        "with diffusers' names, or a folder",
+        path);
   io::WeightFiles weights{.files = {path}, .description = fmt::format("{} in {}", name, path)};
   if (known && known->original_names)
     weights.parts = [names = known->original_names, config](const std::string& tensor) {

@@ -300,6 +300,10 @@ TEST_F(SingleFileTest, ComponentsAreCheckedWhereTheyCome) {
   expect(refused(model, with_component("vae", file({{"x", at::zeros({1})}}))),
          {"x.safetensors", "is missing"});
   expect(refused(model, with_component("unet", folder_ / "none")), {"no such folder"});
+  expect(
+      refused(checkpoint("flux-dev"),
+              with_component("transformer", file({{"double_blocks.0.img_attn.qkv.weight", at::zeros({1})}}))),
+      {"double_blocks.", "not read yet"});
 }
 
 // A picture says what it was made with, and nothing of where that was.
