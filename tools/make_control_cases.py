@@ -4,7 +4,7 @@ diffusers computes where its ControlNet pipelines have traps that the first case
 
     python3 -m venv ref && ref/bin/pip install torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 accelerate==1.15.0 \\
         opencv-python-headless==4.11.0.86
-    ref/bin/python tools/make_control_cases.py tests/data/reference tests/data/pictures/canny
+    ref/bin/python tools/make_control_cases.py tests/data/reference tests/data/canny
 
 The second folder gets NAME_LOW_HIGH.png: what cv2.Canny makes of the inputs.
 """

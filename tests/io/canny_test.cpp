@@ -9,7 +9,7 @@
 namespace diffract::io {
 namespace {
 
-Image expected(const std::string& name) { return load_image(test::data("pictures/canny/" + name).string()); }
+Image expected(const std::string& name) { return load_image(test::data("canny/" + name).string()); }
 Image input(const std::string& name) { return load_image(test::data("reference/inputs/" + name).string()); }
 
 TEST(Canny, GivesTheEdgesOfOpenCV) {
