@@ -63,10 +63,10 @@ Tensor ControlNetModel::embedded(const Tensor& pictures) const {
   if (pictures.dim() != 4 || pictures.size(1) != config_.conditioning_channels)
     throw UsageError("controlnet: control pictures have shape {}; expected [pictures, {}, height, width]",
                      c10::str(pictures.sizes()), config_.conditioning_channels);
-  const Tensor x = pictures.to(arithmetic_);
-  if (!config_.takes_bgr) return controlnet_cond_embedding_(x);
+  Tensor x = pictures.to(arithmetic_);
   const auto channel = [&](int64_t i) { return x.narrow(1, i, 1); };  // flip() knows no tensors without data
-  return controlnet_cond_embedding_(at::cat({channel(2), channel(1), channel(0)}, 1));
+  if (config_.takes_bgr) x = at::cat({channel(2), channel(1), channel(0)}, 1);
+  return nn::beside(pictures, controlnet_cond_embedding_(x));
 }
 
 Tensor ControlNetModel::scales(double scale, bool guess_mode) const {

@@ -41,8 +41,8 @@ class ControlNetModel {
 
   ControlNetModel(const ControlNetConfig& config, const WeightScope& weights);
 
-  /// What it reads of control pictures [P, 3, H, W] in [0, 1], on any device: [P, block_out_channels[0], h,
-  /// w], once for all steps. Throws UsageError for other shapes.
+  /// What it reads of control pictures [P, 3, H, W] in [0, 1]: [P, block_out_channels[0], h, w], on their
+  /// device, once for all steps. Throws UsageError for other shapes.
   Tensor embedded(const Tensor& pictures) const;
   /// As UNetEncoder::added_embedding.
   Tensor added_embedding(const Tensor& text_embeds, const Tensor& time_ids) const {
