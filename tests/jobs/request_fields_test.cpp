@@ -217,6 +217,7 @@ TEST(LoadFields, EachIsSetFromItsText) {
       {"controlnet", file("checkpoints/controlnet-sd15-a") + "\n"},
       {"config", file("checkpoints/sd15")},
       {"vae", file("checkpoints/taesd")},
+      {"preview_vae", file("checkpoints/taesd")},
       {"unet", file("checkpoints/sd15/unet")},
       {"transformer", file("checkpoints/flux-dev/transformer")},
       {"text_encoder", file("single/sd15.safetensors")},
