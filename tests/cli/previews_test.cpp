@@ -63,7 +63,8 @@ TEST_F(Previews, AreOfTheLatentsAfterTheStep) {
     EXPECT_EQ(pixels("b"), pixels("c")) << step;
     EXPECT_NE(pixels("a"), pixels("c")) << step;
   }
-  EXPECT_FALSE(fs::exists(folder_ / "a.step_004.png"));  // that is the picture
+  EXPECT_TRUE(fs::exists(folder_ / "a.step_004.png"));
+  EXPECT_FALSE(fs::exists(folder_ / "a.step_005.png"));  // PNDM evaluates once more: that is the picture
 }
 
 TEST_F(Previews, AreOfEachPictureOfABatch) {
