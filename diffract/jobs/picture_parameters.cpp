@@ -17,7 +17,9 @@ using pipelines::RequestField;
 Json value_of(const RequestField& field, const Request& request, size_t p) {
   const Json value = field.get(request);
   if (!field.is_list() || value.is_null()) return value;
-  if (const size_t each = value.size() / request.image_count(); field.several_each && each > 1) {
+  const size_t images = request.image_count();
+  if (field.several_each && images > 0 && value.size() >= 2 * images) {
+    const size_t each = value.size() / images;
     const auto begin = value.begin() + static_cast<ptrdiff_t>(p * each);
     return Json(Json::array_t(begin, begin + static_cast<ptrdiff_t>(each)));
   }

@@ -39,6 +39,20 @@ const DiffusionPipeline& two_nets() {
   return pipeline;
 }
 
+// The memory check and the walk, where all values are of bfloat16.
+TEST(ControlNet, ComputesInBfloat16) {
+  const auto pipeline =
+      load("sd15", {"controlnet-sd15-a"}, {.torch_dtype = at::kBFloat16, .arithmetic = at::kBFloat16});
+  const Request request = {.prompt = {"a dog"},
+                           .control_image = {input("edges.png")},
+                           .num_inference_steps = 2,
+                           .height = 64,
+                           .width = 64};
+  EXPECT_TRUE(pipeline.needs_of(request));
+  const auto near = one_net()(request).latents, rounded = pipeline(request).latents.to(at::kFloat);
+  EXPECT_LT((near - rounded).abs().max().item<float>() / near.abs().max().item<float>(), 0.1);
+}
+
 std::string refusal(const DiffusionPipeline& pipeline, const Request& request) {
   return test::error_of<UsageError>([&] { pipeline(request); });
 }

@@ -26,13 +26,11 @@ Forward forward(const ConfigReader& config, const WeightScope& w, const ForwardS
   const int64_t height = s.height / s.vae_scale_factor, width = s.width / s.vae_scale_factor;
   return {[=] {
     // The pictures' part runs once for all steps; its maps may be the largest.
-    model->embedded(on_meta({1, c.conditioning_channels, s.height, s.width}));
+    const Tensor hint = model->embedded(on_meta({1, c.conditioning_channels, s.height, s.width}));
     const Tensor added = unet.text_time ? on_meta({s.batch, unet.time_embed_dim()}) : Tensor();
     (*model)(on_meta({s.batch, unet.in_channels, height, width}), on_meta({s.batch}),
              on_meta({s.batch, s.text_tokens, unet.cross_attention_dim.front()}),
-             {.hint = on_meta({s.batch, unet.block_out_channels.front(), height, width}),
-              .added = added,
-              .scales = on_meta({static_cast<int64_t>(c.skips()) + 1})});
+             {.hint = hint, .added = added, .scales = on_meta({static_cast<int64_t>(c.skips()) + 1})});
   }};
 }
 
