@@ -12,6 +12,7 @@ struct Model {
   std::string label;
   std::string name;  // of its checkpoint
   std::vector<std::string> options;
+  std::vector<std::string> loading = {};  // those that `plan` has, too
 };
 
 std::vector<std::string> joined(std::vector<std::string> all, const std::vector<std::string>& more) {
@@ -41,12 +42,22 @@ Model inpainting() {
            input("mask.png")}};
 }
 
+// The net's residuals go to the UNet, which may be elsewhere.
+Model with_controlnet() {
+  return {"ControlNet",
+          "sd15",
+          {"--steps", "2", "--height", "64", "--width", "64", "--control-image",
+           data("reference/inputs/edges.png").string(), "--guess-mode"},
+          {"--controlnet", data("reference/checkpoints/controlnet-sd15-a").string()}};
+}
+
 // A single file, with another VAE than its own.
 Model single_file() {
   return {"SingleFile",
           "../single/sd15.safetensors",
+          {"--steps", "2", "--height", "64", "--width", "64"},
           {"--config", data("reference/checkpoints/sd15-full-blocks").string(), "--vae",
-           data("reference/checkpoints/taesd").string(), "--steps", "2", "--height", "64", "--width", "64"}};
+           data("reference/checkpoints/taesd").string()}};
 }
 
 // On a device that is not the CPU, beside which messages and some of the values are.
@@ -64,7 +75,7 @@ class RanksTest : public JobTest {
     const std::vector<std::string> begin = {
         DIFFRACT_PROGRAM, "generate", "--model", data("reference/checkpoints/" + model.name).string(),
         "--threads",      "1"};
-    return joined(joined(begin, model.options), more);
+    return joined(joined(joined(begin, model.loading), model.options), more);
   }
   ProcessEnd in_one(const Model& model, const std::vector<std::string>& more) const {
     return RunningProcess(command(model, more), {}, folder_.path().string()).wait(kPatience);
@@ -110,11 +121,12 @@ TEST_P(SameOverRanks, AsInOneProcess) {
 TEST_P(SameOverRanks, WithNeighboursApart) {
   const auto prompts = JobTest::prompts(2);
   ASSERT_EQ(in_one(GetParam(), joined(prompts, {"--output", "one/{index}.png"})).exit_code, 0);
-  const auto plan = RunningProcess({DIFFRACT_PROGRAM, "plan", "--model",
-                                    data("reference/checkpoints/" + GetParam().name).string(), "--device-map",
-                                    "auto", "--max-memory", "rank:0=1GB,rank:1=1GB", "--json"},
-                                   {}, folder_.path().string())
-                        .wait(kPatience);
+  const std::vector<std::string> planning = {
+      DIFFRACT_PROGRAM, "plan", "--model",      data("reference/checkpoints/" + GetParam().name).string(),
+      "--device-map",   "auto", "--max-memory", "rank:0=1GB,rank:1=1GB",
+      "--json"};
+  const auto plan =
+      RunningProcess(joined(planning, GetParam().loading), {}, folder_.path().string()).wait(kPatience);
   ASSERT_EQ(plan.exit_code, 0) << plan.err;
   const Json planned = Json::parse(plan.out);
   Json map = {{"", "rank:0"}};
@@ -132,7 +144,7 @@ INSTANTIATE_TEST_SUITE_P(All, SameOverRanks,
                          ::testing::Values(kFlux, kFluxTrueCfg, kStableDiffusion, kStableDiffusionXL,
                                            kHalfPrecision, on_device(kFluxTrueCfg),
                                            on_device(kStableDiffusion), inpainting(), on_device(inpainting()),
-                                           single_file()),
+                                           single_file(), with_controlnet(), on_device(with_controlnet())),
                          [](const auto& test) { return test.param.label; });
 
 TEST_F(RanksTest, LatentsAreTheBitsOfOneProcess) {
