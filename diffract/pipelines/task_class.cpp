@@ -94,9 +94,9 @@ loading::ImageSize computed_size(const Request& request, const loading::ImageSiz
   const int64_t multiple = facts.latents_a_token * vae_scale_factor;
   const loading::ImageSize size = size_in_pixels(pictures[0], multiple);
   // Of several ControlNets' pictures the first is the measure; the others are stretched to it.
-  const size_t each = task.is_controlled && task.kind == TaskKind::text_to_image
-                          ? std::max<size_t>(1, pictures.size() / request.image_count())
-                          : 1;
+  const size_t images = std::max<size_t>(1, request.image_count());
+  const bool has_several = task.is_controlled && task.kind == TaskKind::text_to_image;
+  const size_t each = has_several ? std::max<size_t>(1, pictures.size() / images) : 1;
   for (size_t i = 0; i < pictures.size(); i += each) {
     const loading::ImageSize other = size_in_pixels(pictures[i], multiple);
     if (other.height != size.height || other.width != size.width)
