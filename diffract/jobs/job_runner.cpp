@@ -138,13 +138,14 @@ class Runner {
       // With the wait until the last ones are saved, which a device may still compute: what counts is how
       // many are finished in how long.
       const auto begin = std::chrono::steady_clock::now();
-      if (run_at_once(turns)) {
+      const auto failure = run_at_once(turns);
+      if (!failure && work_.measures_batch_size) {
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-        if (work_.measures_batch_size) sizes_.took(kind, turns.size(), seconds.count());
-      } else {
-        sizes_.failed(kind, turns.size());
-        for (const Turn& one : turns) run_at_once({one});
+        sizes_.took(kind, turns.size(), seconds.count());
       }
+      if (!failure || turns.size() == 1) continue;
+      if (failure->kind == ErrorKind::memory) sizes_.failed(kind, turns.size());
+      for (const Turn& one : turns) run_at_once({one});
     }
   }
   std::string kind_of_turn(const Turn& turn) const {
@@ -160,22 +161,22 @@ class Runner {
     return all;
   }
 
-  // False where several failed: each may do alone.
-  bool run_at_once(const std::vector<Turn>& turns) {
+  // What went wrong. Where several failed it is written down nowhere: each may do alone.
+  std::optional<Failure> run_at_once(const std::vector<Turn>& turns) {
     if (!std::exchange(is_prepared_, true)) work_.prepare();
     const auto batch = batch_of(turns);
     for (const Turn& turn : turns) log::debug("batch {} begins", turn.batch);
     JobWork::Save save;
     const auto failure = attempt([&] { save = work_.run(*batch, [this] { saving_.look(); }); });
-    if (failure && turns.size() > 1) return false;
+    if (failure && turns.size() > 1) return failure;
     outcome_.images_run += batch->images.size();
-    if (is_together() && !board_.is_main()) return true;
+    if (is_together() && !board_.is_main()) return failure;
     saving_.put([this, turns, batch, save = std::move(save), failure]() -> SaveQueue::Then {
       return [this, turns, batch, saved = save_batch(turns, *batch, save, failure)] {
         finish(turns, *batch, saved);
       };
     });
-    return true;
+    return failure;
   }
 
   struct Saved {

@@ -7,6 +7,7 @@
 #include "diffract/core/error.h"
 #include "diffract/io/hub_cache.h"
 #include "diffract/io/model_identity.h"
+#include "diffract/loading/image_encoder.h"
 
 namespace diffract::loading {
 namespace fs = std::filesystem;
@@ -94,8 +95,15 @@ Json lora_parameters(const std::string& lines) {
 
 Json ip_adapter_parameters(const std::string& lines) {
   Json all = Json::array();
-  for (const std::string& line : lines_of(lines))
-    all.push_back(identity(line, "--ip-adapter", kIpAdapterFile));
+  for (const std::string& line : lines_of(lines)) {
+    Json one = identity(line, "--ip-adapter", kIpAdapterFile);
+    // One that lies beside the file may be what makes the embeddings.
+    const fs::path encoder =
+        find_addition_file(line, "--ip-adapter", kIpAdapterFile).parent_path() / kImageEncoder;
+    std::error_code ignored;
+    if (fs::is_directory(encoder, ignored)) one[kImageEncoder] = io::to_json(io::identify_component(encoder));
+    all.push_back(std::move(one));
+  }
   return all;
 }
 

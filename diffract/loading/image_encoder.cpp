@@ -93,13 +93,7 @@ void set_image_encoder(LoadOptions& options, const std::string& folder) {
 }
 
 Json image_encoder_parameters(const std::string& text) {
-  const fs::path folder = find_folder(text);
-  const io::ModelIdentity found = io::identify_model(folder);
-  Json json = {{"name", found.name}};
-  if (!found.revision.empty()) json["revision"] = found.revision;
-  const auto files = io::find_weight_files(folder, "").files;
-  if (found.revision.empty() && !files.empty()) json["hash"] = io::identify_file(files.front()).hash;
-  return json;
+  return io::to_json(io::identify_component(find_folder(text)));
 }
 
 }  // namespace diffract::loading

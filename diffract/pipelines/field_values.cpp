@@ -107,7 +107,7 @@ std::vector<double> numbers_of_nets_value(const Json& value, const std::string& 
   for (const Json& one : value.is_array() ? value : Json::array({value})) {
     const auto number = number_in(one);
     if (!number || numbers.size() == kMost)
-      throw UsageError("{}: \"{}\" is {}; expected a number, or one for each ControlNet", where, key,
+      throw UsageError("{}: \"{}\" is {}; expected a number, or a list of up to 16", where, key,
                        excerpt(value));
     numbers.push_back(*number);
   }

@@ -126,6 +126,30 @@ TEST_F(Job, ComputesPicturesOneByOneWhichFailTogether) {
   EXPECT_EQ(most, 1u);
 }
 
+// Its time says nothing, and others may still be computed together.
+TEST_F(Job, SearchesOnAfterAPictureThatCannotBeMade) {
+  for (const size_t bad : {1, 2}) {
+    const auto batches = job_of(60);
+    std::map<size_t, size_t> sizes;
+    const auto outcome = run(1, JobSchedule::dynamic, batches,
+                             [&](int, JobWork& work) {
+                               work.measures_batch_size = true;
+                               work.run = [&, run = work.run](const JobBatch& batch, const auto& look) {
+                                 for (const JobImage& image : batch.images)
+                                   if (image.index == bad) throw UsageError("not this one");
+                                 std::this_thread::sleep_for(milliseconds(20));
+                                 ++sizes[batch.images.size()];
+                                 return run(batch, look);
+                               };
+                             },
+                             {.run = std::to_string(bad)});
+    EXPECT_EQ(outcome.images.size(), 59u);
+    ASSERT_EQ(outcome.failed.size(), 1u);
+    EXPECT_EQ(outcome.failed[0].image.index, bad);
+    EXPECT_GT(sizes[4], 0u) << bad;
+  }
+}
+
 TEST_F(Job, EndsAsItsPicturesDidWhenAllFailAlike) {
   const auto batches = job_of(3);
   const auto outcome = run(2, JobSchedule::dynamic, batches, [](int, JobWork& work) {

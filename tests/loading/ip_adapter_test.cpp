@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "diffract/core/error.h"
 #include "diffract/families/diffusion_pipeline.h"
@@ -136,6 +137,26 @@ TEST_F(IpAdapterTest, IsPartOfWhatAPictureDependsOn) {
   EXPECT_EQ(said["ip_adapter_image_encoder"]["name"], "ip-image-encoder");
   EXPECT_EQ(said["ip_adapter_image_encoder"]["hash"].get<std::string>().size(), 16u);
   EXPECT_EQ(said.dump().find(test::data("").string()), std::string::npos);
+}
+
+// One that is found beside the adapter's file too, which no option names.
+TEST_F(IpAdapterTest, ItsPictureEncoderIsPartOfItAsWell) {
+  namespace fs = std::filesystem;
+  const test::TempFolder folder;
+  fs::copy_file(adapter("sd15"), folder / "sd15.safetensors");
+  const auto said = [&](const LoadTexts& given) { return load_parameters(given, LoadField::Scope::images); };
+  const auto beside = [&] { return said({{"ip_adapter", (folder / "sd15.safetensors").string() + "\n"}}); };
+  const Json without = beside();
+  fs::copy(checkpoint("ip-image-encoder"), folder / "image_encoder");
+  const Json before = beside();
+  const LoadTexts named = {{"ip_adapter", adapter("sd15") + "\n"},
+                           {"ip_adapter_image_encoder", (folder / "image_encoder").string()}};
+  const Json named_before = said(named);
+  fs::permissions(folder / "image_encoder/config.json", fs::perms::owner_write, fs::perm_options::add);
+  std::ofstream(folder / "image_encoder/config.json", std::ios::app) << "\n";
+  EXPECT_NE(before, without);
+  EXPECT_NE(beside(), before);
+  EXPECT_NE(said(named), named_before);
 }
 
 TEST_F(IpAdapterTest, IsDescribed) {
