@@ -34,7 +34,8 @@ Tensor distance_buckets(int64_t tokens, const T5Config& c, at::Device device) {
 
 T5Config T5Config::from_json(const ConfigReader& file) {
   const ConfigReader config =
-      config_part(file, {.key = "text_config", .model_type = "t5", .what = "text"}, {"vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads"});
+      config_part(file, {.key = "text_config", .model_type = "t5", .what = "text"},
+                  {"vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads"});
   T5Config c;
   c.vocab_size = config.integer("vocab_size", 1, 1 << 24, c.vocab_size);
   c.d_model = config.integer("d_model", 1, 1 << 16, c.d_model);
